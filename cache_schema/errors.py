@@ -1,0 +1,88 @@
+"""Every error a user of the pipeline can cause, as one tree.
+
+    PipelineError
+    ├── ConfigError            settings, flags, unknown names; exit code 2
+    ├── SourceError            no such path, nothing to do there; exit code 2
+    ├── VideoError             one video cannot be used; goes to the failure ledger
+    ├── StoreError             a feature store cannot be read or written
+    │   ├── StoreNotFoundError      (also a FileNotFoundError)
+    │   ├── StoreCorruptError       bytes differ from what was committed
+    │   ├── SchemaVersionError      written by another version of the format
+    │   └── RecipeMismatchError     features were made another way than asked for
+    ├── AnnotationError        an annotation or prediction file is wrong
+    └── CheckpointError        a training run's folder is wrong
+
+Messages say: what - where - got - expected - what to do.
+"""
+
+__all__ = [
+    "AnnotationError",
+    "CheckpointError",
+    "ConfigError",
+    "PipelineError",
+    "RecipeMismatchError",
+    "SchemaVersionError",
+    "SourceError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreNotFoundError",
+    "VideoError",
+]
+
+
+class PipelineError(Exception):
+    """Base of every error that is shown to a user as a sentence."""
+
+    exit_code = 1
+
+
+class ConfigError(PipelineError):
+    """A setting, a flag or a name is wrong."""
+
+    exit_code = 2
+
+
+class SourceError(PipelineError):
+    """An input path does not exist or holds nothing to work on."""
+
+    exit_code = 2
+
+
+class VideoError(PipelineError):
+    """One video cannot be decoded or encoded."""
+
+    exit_code = 3
+
+
+class StoreError(PipelineError):
+    """A feature store cannot be read or written."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no feature store at this path."""
+
+    exit_code = 2
+
+
+class StoreCorruptError(StoreError):
+    """Stored bytes differ from what was committed."""
+
+
+class SchemaVersionError(StoreError):
+    """The store was written by another version of the format."""
+
+
+class RecipeMismatchError(StoreError):
+    """Features were made by another recipe than the one asked for."""
+
+
+class AnnotationError(PipelineError):
+    """An annotation or prediction file does not follow its format."""
+
+    exit_code = 2
+
+
+class CheckpointError(PipelineError):
+    """A training run's folder is incomplete or belongs to something else."""
+
+    exit_code = 2

@@ -1,0 +1,159 @@
+"""Rows of one HDF5 stream, read by bytes: an index of byte ranges, and one map of the file.
+
+The chunks are uncompressed, so HDF5 is asked once where they lie and never again: a window is one
+copy from the page cache, and no HDF5 handle stays open in the process that reads.
+"""
+
+import mmap
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema import layout
+from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.stream import Array
+
+__all__ = ["Hdf5Rows", "open_for_reading"]
+
+
+def open_for_reading(path: Path) -> h5py.File:
+    """Open a file that may have a living or a killed writer.
+
+    Raises:
+        StoreError: if it is no HDF5 file.
+    """
+    try:
+        return h5py.File(path, "r", libver="v110", swmr=True, locking=False)
+    except OSError as error:
+        raise StoreError(f"{path}: HDF5 cannot open it: {error}.") from error
+
+
+class Hdf5Rows:
+    """Rows of one stream through a memory map of the file, opened at the first read."""
+
+    def __init__(
+        self, path: Path, stream: str, store_id: str, row_shape: tuple[int, ...], store_dtype: str
+    ) -> None:
+        self._path = path
+        self._stream = stream
+        self._store_id = store_id
+        self._row_shape = row_shape
+        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype]).newbyteorder("<")
+        self._opened: _Opened | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        # A memory map belongs to its process: a copy opens its own.
+        return {**self.__dict__, "_opened": None}
+
+    def copy_features(self, first_row: int, out: Array) -> None:
+        """See ``PartRows``."""
+        self._open().features.copy(first_row, out)
+
+    def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
+        """See ``PartRows``."""
+        times_R2 = np.empty((num_rows, 2))
+        self._open().time.copy(first_row, times_R2)
+        return times_R2
+
+    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Ask for the pages of a batch at once: cold random reads go 4 to 30 times faster."""
+        opened = self._open()
+        for first_row, num_rows in spans:
+            start, size = opened.features.byte_range(first_row, num_rows)
+            page = start // mmap.PAGESIZE * mmap.PAGESIZE
+            opened.map.madvise(mmap.MADV_WILLNEED, page, start + size - page)
+
+    def _open(self) -> "_Opened":
+        if self._opened is None:
+            with self._path.open("rb") as plain, open_for_reading(self._path) as file:
+                if file.attrs.get("store_id") != self._store_id:
+                    raise StoreError(
+                        f"{self._path}: was replaced since it was opened. Open it again."
+                    )
+                mapped = mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)
+                group = file[self._stream]
+                self._opened = _Opened(
+                    map=mapped,
+                    features=_MappedRows(
+                        mapped, group[layout.FEATURES], self._dtype, self._row_shape
+                    ),
+                    time=_MappedRows(mapped, group[layout.TIME], np.dtype("<f8"), (2,)),
+                )
+        return self._opened
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    map: mmap.mmap
+    features: "_MappedRows"
+    time: "_MappedRows"
+
+
+class _MappedRows:
+    """The rows of one dataset as arrays over the map, one for each run of adjacent chunks."""
+
+    def __init__(
+        self,
+        mapped: mmap.mmap,
+        dataset: h5py.Dataset,
+        dtype: np.dtype[np.generic],
+        row_shape: tuple[int, ...],
+    ) -> None:
+        self._name = f"{dataset.file.filename}: {dataset.name}"
+        self._row_bytes = dtype.itemsize * int(np.prod(row_shape))
+        self._starts: list[int] = []
+        self._offsets: list[int] = []
+        self._runs: list[Array] = []
+        for first_row, offset, num_rows in self._chunk_runs(dataset):
+            present = min(num_rows, (len(mapped) - offset) // self._row_bytes)
+            if present > 0:
+                flat = np.frombuffer(mapped, dtype, present * int(np.prod(row_shape)), offset)
+                self._starts.append(first_row)
+                self._offsets.append(offset)
+                self._runs.append(flat.reshape(present, *row_shape))
+
+    def copy(self, first_row: int, out: Array) -> None:
+        """Fill ``out`` with the rows from ``first_row`` on."""
+        filled, num_rows = 0, len(out)
+        while filled < num_rows:
+            number = bisect_right(self._starts, first_row + filled) - 1
+            offset = first_row + filled - self._starts[number]
+            rows = self._runs[number][offset : offset + num_rows - filled]
+            if number < 0 or not len(rows):
+                raise StoreCorruptError(f"{self._name}: row {first_row + filled} is missing.")
+            out[filled : filled + len(rows)] = rows
+            filled += len(rows)
+
+    def byte_range(self, first_row: int, num_rows: int) -> tuple[int, int]:
+        """Return (offset, size) of the rows in the file, as far as they lie in one run."""
+        number = max(0, bisect_right(self._starts, first_row) - 1)
+        offset = first_row - self._starts[number]
+        count = min(num_rows, len(self._runs[number]) - offset)
+        return self._offsets[number] + offset * self._row_bytes, count * self._row_bytes
+
+    def _chunk_runs(self, dataset: h5py.Dataset) -> list[tuple[int, int, int]]:
+        """Return (first row, byte offset, rows) of each run of adjacent chunks, in row order."""
+        if dataset.chunks is None or dataset.id.get_create_plist().get_nfilters():
+            raise StoreError(
+                f"{self._name}: expected plain chunks without filters; the file was repacked. "
+                "Copy it with vllm-store export instead."
+            )
+        chunks: list[tuple[int, int]] = []
+        dataset.id.chunk_iter(
+            lambda chunk: chunks.append((chunk.chunk_offset[0], chunk.byte_offset))
+        )
+        chunk_rows = dataset.chunks[0]
+        runs: list[tuple[int, int, int]] = []
+        for first_row, offset in sorted(chunks):
+            if runs and runs[-1][1] + runs[-1][2] * self._row_bytes == offset:
+                start, at, count = runs[-1]
+                if start + count == first_row:
+                    runs[-1] = (start, at, count + chunk_rows)
+                    continue
+            runs.append((first_row, offset, chunk_rows))
+        return runs

@@ -1,0 +1,359 @@
+"""The HDF5 backend: one file, one writer, many readers, committed videos survive a killed writer.
+
+Every dataset is made when its stream is; from then on the file is only open in HDF5's
+single-writer/multiple-reader (SWMR) mode, whose order of writes makes the file readable at every
+instant. docs/format.md is the law; layout.py has the names.
+"""
+
+import fcntl
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema import layout
+from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
+from cache_schema.hdf5_rows import Hdf5Rows, open_for_reading
+from cache_schema.hdf5_superblock import SUPERBLOCK_BYTES, clear_writer_mark, has_writer_mark
+from cache_schema.parsing import parse, to_json
+from cache_schema.recipe import Recipe
+from cache_schema.records import Commit, VideoRecord, decode_lines, encode_line
+from cache_schema.stream import Array, Stream, StreamPart
+from cache_schema.writing import PendingVideo, check_same_stream, check_stream_name
+
+__all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "read_hdf5_streams", "replaced_file"]
+
+CHUNK_BYTES = 2**20
+"""Feature chunks have about this size; rows behind a stream's last commit waste less than one."""
+TIME_CHUNK_ROWS = 4096
+COMMITS_CHUNK_BYTES = 2**16
+PAGE_BYTES = 4096
+"""Metadata never crosses a page, so a killed writer cannot leave half of a piece."""
+
+
+def read_hdf5_streams(path: Path) -> list[Stream]:
+    """Return every stream with its committed rows, sorted by name."""
+    with open_for_reading(path) as file:
+        _check_file(file, path)
+        return [_read_stream(path, file[name]) for name in sorted(file)]
+
+
+def _read_stream(path: Path, group: h5py.Group) -> Stream:
+    name = group.name.lstrip("/")
+    recipe = parse(
+        Recipe,
+        group.attrs.get("recipe", "null"),
+        where=f"{path}: stream '{name}'",
+        error=StoreCorruptError,
+    )
+    row_shape = tuple(int(size) for size in group[layout.FEATURES].shape[1:])
+    commits, _ = read_commits(group)
+    store_id = group.file.attrs["store_id"]
+    rows = Hdf5Rows(path, name, store_id, row_shape, recipe.store_dtype)
+    parts = [StreamPart(id="0", commits=commits, rows=rows)] if commits else []
+    return Stream(name, recipe, row_shape, parts)
+
+
+def read_commits(group: h5py.Group) -> tuple[list[Commit], int]:
+    """Return the commits of a stream and the bytes of the journal up to the end of the last."""
+    data = group[layout.COMMITS][:].tobytes().rstrip(b"\0")
+    commits = list(decode_lines(data, where=f"{group.file.filename}: {group.name}/commits"))
+    end = 0
+    for _ in commits:
+        end = data.index(b"\n", end) + 1
+    return commits, end
+
+
+def _check_file(file: h5py.File, path: Path) -> None:
+    if file.attrs.get("kind") != layout.KIND:
+        raise StoreError(f"{path}: is an HDF5 file but not a {layout.KIND}.")
+    version = file.attrs.get("schema_version")
+    if version != layout.SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{path}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
+        )
+
+
+class Hdf5StreamWriter:
+    """Append videos to one stream; see ``StreamWriter`` for the promises."""
+
+    def __init__(
+        self, file: "_WriterFile", name: str, row_shape: tuple[int, ...], store_dtype: str
+    ) -> None:
+        self._file = file
+        self._name = name
+        commits, self._journal_bytes = read_commits(file.group(name))
+        self._committed_rows = commits[-1].first_row + commits[-1].num_rows if commits else 0
+        self._pending = PendingVideo(f"{file.path}: {name}", row_shape, store_dtype)
+
+    def append(self, values: Array) -> None:
+        """Add rows to the current video; nothing is visible before ``commit``.
+
+        Args:
+            values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+
+        Raises:
+            StoreError: on another dtype or shape.
+        """
+        first_row = self._committed_rows + self._pending.num_rows
+        rows = self._pending.add(values)
+        _put_rows(self._file.group(self._name)[layout.FEATURES], first_row, rows)
+
+    def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
+        """Make the rows appended since the last commit durable and visible as ``video``.
+
+        Args:
+            video: The record to remember.
+            times_R2: Start and end second of each of these rows.
+
+        Raises:
+            StoreError: if no row was appended, or their number is not that of the times.
+        """
+        times_R2 = self._pending.check_times(video, times_R2)
+        group = self._file.group(self._name)
+        _put_rows(group[layout.TIME], self._committed_rows, times_R2)
+        self._file.sync()
+        commit = self._pending.commit(video, self._committed_rows, times_R2)
+        line = np.frombuffer(encode_line(commit), np.uint8)
+        # What a killed writer left of a line is cut off, not only written over.
+        group[layout.COMMITS].resize(self._journal_bytes, axis=0)
+        _put_rows(group[layout.COMMITS], self._journal_bytes, line)
+        self._file.sync()
+        self._journal_bytes += len(line)
+        self._committed_rows += commit.num_rows
+
+    def abandon(self) -> None:
+        """Forget the rows appended since the last commit; the next ones are written over them."""
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Forget pending rows and cut the datasets to the committed ones."""
+        self.abandon()
+        group = self._file.group(self._name)
+        group[layout.COMMITS].resize(self._journal_bytes, axis=0)
+        for name in (layout.FEATURES, layout.TIME):
+            group[name].resize(self._committed_rows, axis=0)
+        self._file.sync()
+
+
+class Hdf5StoreWriter:
+    """An HDF5 store open for writing by this process alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _WriterFile(path)
+        self._streams: dict[str, Hdf5StreamWriter] = {}
+
+    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Hdf5StreamWriter:
+        """Return a writer for a stream, which is made if it is not there.
+
+        To make one in a file that holds rows takes a copy of the file: make all streams first.
+        """
+        check_stream_name(name)
+        if (stored := self._file.stream(name)) is None:
+            self._file.add_stream(name, recipe, row_shape)
+        else:
+            check_same_stream(str(self._file.path), stored, recipe, row_shape)
+        if name not in self._streams:
+            writer = Hdf5StreamWriter(self._file, name, row_shape, recipe.store_dtype)
+            self._streams[name] = writer
+        return self._streams[name]
+
+    def close(self) -> None:
+        """Close every stream writer and the file."""
+        for writer in self._streams.values():
+            writer.close()
+        self._streams = {}
+        self._file.close()
+
+
+class _WriterFile:
+    """The locked file and its handle in SWMR mode."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked_folder(path.parent):
+            if not path.exists():
+                with replaced_file(path) as temporary:
+                    _create(temporary)
+        self._descriptor = _lock(path)
+        try:
+            with open_for_reading(path) as file:
+                _check_file(file, path)
+            self._file = self._open()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def group(self, name: str) -> h5py.Group:
+        return self._file[name]
+
+    def stream(self, name: str) -> Stream | None:
+        return _read_stream(self.path, self._file[name]) if name in self._file else None
+
+    def add_stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
+        """Make a stream in a copy that then takes the file's place, which no kill can tear."""
+        self._file.close()
+        with replaced_file(self.path) as temporary:
+            shutil.copyfile(self.path, temporary)
+            with h5py.File(temporary, "r+", libver=("v110", "v110"), locking=False) as file:
+                _create_stream(file.create_group(name), recipe, row_shape)
+            descriptor = _lock(temporary)
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._file = self._open()
+
+    def sync(self) -> None:
+        """Wait until everything written so far is on disk."""
+        self._file.flush()
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        self._file.close()
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def _open(self) -> h5py.File:
+        if has_writer_mark(os.pread(self._descriptor, SUPERBLOCK_BYTES, 0)):
+            # We hold the lock, so that writer is dead.
+            clear_writer_mark(self._descriptor, _end_of_chunks(self.path))
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+        access.set_file_locking(False, True)
+        # No chunk cache: rows go to the file as they are, not with the chunk around them.
+        access.set_cache(0, 0, 0, 1.0)
+        flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+        try:
+            # For SWMR from the start: a kill between "open" and "start SWMR" locks readers out.
+            return h5py.File(h5py.h5f.open(os.fsencode(self.path), flags, fapl=access))
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: HDF5 cannot open it for writing: {error}. If HDF5_USE_FILE_LOCKING "
+                "is set, unset it."
+            ) from error
+
+
+def _create(path: Path) -> None:
+    with h5py.File(
+        path,
+        "x",
+        libver=("v110", "v110"),
+        locking=False,
+        fs_strategy="page",
+        fs_page_size=PAGE_BYTES,
+    ) as file:
+        file.attrs["kind"] = layout.KIND
+        file.attrs["schema_version"] = layout.SCHEMA_VERSION
+        file.attrs["store_id"] = secrets.token_hex(8)
+
+
+def _create_stream(group: h5py.Group, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
+    group.attrs["recipe"] = to_json(recipe)
+    group.attrs["fingerprint"] = recipe.fingerprint
+    dtype = np.dtype(layout.STORED_DTYPE[recipe.store_dtype]).newbyteorder("<")
+    rows = chunk_rows(dtype.itemsize * math.prod(row_shape))
+    for name, item, item_shape, count in (
+        (layout.FEATURES, dtype, row_shape, rows),
+        (layout.TIME, np.dtype("<f8"), (2,), TIME_CHUNK_ROWS),
+    ):
+        group.create_dataset(
+            name,
+            shape=(0, *item_shape),
+            maxshape=(None, *item_shape),
+            chunks=(count, *item_shape),
+            dtype=item,
+            fill_time="never",
+        )
+    group.create_dataset(
+        layout.COMMITS, shape=(0,), maxshape=(None,), chunks=(COMMITS_CHUNK_BYTES,), dtype="u1"
+    )
+
+
+def chunk_rows(row_bytes: int) -> int:
+    """Return the rows of a feature chunk: whole pages, so that chunks lie side by side."""
+    whole_pages = PAGE_BYTES // math.gcd(row_bytes, PAGE_BYTES)
+    return max(1, round(CHUNK_BYTES / row_bytes / whole_pages)) * whole_pages
+
+
+def _put_rows(dataset: h5py.Dataset, first_row: int, rows: Array) -> None:
+    end = first_row + len(rows)
+    if len(dataset) < end:
+        dataset.resize(end, axis=0)
+    dataset[first_row:end] = rows
+
+
+def _end_of_chunks(path: Path) -> int:
+    """Return the byte behind the last chunk of any dataset, whether it was written or not."""
+    ends = [0]
+    with open_for_reading(path) as file:
+        for group in file.values():
+            for dataset in group.values():
+                dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))
+    size = max(*ends, path.stat().st_size)
+    return -(-size // PAGE_BYTES) * PAGE_BYTES
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor whose lock lasts as long as this process, however it ends.
+
+    Whoever wants to write must get the exclusive lock first; it is kept as a shared one, because
+    that is what HDF5 readers ask for.
+
+    Raises:
+        StoreError: if another process has the file.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_ino != path.stat().st_ino:
+            raise BlockingIOError("replaced by another writer")
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"{path}: another process writes it, or reads it with HDF5's own locks. An HDF5 store "
+            "takes one writer at a time; wait for it, or use a .zarr store."
+        ) from error
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"{path}: cannot be locked ({error.strerror}). Use a .zarr store on this file system."
+        ) from error
+    return descriptor
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Keep two writers from making the same file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; afterwards that file is at ``path``, or nothing has changed."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,19 @@
+"""Every name, number and path of the on-disk format; docs/format.md is its prose."""
+
+SCHEMA_VERSION = 1
+KIND = "video-feature-store"
+
+PARTS = "parts"
+FEATURES = "features"
+TIME = "time"
+COMMITS = "commits.log"
+ZARR_JSON = "zarr.json"
+
+CHUNK_ROWS = 64
+"""Rows of an inner chunk, about one training window: a plain Zarr reader fetches little more."""
+
+PART_BYTES = 192 * 2**20
+"""A writer starts a new part once the features of the current one reach this size."""
+
+STORED_DTYPE = {"float16": "float16", "float32": "float32", "bfloat16": "uint16"}
+"""NumPy and Zarr know no bfloat16: its 16 bits are stored as they are, the recipe says so."""

@@ -1,0 +1,123 @@
+"""How a feature came to be: the recipe, and its fingerprint.
+
+Two features are comparable exactly when their recipes are equal, so everything that changes a
+feature's value is a field here and nothing else is.
+"""
+
+import hashlib
+from fractions import Fraction
+from typing import Literal
+
+from cache_schema.layout import SCHEMA_VERSION
+from cache_schema.parsing import record, to_json, to_mapping
+
+__all__ = [
+    "DecoderRecipe",
+    "EncoderRecipe",
+    "PreprocessRecipe",
+    "Recipe",
+    "SamplingRecipe",
+    "differences",
+]
+
+UNKNOWN = "unknown"
+
+
+@record
+class EncoderRecipe:
+    """The network that turned a window of frames into one feature."""
+
+    id: str
+    """Name of a built-in encoder, hub id, or the last part of a local folder's path."""
+    weights_sha256: str
+    """SHA-256 over names, shapes and bytes of the weights; ``unknown`` for imported features."""
+    compute_dtype: Literal["float32", "bfloat16", "float16", "unknown"]
+    pooling: Literal["default", "cls", "mean", "grid", "unknown"]
+    """How a window's token grid became one row."""
+
+
+@record
+class PreprocessRecipe:
+    """What happens to a decoded RGB frame before the network; all on tensors, antialiased."""
+
+    resize: Literal["shortest_edge", "exact"]
+    """``shortest_edge`` keeps the aspect ratio; ``exact`` does not."""
+    size: tuple[int, int]
+    """Height and width in pixels; equal numbers for ``shortest_edge``."""
+    crop: tuple[int, int] | None
+    """Height and width of the centre crop in pixels."""
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, float, float]
+    """Per RGB channel, of pixels scaled to [0, 1]."""
+    std: tuple[float, float, float]
+
+
+@record
+class SamplingRecipe:
+    """Which frames make which row."""
+
+    fps: Fraction | None
+    """Sampled frames per second of video time; None takes every frame."""
+    frames_per_window: int
+    """Sampled frames that make one row."""
+    stride_frames: int
+    """Sampled frames between the starts of consecutive rows."""
+
+    def __post_init__(self) -> None:
+        for name in ("frames_per_window", "stride_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.fps is not None and self.fps <= 0:
+            raise ValueError(f"fps is {self.fps}, must be positive")
+
+
+@record
+class DecoderRecipe:
+    """Which library turned the file into frames, at which version.
+
+    Both backends' versions are part of it, since a video that decord cannot read right is read by
+    PyAV; the record of each video says which one was used.
+    """
+
+    backend: Literal["pyav", "decord"]
+    version: str
+
+
+@record
+class Recipe:
+    """Everything that determines the rows of a stream."""
+
+    origin: Literal["extracted", "imported"]
+    encoder: EncoderRecipe
+    sampling: SamplingRecipe
+    preprocess: PreprocessRecipe | None
+    """None for imported features: nobody knows."""
+    decoder: DecoderRecipe | None
+    store_dtype: Literal["float16", "bfloat16", "float32"]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the recipe's canonical JSON."""
+        return hashlib.sha256(to_json(self).encode()).hexdigest()
+
+
+def differences(stored: Recipe, wanted: Recipe) -> list[str]:
+    """Name every field in which two recipes differ, as ``table.key = a, not b``."""
+    left, right = (_flatten(to_mapping(recipe)) for recipe in (stored, wanted))
+    keys = sorted(left.keys() | right.keys())
+    return [
+        f"{key} = {left.get(key)}, not {right.get(key)}"
+        for key in keys
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _flatten(mapping: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

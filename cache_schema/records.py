@@ -1,0 +1,108 @@
+"""What a store remembers of each video, and the journal line that commits it."""
+
+import json
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import google_crc32c
+
+from cache_schema.errors import StoreCorruptError
+from cache_schema.parsing import parse, record, to_json
+
+__all__ = ["Commit", "VideoRecord", "append_line", "decode_lines", "encode_line", "read_journal"]
+
+
+@record
+class VideoRecord:
+    """One video as it was when its features were made."""
+
+    id: str
+    """Path relative to the extraction's root, without suffix, with ``/``; unique in a stream."""
+    path: str
+    """Where the file lay, as given on the command line."""
+    digest: str
+    """Content digest of the file (``extract.sources.content_digest``); ``unknown`` if imported."""
+    size_bytes: int
+    duration_seconds: float
+    """End of the last frame's display, from the container's start."""
+    fps: Fraction
+    """Average frame rate of the file; information only, rows carry their own times."""
+    num_frames: int
+    """Frames that were decoded."""
+    width: int
+    height: int
+    decoder: str
+    """Backend and version that read this video, for example ``pyav 18.1.0``."""
+    padded_frames: int
+    """How often the last frame is repeated to fill the last window."""
+
+
+@record
+class Commit:
+    """One video's rows in one part. A video exists in a stream when its commit line does."""
+
+    video: VideoRecord
+    first_row: int
+    num_rows: int
+    features_crc32c: int
+    """Checksum over the rows' feature bytes, in row order."""
+    time_crc32c: int
+
+
+def encode_line(commit: Commit) -> bytes:
+    """Return the journal line: checksum of the JSON text, a space, the JSON text, a newline."""
+    text = to_json(commit).encode()
+    return b"%08x %s\n" % (google_crc32c.value(text), text)
+
+
+def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
+    """Yield the commits of a journal's bytes; a torn last line is no commit.
+
+    Raises:
+        StoreCorruptError: if a line before the last is damaged.
+    """
+    *lines, tail = data.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        checksum, _, text = line.partition(b" ")
+        if checksum != b"%08x" % google_crc32c.value(text):
+            if number == len(lines) and not tail:
+                return
+            raise StoreCorruptError(
+                f"{where}: line {number} does not match its checksum. "
+                "Restore the file, or remove this part and extract its videos again."
+            )
+        yield parse(Commit, text, where=f"{where}: line {number}", error=StoreCorruptError)
+
+
+def read_journal(path: Path) -> list[Commit]:
+    """Return the commits of one part, in the order of their rows."""
+    try:
+        return list(decode_lines(path.read_bytes(), where=str(path)))
+    except FileNotFoundError:
+        return []  # a writer has made the part's folder and nothing else yet
+
+
+def append_line(descriptor: int, commit: Commit) -> None:
+    """Append one commit and wait until it is on disk; from then on the video exists."""
+    line = encode_line(commit)
+    written = os.write(descriptor, line)
+    if written != len(line):
+        raise OSError(f"short write: {written} of {len(line)} bytes")
+    os.fsync(descriptor)
+
+
+def json_object(path: Path) -> dict[str, object]:
+    """Read a JSON file whose top level is an object.
+
+    Raises:
+        StoreCorruptError: if it is anything else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StoreCorruptError(f"{path}: not valid JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise StoreCorruptError(f"{path}: holds {type(value).__name__}, expected an object.")
+    return value

@@ -1,0 +1,92 @@
+"""Settings of one command: defaults < pipeline.toml < ``--set table.key=value`` < flags.
+
+A stage owns one top-level table of pipeline.toml and describes it with nested records; this
+module merges the sources and parses the result strictly. It knows nothing of either stage.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import nearest, parse
+
+__all__ = ["CONFIG_NAME", "TABLES", "load_settings"]
+
+CONFIG_NAME = "pipeline.toml"
+TABLES = ("extract", "train")
+"""The top-level tables; each belongs to one stage."""
+
+T = TypeVar("T")
+
+
+def load_settings(
+    cls: type[T],
+    table: str,
+    *,
+    config_path: Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+) -> T:
+    """Return the settings of one stage.
+
+    Args:
+        cls: Record that describes the table.
+        table: One of ``TABLES``.
+        config_path: The file to read; None reads ``pipeline.toml`` of the current folder if there
+            is one.
+        overrides: ``table.key=value`` with a TOML value; bare words count as text.
+        flags: Dotted key inside the table -> value given by a flag; None values are left out.
+
+    Raises:
+        ConfigError: naming every unknown key (with the nearest known one) and wrong value.
+    """
+    values = _read_table(config_path, table)
+    for override in overrides:
+        owner, dotted, value = _parse_override(override)
+        if owner == table:
+            _put(values, dotted, value)
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            _put(values, dotted, value)
+    return parse(cls, json.dumps(values), where=f"settings [{table}]")
+
+
+def _read_table(config_path: Path | None, table: str) -> dict[str, Any]:
+    path = config_path or Path(CONFIG_NAME)
+    if config_path is None and not path.exists():
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check --config.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+    for name in document:
+        if name not in TABLES:
+            raise ConfigError(f"{path}: unknown table [{name}]. {nearest(name, TABLES)}")
+    return dict(document.get(table, {}))
+
+
+def _parse_override(override: str) -> tuple[str, str, object]:
+    key, equals, text = override.partition("=")
+    owner, dot, dotted = key.strip().partition(".")
+    if not equals or not dot or owner not in TABLES:
+        raise ConfigError(
+            f"--set {override}: expected table.key=value with a table of {', '.join(TABLES)}, "
+            "for example --set extract.fps=4."
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    return owner, dotted, value
+
+
+def _put(values: dict[str, Any], dotted: str, value: object) -> None:
+    *tables, key = dotted.split(".")
+    for name in tables:
+        values = values.setdefault(name, {})
+    values[key] = value

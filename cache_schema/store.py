@@ -1,0 +1,140 @@
+"""Open a store for reading or writing, whatever its backend: ``.zarr`` folder or ``.h5`` file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import ConfigError, RecipeMismatchError, StoreNotFoundError
+from cache_schema.recipe import Recipe, differences
+from cache_schema.records import VideoRecord
+from cache_schema.stream import Array, Stream
+
+__all__ = ["Store", "StoreWriter", "StreamWriter", "create_store", "open_store", "stream_name"]
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+class StreamWriter(Protocol):
+    """Append videos of one stream, one at a time; each commits by itself."""
+
+    def append(self, values: Array) -> None:
+        """Add rows to the current video; nothing is visible before ``commit``."""
+
+    # Times come with the commit, not with the rows: a row's end is known once the video's end is.
+    def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
+        """Make the rows appended since the last commit durable and visible."""
+
+    def abandon(self) -> None:
+        """Forget the rows appended since the last commit."""
+
+    def close(self) -> None:
+        """Forget pending rows and finish the current part."""
+
+
+class StoreWriter(Protocol):
+    """A store open for writing."""
+
+    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> StreamWriter:
+        """Return a writer for a stream, which is made if it is not there."""
+
+    def close(self) -> None:
+        """Close every stream writer."""
+
+
+class Store:
+    """The committed content of a store at the moment it was opened. Picklable."""
+
+    def __init__(self, path: Path, streams: Sequence[Stream]) -> None:
+        self.path = path
+        self.streams = {stream.name: stream for stream in streams}
+
+    def stream(self, name: str | None = None) -> Stream:
+        """Return a stream by name, or the only one.
+
+        Raises:
+            ConfigError: if the name is unknown, or None while there are several.
+        """
+        if name is None and len(self.streams) == 1:
+            return next(iter(self.streams.values()))
+        if name in self.streams:
+            return self.streams[name]
+        known = ", ".join(self.streams) or "none yet"
+        got = "no --stream was given" if name is None else f"no stream '{name}'"
+        raise ConfigError(f"{self.path}: {got}; it holds: {known}.")
+
+    def find(self, recipe: Recipe) -> Stream | None:
+        """Return the stream made by exactly this recipe, if there is one."""
+        for stream in self.streams.values():
+            if stream.recipe.fingerprint == recipe.fingerprint:
+                return stream
+        return None
+
+    def require(self, name: str, recipe: Recipe) -> Stream:
+        """Return a stream after checking its recipe.
+
+        Raises:
+            RecipeMismatchError: naming every field that differs.
+        """
+        stream = self.stream(name)
+        if stream.recipe.fingerprint != recipe.fingerprint:
+            fields = "; ".join(differences(stream.recipe, recipe))
+            raise RecipeMismatchError(
+                f"{self.path}: stream '{name}' was made another way than needed: {fields}. "
+                "Extract with the same settings, or choose another stream."
+            )
+        return stream
+
+
+def is_hdf5(path: Path) -> bool:
+    """Tell by its suffix whether a path names an HDF5 store."""
+    return path.suffix.lower() in HDF5_SUFFIXES
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a store for reading.
+
+    Raises:
+        StoreNotFoundError: if nothing lies there.
+        StoreError: if it is not a feature store, or of another version.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
+    if is_hdf5(path):
+        from cache_schema.hdf5_store import read_hdf5_streams
+
+        return Store(path, read_hdf5_streams(path))
+    from cache_schema.zarr_store import read_zarr_streams
+
+    return Store(path, read_zarr_streams(path))
+
+
+def create_store(path: str | Path) -> StoreWriter:
+    """Open a store for writing; it is made if it is not there.
+
+    Raises:
+        StoreError: if the path holds something else.
+    """
+    path = Path(path)
+    if is_hdf5(path):
+        from cache_schema.hdf5_store import Hdf5StoreWriter
+
+        return Hdf5StoreWriter(path)
+    from cache_schema.zarr_store import ZarrStoreWriter
+
+    return ZarrStoreWriter(path)
+
+
+def stream_name(store: Store | None, encoder_id: str, recipe: Recipe) -> str:
+    """Return the name under which a recipe's stream is, or will be, found in a store.
+
+    The encoder's name where that is free, else followed by the start of the fingerprint.
+    """
+    if store is not None and (found := store.find(recipe)) is not None:
+        return found.name
+    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in encoder_id).strip(".-")
+    taken = store is not None and plain in store.streams
+    return f"{plain}-{recipe.fingerprint[:8]}" if taken or not plain else plain

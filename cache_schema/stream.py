@@ -1,0 +1,206 @@
+"""Reading one stream: which videos it holds, their rows by time, and batches of windows.
+
+Backends say where the rows of a part lie (``PartRows``); everything else is the same for all.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import StoreError
+from cache_schema.parsing import nearest
+from cache_schema.recipe import Recipe
+from cache_schema.records import Commit, VideoRecord
+from cache_schema.timeline import rows_between
+
+__all__ = ["FeatureRows", "PartRows", "Stream", "StreamPart", "as_float32"]
+
+Array = NDArray[np.generic]
+
+WARM_BYTES_PER_SECOND = 2.5e9
+"""Batches read slower than this came from the disk: a memory copy is faster, a disk is not."""
+
+
+class PartRows(Protocol):
+    """Rows of one part, wherever its bytes lie. Opened lazily, in the process that reads."""
+
+    def copy_features(self, first_row: int, out: Array) -> None:
+        """Fill ``out`` (rows, *row_shape) with the rows from ``first_row`` on."""
+
+    def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
+        """Return (num_rows, 2) start and end seconds."""
+
+    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Tell the system that these (first_row, num_rows) are about to be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPart:
+    """One part: its id, its committed videos and its rows."""
+
+    id: str
+    commits: Sequence[Commit]
+    rows: PartRows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureRows:
+    """Rows of one video."""
+
+    values: Array
+    """(rows, *row_shape) in the stored dtype; bfloat16 as its uint16 bits."""
+    times_R2: NDArray[np.float64]
+    """Start and end second of each row."""
+
+
+def as_float32(values: Array, store_dtype: str) -> NDArray[np.float32]:
+    """Return stored values as float32; bfloat16 bits are the upper half of a float32."""
+    if store_dtype == "bfloat16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32)
+
+
+class Stream:
+    """All committed rows of one recipe, as of the moment the store was opened.
+
+    A video committed twice (a batch system ran one task twice) counts once: the copy in the part
+    with the smallest id.
+    """
+
+    def __init__(
+        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], parts: Sequence[StreamPart]
+    ) -> None:
+        self.name = name
+        self.recipe = recipe
+        self.row_shape = row_shape
+        self.parts = sorted(parts, key=lambda part: part.id)
+        self._is_cold = True
+        self._where: dict[str, tuple[int, Commit]] = {}
+        # The same as plain numbers: the training loop asks for thousands of windows a second.
+        self._spans: dict[str, tuple[int, int, int]] = {}
+        for number, part in enumerate(self.parts):
+            for commit in part.commits:
+                if self._where.setdefault(commit.video.id, (number, commit))[1] is commit:
+                    self._spans[commit.video.id] = (number, commit.first_row, commit.num_rows)
+
+    @cached_property
+    def video_ids(self) -> list[str]:
+        """Ids of all videos, sorted."""
+        return sorted(self._where)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all videos together."""
+        return sum(commit.num_rows for _, commit in self._where.values())
+
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self._where
+
+    def videos(self) -> Iterator[VideoRecord]:
+        """Yield the record of every video, sorted by id."""
+        for video_id in self.video_ids:
+            yield self._where[video_id][1].video
+
+    def commit(self, video_id: str) -> Commit:
+        """Return a video's commit record."""
+        return self._locate(video_id)[1]
+
+    def resolve(self, name: str) -> str | None:
+        """Return the id an annotation means: the id itself, or the only one ending in ``/name``.
+
+        Returns None if there is none, or more than one.
+        """
+        if name in self._where:
+            return name
+        matches = self._by_last_part.get(name, [])
+        return matches[0] if len(matches) == 1 else None
+
+    def read(
+        self,
+        video_id: str,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+    ) -> FeatureRows:
+        """Return the rows of a video that overlap ``[start_seconds, end_seconds)``.
+
+        Raises:
+            StoreError: if the stream does not hold the video.
+        """
+        number, commit = self._locate(video_id)
+        rows = self.parts[number].rows
+        times_R2 = rows.time(commit.first_row, commit.num_rows)
+        start = -np.inf if start_seconds is None else start_seconds
+        end = np.inf if end_seconds is None else end_seconds
+        first, last = rows_between(times_R2, start, end)
+        values = np.empty((last - first, *self.row_shape), self.numpy_dtype)
+        rows.copy_features(commit.first_row + first, values)
+        return FeatureRows(values=values, times_R2=times_R2[first:last])
+
+    def times(self, video_id: str) -> NDArray[np.float64]:
+        """Return (rows, 2) start and end seconds of all rows of a video."""
+        number, commit = self._locate(video_id)
+        return self.parts[number].rows.time(commit.first_row, commit.num_rows)
+
+    def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
+        """Fill one batch: window i = (video id, first row, number of rows) goes to ``out[i]``.
+
+        Args:
+            windows: Rows count from the video's first row and must lie inside it.
+            out: (B, T, *row_shape) in ``numpy_dtype``; positions behind a window's rows are
+                zeroed. The bytes are copied once, from the page cache to ``out``.
+        """
+        started = time.perf_counter()
+        located = [self._window(*window) for window in windows]
+        if self._is_cold:
+            self._prefetch(located)
+        for target, (number, first, count) in zip(out, located, strict=True):
+            self.parts[number].rows.copy_features(first, target[:count])
+            target[count:] = 0
+        # Prefetching costs a quarter of the time once everything is in the page cache, and not
+        # to prefetch costs nine tenths when it is not: the speed of this batch decides the next.
+        self._is_cold = (time.perf_counter() - started) * WARM_BYTES_PER_SECOND > out.nbytes
+
+    def _prefetch(self, located: Sequence[tuple[int, int, int]]) -> None:
+        for number in {part for part, _, _ in located}:
+            spans = [(first, count) for part, first, count in located if part == number]
+            self.parts[number].rows.prefetch(spans)
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        """Dtype of stored values; uint16 bits for bfloat16."""
+        name = self.recipe.store_dtype
+        return np.dtype("uint16" if name == "bfloat16" else name)
+
+    @cached_property
+    def _by_last_part(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for video_id in self.video_ids:
+            names.setdefault(video_id.rsplit("/", 1)[-1], []).append(video_id)
+        return names
+
+    def _locate(self, video_id: str) -> tuple[int, Commit]:
+        try:
+            return self._where[video_id]
+        except KeyError:
+            raise StoreError(
+                f"stream '{self.name}': no video '{video_id}' among {len(self._where)}. "
+                f"{nearest(video_id, self.video_ids[:1000])}"
+            ) from None
+
+    def _window(self, video_id: str, first_row: int, num_rows: int) -> tuple[int, int, int]:
+        span = self._spans.get(video_id)
+        if span is None:
+            self._locate(video_id)  # raises
+            raise AssertionError
+        number, video_first_row, video_rows = span
+        if first_row < 0 or first_row + num_rows > video_rows:
+            raise StoreError(
+                f"stream '{self.name}': window [{first_row}, {first_row + num_rows}) of "
+                f"'{video_id}' leaves its {video_rows} rows."
+            )
+        return number, video_first_row + first_row, num_rows

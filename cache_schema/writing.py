@@ -1,0 +1,107 @@
+"""What every backend's writer does alike: check names and rows, and sum rows up for the journal."""
+
+import re
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema import layout
+from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
+from cache_schema.recipe import Recipe, differences
+from cache_schema.records import Commit, VideoRecord
+from cache_schema.stream import Array, Stream
+
+__all__ = ["PendingVideo", "check_same_stream", "check_stream_name"]
+
+STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class PendingVideo:
+    """The rows appended since the last commit: checked, counted and summed up."""
+
+    def __init__(self, where: str, row_shape: tuple[int, ...], store_dtype: str) -> None:
+        self.num_rows = 0
+        self._where = where
+        self._row_shape = row_shape
+        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
+        self._features_crc32c = 0
+
+    def add(self, values: Array) -> Array:
+        """Count rows that are about to be written; return them contiguous and little-endian.
+
+        Raises:
+            StoreError: on another dtype or shape than the stream's.
+        """
+        if values.dtype != self._dtype or values.shape[1:] != self._row_shape:
+            raise StoreError(
+                f"{self._where}: got rows of {values.dtype} {values.shape[1:]}, expected "
+                f"{self._dtype} {self._row_shape}."
+            )
+        plain = np.ascontiguousarray(values, self._dtype.newbyteorder("<"))
+        self._features_crc32c = google_crc32c.extend(self._features_crc32c, plain.tobytes())
+        self.num_rows += len(plain)
+        return plain
+
+    def check_times(self, video: VideoRecord, times_R2: Array) -> NDArray[np.float64]:
+        """Return the times of these rows contiguous and little-endian.
+
+        Raises:
+            StoreError: if there is no row, or their number is not that of the times.
+        """
+        if self.num_rows == 0 or times_R2.shape != (self.num_rows, 2):
+            raise StoreError(
+                f"{self._where}: video '{video.id}' has {self.num_rows} rows and times "
+                f"{times_R2.shape}, expected at least one row and a start and an end for each."
+            )
+        return np.ascontiguousarray(times_R2, "<f8")
+
+    def commit(self, video: VideoRecord, first_row: int, times_R2: NDArray[np.float64]) -> Commit:
+        """Return the journal record of these rows and start anew."""
+        made = Commit(
+            video=video,
+            first_row=first_row,
+            num_rows=self.num_rows,
+            features_crc32c=self._features_crc32c,
+            time_crc32c=google_crc32c.value(times_R2.tobytes()),
+        )
+        self.clear()
+        return made
+
+    def clear(self) -> None:
+        """Forget these rows."""
+        self.num_rows = 0
+        self._features_crc32c = 0
+
+
+def check_stream_name(name: str) -> None:
+    """Raise unless a name can be a folder of a Zarr store and a group of an HDF5 one.
+
+    Raises:
+        ConfigError: on anything but letters, digits, ``.``, ``_`` and ``-``.
+    """
+    if not STREAM_NAME.fullmatch(name):
+        raise ConfigError(
+            f"stream name '{name}': expected letters, digits, '.', '_' and '-', the first of them "
+            "a letter or digit."
+        )
+
+
+def check_same_stream(
+    where: str, stored: Stream, recipe: Recipe, row_shape: tuple[int, ...]
+) -> None:
+    """Raise unless rows of this recipe and shape may be added to a stream that is there.
+
+    Raises:
+        RecipeMismatchError: naming every field that differs.
+        StoreError: on another row shape.
+    """
+    if fields := differences(stored.recipe, recipe):
+        raise RecipeMismatchError(
+            f"{where}: stream '{stored.name}' was made another way: {'; '.join(fields)}. "
+            "Use the same settings, or another stream name."
+        )
+    if stored.row_shape != row_shape:
+        raise StoreError(
+            f"{where}: stream '{stored.name}' holds rows {stored.row_shape}, got {row_shape}."
+        )

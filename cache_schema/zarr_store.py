@@ -1,0 +1,372 @@
+"""The Zarr v3 backend: parts on a file system, written by one process each, read by bytes.
+
+docs/format.md is the law; layout.py has the names.
+"""
+
+import errno
+import fcntl
+import json
+import mmap
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema import layout
+from cache_schema.errors import (
+    SchemaVersionError,
+    StoreCorruptError,
+    StoreError,
+    StoreNotFoundError,
+)
+from cache_schema.parsing import parse, to_mapping
+from cache_schema.recipe import Recipe
+from cache_schema.records import VideoRecord, append_line, json_object, read_journal
+from cache_schema.shard import ShardFile, shard_metadata
+from cache_schema.stream import Array, Stream, StreamPart
+from cache_schema.writing import PendingVideo, check_same_stream, check_stream_name
+
+__all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "read_zarr_streams"]
+
+
+def create_zarr_store(path: Path) -> None:
+    """Make an empty store, or do nothing if there is one.
+
+    Raises:
+        StoreError: if the path holds something else.
+    """
+    if (path / layout.ZARR_JSON).exists():
+        check_store(path)
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(f"{path}: exists and is not a feature store. Choose another --out.")
+    path.mkdir(parents=True, exist_ok=True)
+    attributes = {"kind": layout.KIND, "schema_version": layout.SCHEMA_VERSION}
+    _write_json(path / layout.ZARR_JSON, _group(attributes))
+
+
+def check_store(path: Path) -> None:
+    """Raise unless ``path`` is a store of the version this code reads."""
+    if not (path / layout.ZARR_JSON).exists():
+        raise StoreNotFoundError(f"{path}: no feature store here. Make one with vllm-extract.")
+    attributes = _attributes(path)
+    if attributes.get("kind") != layout.KIND:
+        raise StoreError(f"{path}: is a Zarr group but not a {layout.KIND}.")
+    version = attributes.get("schema_version")
+    if version != layout.SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{path}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
+        )
+
+
+def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Path:
+    """Make a stream's folder; a second writer of the same stream finds it made.
+
+    Raises:
+        RecipeMismatchError: if the stream is there and was made another way.
+    """
+    check_stream_name(name)
+    folder = store / name
+    if (folder / layout.ZARR_JSON).exists():
+        check_same_stream(str(store), _read_stream(folder), recipe, row_shape)
+        return folder
+    folder.mkdir(exist_ok=True)
+    (folder / layout.PARTS).mkdir(exist_ok=True)
+    attributes = {
+        "recipe": to_mapping(recipe),
+        "fingerprint": recipe.fingerprint,
+        "row_shape": list(row_shape),
+    }
+    _write_json(folder / layout.PARTS / layout.ZARR_JSON, _group({}))
+    _write_json(folder / layout.ZARR_JSON, _group(attributes))
+    return folder
+
+
+def read_zarr_streams(store: Path) -> list[Stream]:
+    """Return every stream with its committed rows, sorted by name."""
+    check_store(store)
+    folders = sorted(path.parent for path in store.glob(f"*/{layout.ZARR_JSON}"))
+    return [_read_stream(folder) for folder in folders]
+
+
+def _read_stream(folder: Path) -> Stream:
+    attributes = _attributes(folder)
+    recipe = parse(
+        Recipe, json.dumps(attributes.get("recipe")), where=f"{folder}", error=StoreCorruptError
+    )
+    row_shape = tuple(int(size) for size in attributes["row_shape"])  # type: ignore[attr-defined]
+    parts = [
+        StreamPart(
+            id=part.name,
+            commits=read_journal(part / layout.COMMITS),
+            rows=ZarrPartRows(part, row_shape, recipe.store_dtype),
+        )
+        for part in sorted((folder / layout.PARTS).iterdir())
+        if part.is_dir()
+    ]
+    return Stream(folder.name, recipe, row_shape, [part for part in parts if part.commits])
+
+
+class ZarrPartRows:
+    """Rows of one part through a memory map of its shard files, opened at the first read."""
+
+    def __init__(self, folder: Path, row_shape: tuple[int, ...], store_dtype: str) -> None:
+        self._folder = folder
+        self._row_shape = row_shape
+        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
+        self._features: Array | None = None
+        self._map: mmap.mmap | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        # A memory map belongs to its process: a copy opens its own.
+        return {**self.__dict__, "_features": None, "_map": None}
+
+    def copy_features(self, first_row: int, out: Array) -> None:
+        """See ``PartRows``."""
+        np.copyto(out, self._rows()[first_row : first_row + len(out)])
+
+    def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
+        """See ``PartRows``."""
+        with self._open(layout.TIME, ndim=2) as file:
+            file.seek(first_row * 16)
+            data = file.read(num_rows * 16)
+        return np.frombuffer(data, "<f8").reshape(num_rows, 2)
+
+    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Ask for the pages of a batch at once: cold random reads go 4 to 30 times faster."""
+        row_bytes = self._rows().strides[0]
+        assert self._map is not None
+        for first, count in spans:
+            start = first * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, start, (first + count) * row_bytes - start)
+
+    def _open(self, array: str, *, ndim: int) -> BinaryIO:
+        try:
+            return shard_path(self._folder, array, ndim=ndim).open("rb")
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self._folder}: is gone; the store was compacted since it was opened, or damaged. "
+                "Open it again."
+            ) from error
+
+    def _rows(self) -> Array:
+        if self._features is None:
+            with self._open(layout.FEATURES, ndim=1 + len(self._row_shape)) as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            row_bytes = self._dtype.itemsize * int(np.prod(self._row_shape))
+            flat = np.frombuffer(
+                self._map,
+                self._dtype,
+                len(self._map) // row_bytes * row_bytes // self._dtype.itemsize,
+            )
+            self._features = flat.reshape(-1, *self._row_shape)
+        return self._features
+
+
+class ZarrStreamWriter:
+    """Append videos of one stream, one at a time; each commits by itself.
+
+    A writer makes its own parts and never touches another's, so any number of them may work on
+    one stream. A part without a video is removed on close.
+    """
+
+    def __init__(self, folder: Path, row_shape: tuple[int, ...], store_dtype: str) -> None:
+        self._folder = folder
+        self._row_shape = row_shape
+        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
+        self._pending = PendingVideo(str(folder), row_shape, store_dtype)
+        self._part: _OpenPart | None = None
+
+    def append(self, values: Array) -> None:
+        """Add rows to the current video; nothing is visible before ``commit``.
+
+        Args:
+            values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+
+        Raises:
+            StoreError: on another dtype or shape.
+        """
+        rows = self._pending.add(values)
+        if self._part is None:
+            self._part = _OpenPart(self._folder, self._row_shape, self._dtype)
+        self._part.append(rows)
+
+    def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
+        """Make the rows appended since the last commit durable and visible as ``video``.
+
+        Args:
+            video: The record to remember.
+            times_R2: Start and end second of each of these rows.
+
+        Raises:
+            StoreError: if no row was appended, or their number is not that of the times.
+        """
+        times_R2 = self._pending.check_times(video, times_R2)
+        assert self._part is not None  # there are rows, so there is a part
+        self._part.commit(self._pending, video, times_R2)
+        if self._part.num_bytes >= layout.PART_BYTES:
+            self.close()
+
+    def abandon(self) -> None:
+        """Forget the rows appended since the last commit."""
+        self._pending.clear()
+        if self._part is not None:
+            self._part.abandon()
+
+    def close(self) -> None:
+        """Forget pending rows and seal the part: from now on any Zarr reader can read it."""
+        self._pending.clear()
+        if self._part is not None:
+            self._part.seal()
+            self._part = None
+
+
+class ZarrStoreWriter:
+    """A Zarr store open for writing; any number of processes may hold one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        create_zarr_store(path)
+        self._path = path
+        self._streams: dict[str, ZarrStreamWriter] = {}
+
+    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> ZarrStreamWriter:
+        """Return a writer for a stream, which is made if it is not there."""
+        if name not in self._streams:
+            folder = create_zarr_stream(self._path, name, recipe, row_shape)
+            self._streams[name] = ZarrStreamWriter(folder, row_shape, recipe.store_dtype)
+        return self._streams[name]
+
+    def close(self) -> None:
+        """Close every stream writer."""
+        for writer in self._streams.values():
+            writer.close()
+
+
+class _OpenPart:
+    """The part a writer is filling."""
+
+    def __init__(
+        self, stream: Path, row_shape: tuple[int, ...], dtype: np.dtype[np.generic]
+    ) -> None:
+        # Sorted by time of creation; the random half keeps two machines apart.
+        name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}"
+        self._folder = stream / layout.PARTS / name
+        self._row_shape = row_shape
+        self._dtype = dtype
+        row_bytes = dtype.itemsize * int(np.prod(row_shape))
+        self._row_bytes = row_bytes
+        features = shard_path(self._folder, layout.FEATURES, ndim=1 + len(row_shape))
+        self._features = ShardFile(features, row_bytes)
+        self._time = ShardFile(shard_path(self._folder, layout.TIME, ndim=2), 16)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
+        lock_journal(self._journal)
+        for folder in (features.parent, self._folder, self._folder.parent):
+            _sync_folder(folder)
+        self._committed_rows = 0
+
+    @property
+    def num_bytes(self) -> int:
+        return self._features.num_rows * self._row_bytes
+
+    def append(self, rows: Array) -> None:
+        self._features.append(rows)
+
+    def commit(
+        self, pending: PendingVideo, video: VideoRecord, times_R2: NDArray[np.float64]
+    ) -> None:
+        self._time.append(times_R2)
+        self._features.sync()
+        self._time.sync()
+        if os.fstat(self._journal).st_nlink == 0:
+            raise StoreError(
+                f"{self._folder}: was removed while this process wrote to it. Extract "
+                f"'{video.id}' again."
+            )
+        append_line(self._journal, pending.commit(video, self._committed_rows, times_R2))
+        self._committed_rows = self._features.num_rows
+
+    def abandon(self) -> None:
+        self._features.rewind(self._committed_rows)
+        self._time.rewind(self._committed_rows)
+
+    def seal(self) -> None:
+        self.abandon()
+        os.close(self._journal)
+        if self._committed_rows == 0:
+            self._remove()
+            return
+        self._features.seal()
+        self._time.seal()
+        rows = self._committed_rows
+        arrays = {
+            layout.FEATURES: shard_metadata(rows, self._row_shape, self._dtype.name),
+            layout.TIME: shard_metadata(rows, (2,), "float64"),
+        }
+        for name, metadata in arrays.items():
+            _write_json(self._folder / name / layout.ZARR_JSON, metadata)
+        _write_json(self._folder / layout.ZARR_JSON, _group({"num_rows": rows}))
+
+    def _remove(self) -> None:
+        """Take away a part nothing was committed to."""
+        self._features.close()
+        self._time.close()
+        for path in sorted(self._folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self._folder.rmdir()
+
+
+def lock_journal(descriptor: int) -> bool:
+    """Take the lock a part's writer holds as long as it lives; False if another has it.
+
+    A file system without locks grants it to everyone, which ``compact`` makes up for by leaving
+    parts alone that were written to of late.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+    return True
+
+
+def shard_path(part: Path, array: str, *, ndim: int) -> Path:
+    """Return the file of an array's only shard (chunk key ``c/0/0/...``)."""
+    return part.joinpath(array, "c", *["0"] * ndim)
+
+
+def _group(attributes: Mapping[str, object]) -> dict[str, object]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _attributes(folder: Path) -> dict[str, object]:
+    attributes = json_object(folder / layout.ZARR_JSON).get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise StoreCorruptError(f"{folder / layout.ZARR_JSON}: 'attributes' is not an object.")
+    return attributes
+
+
+def _write_json(path: Path, value: dict[str, object]) -> None:
+    """Write a small file so that it is either whole or absent, whatever happens."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

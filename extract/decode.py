@@ -1,0 +1,263 @@
+"""Video file -> sampled RGB frames, forward only and in presentation order.
+
+Two backends behind ``FrameSource``: PyAV reads everything, decord what it can be trusted with
+(see ``extract.decord_source``). Frames leave at full size, so the backend's own scaler plays no
+part; only frames that are sampled are converted to RGB.
+
+Shapes: H, W image height and width; frames are (H, W, 3) uint8.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from cache_schema.errors import VideoError
+from cache_schema.timeline import FrameSampler
+
+__all__ = [
+    "FrameSource",
+    "PyavSource",
+    "SampledFrame",
+    "VideoFacts",
+    "open_video",
+    "probe",
+    "sample_frames",
+]
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoFacts:
+    """What is known of a video once it was read to its end."""
+
+    duration_seconds: float
+    num_frames: int
+    fps: Fraction
+    width: int
+    height: int
+    decoder: str
+    frame_seconds: NDArray[np.float64]
+    """Time of every decoded frame."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampledFrame:
+    """One frame and the number of consecutive ticks it is shown at."""
+
+    rgb: Frame
+    num_ticks: int
+
+
+class FrameSource(Protocol):
+    """An open video that yields its frames once, in presentation order."""
+
+    decoder: str
+    """Backend and version."""
+    fps: Fraction
+    size: tuple[int, int]
+    """Height and width as shown, after rotation."""
+
+    def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+        """Yield each frame's time in seconds and a function that converts it to RGB."""
+
+    def end_seconds(self, last_seconds: Fraction) -> Fraction:
+        """Return when the last frame's display ends, given its start."""
+
+
+def pyav_version() -> str:
+    """Return the backend's name and version as recipes record it."""
+    return f"pyav {av.__version__}"
+
+
+def open_video(path: Path, backend: str) -> FrameSource:
+    """Open a video with the wanted backend; what decord cannot be trusted with, PyAV reads.
+
+    Raises:
+        VideoError: if the file holds no video that PyAV can decode.
+    """
+    if backend == "decord":
+        from extract.decord_source import trusted_decord_source
+
+        source = trusted_decord_source(path)
+        if source is not None:
+            return source
+    return PyavSource(path)
+
+
+def probe(path: Path) -> float:
+    """Return the duration in seconds that the file's header declares; 0 if it does not.
+
+    Raises:
+        VideoError: if the file holds no video.
+    """
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        return float(_declared_duration(container, stream) or 0)
+
+
+def sample_frames(
+    source: FrameSource, fps: Fraction | None, facts: list[VideoFacts]
+) -> Iterator[SampledFrame]:
+    """Yield the frames that ticks at ``fps`` fall on; all frames if it is None.
+
+    Args:
+        source: An open video.
+        fps: Ticks per second of video time.
+        facts: Gets the video's facts appended once the last frame was yielded.
+
+    Raises:
+        VideoError: on frames without or with non-increasing timestamps, or on no frame at all.
+    """
+    sampler = FrameSampler(fps)
+    seconds: list[Fraction] = []
+    convert: Callable[[], Frame] | None = None
+    for now, this_convert in source:
+        if seconds and now <= seconds[-1]:
+            raise VideoError(
+                f"timestamps do not increase: frame {len(seconds)} at {float(now):.3f} s follows "
+                f"{float(seconds[-1]):.3f} s. Re-mux the file, for example with ffmpeg -c copy."
+            )
+        ticks = sampler.shown(now)
+        if ticks and convert is not None:
+            yield SampledFrame(rgb=convert(), num_ticks=ticks)
+        seconds.append(now)
+        convert = this_convert
+    if convert is None:
+        raise VideoError("no frame could be decoded.")
+    end = source.end_seconds(seconds[-1])
+    ticks = sampler.finish(end)
+    if ticks:
+        yield SampledFrame(rgb=convert(), num_ticks=ticks)
+    facts.append(
+        VideoFacts(
+            duration_seconds=float(end),
+            num_frames=len(seconds),
+            fps=source.fps,
+            width=source.size[1],
+            height=source.size[0],
+            decoder=source.decoder,
+            frame_seconds=np.array([float(second) for second in seconds]),
+        )
+    )
+
+
+class PyavSource:
+    """Forward decoding with PyAV (FFmpeg); the reference backend."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._container = _open(path)
+        self._stream = _video_stream(self._container, path)
+        self._stream.thread_type = "AUTO"
+        self._zero = start_seconds(self._container, self._stream)
+        self._declared = _declared_duration(self._container, self._stream)
+        self._last_duration = Fraction(0)
+        self.decoder = pyav_version()
+        self.fps = average_fps(self._stream)
+        self.size = (self._stream.height, self._stream.width)
+
+    def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+        """See ``FrameSource``."""
+        with self._container:
+            for number, frame in enumerate(self._decode()):
+                if frame.pts is None or frame.time_base is None:
+                    raise VideoError(f"frame {number} has no timestamp. Re-mux the file.")
+                self.size = _upright_size(frame)
+                self._last_duration = (frame.duration or 0) * frame.time_base
+                yield frame.pts * frame.time_base - self._zero, _converter(frame)
+
+    def end_seconds(self, last_seconds: Fraction) -> Fraction:
+        """See ``FrameSource``; a file that stops well before its declared end is cut off."""
+        end = last_seconds + (self._last_duration or 1 / self.fps)
+        declared = self._declared
+        if declared is not None and end < declared - max(Fraction(1), declared / 20):
+            raise VideoError(
+                f"is truncated: frames end at {float(end):.2f} s of the {float(declared):.2f} s "
+                "its header declares. Get the file again."
+            )
+        return end
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        try:
+            yield from self._container.decode(self._stream)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(f"cannot be decoded: {_reason(error)}.") from error
+
+
+def average_fps(stream: VideoStream) -> Fraction:
+    """Return the average frame rate the file declares; 25 where it declares none."""
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    return Fraction(rate) if rate else Fraction(25)
+
+
+def start_seconds(container: av.container.InputContainer, stream: VideoStream) -> Fraction:
+    """Return the container's start, which is time zero.
+
+    FFmpeg rounds it to microseconds; where it is the video's own start, the exact one is taken,
+    or ticks that coincide with frames would fall on either side of them.
+    """
+    own = None
+    if stream.start_time is not None and stream.time_base is not None:
+        own = stream.start_time * Fraction(stream.time_base)
+    if container.start_time is None:
+        return own or Fraction(0)
+    start = Fraction(container.start_time, av.time_base)
+    return own if own is not None and abs(own - start) <= Fraction(1, 500_000) else start
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    try:
+        return av.open(str(path), mode="r")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"cannot be opened as a video: {_reason(error)}.") from error
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> VideoStream:
+    for stream in container.streams.video:
+        # Cover art of an audio file is a video stream of one picture.
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise VideoError(f"has no decoder for its codec (PyAV {av.__version__}).")
+            return stream
+    container.close()
+    raise VideoError("holds no video stream.")
+
+
+def _declared_duration(
+    container: av.container.InputContainer, stream: VideoStream
+) -> Fraction | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return stream.duration * Fraction(stream.time_base)
+    if container.duration is not None:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def _upright_size(frame: VideoFrame) -> tuple[int, int]:
+    turned = frame.rotation % 180 != 0
+    return (frame.width, frame.height) if turned else (frame.height, frame.width)
+
+
+def _converter(frame: VideoFrame) -> Callable[[], Frame]:
+    """Return a function that converts one frame, so that skipped frames cost nothing."""
+
+    def convert() -> Frame:
+        rgb = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+        quarters = round(frame.rotation / 90)
+        return np.ascontiguousarray(np.rot90(rgb, quarters)) if quarters % 4 else rgb
+
+    return convert
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text.strip().rstrip(".")

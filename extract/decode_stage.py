@@ -1,0 +1,119 @@
+"""The decode thread: jobs -> chunks of sampled frames, then the facts or the failure."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cache_schema.errors import VideoError
+from extract.decode import SampledFrame, VideoFacts, open_video, sample_frames
+from extract.plan import Job
+from extract.report import RunReport
+
+__all__ = ["DecodeStage", "Decoded", "Failed", "Frames"]
+
+CHUNK_BYTES = 32 * 2**20
+"""Frames travel in chunks of about this size (one 1080p frame has 6 MB) ..."""
+
+QUEUE_CHUNKS = 3
+"""... and this many chunks may wait, so memory does not grow with a video's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Some consecutive sampled frames of a video."""
+
+    job: Job
+    frames: list[SampledFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A video was read to its end."""
+
+    job: Job
+    facts: VideoFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A video cannot be used."""
+
+    job: Job
+    stage: str
+    error: str
+
+
+Item = Frames | Decoded | Failed
+
+
+class DecodeStage:
+    """Decodes videos one after the other, ahead of whoever iterates over it."""
+
+    def __init__(
+        self, jobs: Sequence[Job], fps: Fraction | None, backend: str, report: RunReport
+    ) -> None:
+        self._jobs = jobs
+        self._fps = fps
+        self._backend = backend
+        self._report = report
+        self._items: queue.Queue[Item | None] = queue.Queue(QUEUE_CHUNKS)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decode")
+
+    def __enter__(self) -> "DecodeStage":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield items until the last job's end or failure."""
+        while (item := self._items.get()) is not None:
+            yield item
+
+    def _run(self) -> None:
+        for job in self._jobs:
+            for item in self._decode(job):
+                if not self._put(item):
+                    return
+        self._put(None)
+
+    def _decode(self, job: Job) -> Iterator[Item]:
+        try:
+            yield from self._chunks(job)
+        except VideoError as error:
+            yield Failed(job, "decode", str(error))
+        except Exception as error:
+            yield Failed(job, "decode", f"unexpected {type(error).__name__}: {error}")
+
+    def _chunks(self, job: Job) -> Iterator[Item]:
+        facts: list[VideoFacts] = []
+        source = open_video(job.video.path, self._backend)
+        chunk: list[SampledFrame] = []
+        num_bytes = 0
+        started = time.thread_time()
+        for frame in sample_frames(source, self._fps, facts):
+            chunk.append(frame)
+            num_bytes += frame.rgb.nbytes
+            if num_bytes >= CHUNK_BYTES:
+                self._report.busy_seconds["decode"] += time.thread_time() - started
+                yield Frames(job, chunk)
+                chunk, num_bytes, started = [], 0, time.thread_time()
+        self._report.busy_seconds["decode"] += time.thread_time() - started
+        yield Frames(job, chunk)
+        yield Decoded(job, facts[0])
+
+    def _put(self, item: Item | None) -> bool:
+        """Hand over one item; tell whether the run goes on."""
+        while not self._stopped.is_set():
+            try:
+                self._items.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False

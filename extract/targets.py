@@ -1,0 +1,81 @@
+"""One encoder's way into the store: its model, its recipe and its stream."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cache_schema.recipe import DecoderRecipe, Recipe, SamplingRecipe
+from cache_schema.store import Store, stream_name
+from extract.config import ExtractConfig
+from extract.decode import pyav_version
+from extract.encoders import EncoderOptions, load_encoder
+from extract.encoders.base import Encoder
+
+__all__ = ["Target", "build_targets", "encoder_options", "sampling_fps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One stream that a run fills."""
+
+    encoder: Encoder
+    recipe: Recipe
+    stream: str
+    """Its name in the store."""
+
+
+def sampling_fps(config: ExtractConfig) -> Fraction | None:
+    """Return the tick rate; None for every frame."""
+    return config.fps or None
+
+
+def encoder_options(config: ExtractConfig) -> EncoderOptions:
+    """Return how encoders are to be loaded."""
+    return EncoderOptions(
+        device=config.device,
+        compute_dtype=config.compute_dtype,
+        pooling=config.pooling,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
+    """Load every encoder and find or choose its stream's name.
+
+    Raises:
+        ConfigError: on an unknown encoder or an option it does not have.
+    """
+    return [_target(name, config, store) for name in config.encoders]
+
+
+def _target(name: str, config: ExtractConfig, store: Store | None) -> Target:
+    encoder = load_encoder(name, encoder_options(config))
+    length = config.frames_per_window or encoder.frames_per_window
+    recipe = Recipe(
+        origin="extracted",
+        encoder=encoder.recipe,
+        preprocess=encoder.preprocess,
+        sampling=SamplingRecipe(
+            fps=sampling_fps(config),
+            frames_per_window=length,
+            stride_frames=config.stride_frames or length,
+        ),
+        decoder=_decoder_recipe(config.decoder),
+        store_dtype=config.store_dtype,
+    )
+    return Target(
+        encoder=encoder, recipe=recipe, stream=stream_name(store, encoder.recipe.id, recipe)
+    )
+
+
+def _decoder_recipe(backend: str) -> DecoderRecipe:
+    if backend == "decord":
+        from extract.decord_source import decord_version
+
+        return DecoderRecipe(backend="decord", version=f"{decord_version()}, {pyav_version()}")
+    return DecoderRecipe(backend="pyav", version=pyav_version())
+
+
+def streams_of(targets: Sequence[Target]) -> list[str]:
+    """Return the targets' stream names."""
+    return [target.stream for target in targets]

@@ -1,0 +1,1 @@
+"""Stage 2: features -> translator -> LLM -> heads -> predictions and scores."""
