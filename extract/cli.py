@@ -25,8 +25,7 @@ __all__ = ["extract_command", "main"]
     help="Built-in name, hub id or local folder; repeat it to fill several streams.",
 )
 @click.option("--fps", help="Sampled frames per second, e.g. 2 or 30000/1001; 0 = every frame.")
-@click.option("--window", type=int, help="Sampled frames per row; 0 = the encoder's own.")
-@click.option("--stride", type=int, help="Sampled frames between rows; 0 = the window.")
+@click.option("--stride", type=int, help="Sampled frames between rows; 0 = the encoder's window.")
 @click.option(
     "--pooling",
     type=click.Choice(["default", "cls", "mean", "grid"]),
@@ -107,7 +106,7 @@ def main() -> None:
 
 def _dotted(flags: dict[str, object]) -> dict[str, object]:
     """Return the flags under their settings' names; flags not given are None."""
-    names = {"window": "frames_per_window", "stride": "stride_frames", "dtype": "store_dtype"}
+    names = {"stride": "stride_frames", "dtype": "store_dtype"}
     values = {names.get(key, key): value for key, value in flags.items()}
     values["encoders"] = list(flags["encoders"]) or None  # type: ignore[call-overload]
     return values

@@ -16,10 +16,8 @@ class ExtractConfig:
     """Built-in names, hub ids or local folders; several share one decode."""
     fps: Fraction = Fraction(2)
     """Sampled frames per second of video time; 0 takes every frame."""
-    frames_per_window: int = 0
-    """Sampled frames that make one row; 0 = the encoder's own (1 for image models)."""
     stride_frames: int = 0
-    """Sampled frames between the starts of rows; 0 = frames_per_window."""
+    """Sampled frames between the starts of rows; 0 = the encoder's window (1 for image models)."""
     pooling: Literal["default", "cls", "mean", "grid"] = "default"
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     store_dtype: Literal["float16", "bfloat16", "float32"] = "float16"
@@ -34,7 +32,7 @@ class ExtractConfig:
     def __post_init__(self) -> None:
         if not self.encoders:
             raise ValueError("encoders is empty, name at least one")
-        for name in ("fps", "frames_per_window", "stride_frames"):
+        for name in ("fps", "stride_frames"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
         if self.batch_size < 1:

@@ -96,15 +96,15 @@ class DecodeStage:
         source = open_video(job.video.path, self._backend)
         chunk: list[SampledFrame] = []
         num_bytes = 0
-        started = time.thread_time()
+        started = time.perf_counter()
         for frame in sample_frames(source, self._fps, facts):
             chunk.append(frame)
             num_bytes += frame.rgb.nbytes
             if num_bytes >= CHUNK_BYTES:
-                self._report.busy_seconds["decode"] += time.thread_time() - started
+                self._report.busy_seconds["decode"] += time.perf_counter() - started
                 yield Frames(job, chunk)
-                chunk, num_bytes, started = [], 0, time.thread_time()
-        self._report.busy_seconds["decode"] += time.thread_time() - started
+                chunk, num_bytes, started = [], 0, time.perf_counter()
+        self._report.busy_seconds["decode"] += time.perf_counter() - started
         yield Frames(job, chunk)
         yield Decoded(job, facts[0])
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cache_schema.stream import Array
-from extract.encoders.base import Encoder
+from extract.encoders.base import Encoder, encode_fixed
 
 __all__ = ["EncodeQueue", "Finished", "NotFinite", "Result", "Rows", "to_stored"]
 
@@ -101,8 +101,7 @@ class EncodeQueue(Generic[Owner]):
 
     def _run(self) -> Iterator[Result[Owner]]:
         windows = [window for pending in self._owners for window in pending.windows]
-        filler = [windows[-1]] * (self._batch_size - len(windows))
-        rows = self._encoder.encode(torch.stack(windows + filler))[: len(windows)]
+        rows = encode_fixed(self._encoder, torch.stack(windows), self._batch_size)
         owners, self._owners = self._owners, deque()
         first = 0
         for pending in owners:

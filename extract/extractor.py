@@ -10,13 +10,15 @@ Shapes: N frames, F frames per window, C, H, W pixels.
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from torch import Tensor
+
 from cache_schema.store import StoreWriter
 from extract.config import ExtractConfig
 from extract.decode import SampledFrame
 from extract.decode_stage import Decoded, DecodeStage, Failed, Frames
 from extract.encode_queue import EncodeQueue, Finished, Result, Rows
+from extract.network_input import network_input
 from extract.plan import Job
-from extract.preprocess import preprocess_frames
 from extract.report import RunReport
 from extract.targets import Target, sampling_fps
 from extract.work import Work
@@ -96,24 +98,21 @@ class _EncodeStage:
         return self._works[job]
 
     def _encode(self, work: Work, frames: Sequence[SampledFrame]) -> None:
-        if work.is_failed:
-            return
-        encoder = work.target.encoder
-        images = [frame.rgb for frame in frames]
-        pixels_NCHW = preprocess_frames(images, encoder.preprocess, encoder.device)
-        for pixels_CHW, frame in zip(pixels_NCHW, frames, strict=True):
-            for window_FCHW in work.windows.push(pixels_CHW, frame.num_ticks):
-                self._forward(self._queues[work.target.stream].push(work, window_FCHW))
+        pixels = network_input(work.target.encoder, frames)
+        for pixels_CHW, frame in zip(pixels, frames, strict=True):
+            self._push(work, work.windows.push(pixels_CHW, frame.num_ticks))
 
     def _end(self, item: Decoded) -> None:
         for work in self._works.pop(item.job, []):
-            if work.is_failed:
-                continue
-            encode_queue = self._queues[work.target.stream]
             work.facts = item.facts
-            for window_FCHW in work.windows.finish():
-                self._forward(encode_queue.push(work, window_FCHW))
-            self._forward(encode_queue.end(work))
+            self._push(work, work.windows.finish())
+            if not work.is_failed:
+                self._forward(self._queues[work.target.stream].end(work))
+
+    def _push(self, work: Work, windows: Iterable[Tensor]) -> None:
+        for window_FCHW in windows:
+            if not work.is_failed:
+                self._forward(self._queues[work.target.stream].push(work, window_FCHW))
 
     def _fail(self, job: Job, stage: str, error: str) -> None:
         for work in self._works.pop(job, []):

@@ -15,7 +15,7 @@ from cache_schema.stream import Stream, as_float32
 from extract.config import ExtractConfig
 from extract.decode import open_video, sample_frames
 from extract.encode_queue import to_stored
-from extract.preprocess import preprocess_frames
+from extract.network_input import network_input
 from extract.targets import Target, build_targets
 from extract.windows import WindowAssembler
 
@@ -79,7 +79,6 @@ def _target(recipe: Recipe, encoder: str | None) -> Target:
     config = ExtractConfig(
         encoders=(encoder or recipe.encoder.id,),
         fps=recipe.sampling.fps or 0,  # type: ignore[arg-type]
-        frames_per_window=recipe.sampling.frames_per_window,
         stride_frames=recipe.sampling.stride_frames,
         pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
         compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]
@@ -123,8 +122,8 @@ def _windows(target: Target, path: Path, windows: WindowAssembler) -> Iterator[T
     source = open_video(path, target.recipe.decoder.backend)
     encoder = target.encoder
     for frame in sample_frames(source, target.recipe.sampling.fps, []):
-        pixels_NCHW = preprocess_frames([frame.rgb], encoder.preprocess, encoder.device)
-        yield from windows.push(pixels_NCHW[0], frame.num_ticks)
+        for pixels_CHW in network_input(encoder, [frame]):
+            yield from windows.push(pixels_CHW, frame.num_ticks)
     yield from windows.finish()
 
 

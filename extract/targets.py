@@ -50,15 +50,14 @@ def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
 
 def _target(name: str, config: ExtractConfig, store: Store | None) -> Target:
     encoder = load_encoder(name, encoder_options(config))
-    length = config.frames_per_window or encoder.frames_per_window
     recipe = Recipe(
         origin="extracted",
         encoder=encoder.recipe,
         preprocess=encoder.preprocess,
         sampling=SamplingRecipe(
             fps=sampling_fps(config),
-            frames_per_window=length,
-            stride_frames=config.stride_frames or length,
+            frames_per_window=encoder.frames_per_window,
+            stride_frames=config.stride_frames or encoder.frames_per_window,
         ),
         decoder=_decoder_recipe(config.decoder),
         store_dtype=config.store_dtype,
