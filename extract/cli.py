@@ -62,6 +62,7 @@ __all__ = ["extract_command", "main"]
 @click.pass_context
 def extract_command(
     context: click.Context,
+    /,
     inputs: tuple[str, ...],
     out: Path,
     config_path: Path | None,
@@ -70,7 +71,7 @@ def extract_command(
     as_json: bool,
     **flags: object,
 ) -> None:
-    r"""Decode videos once and store their features.
+    """Decode videos once and store their features.
 
     VIDEOS are files, folders (searched recursively), glob patterns or .txt lists of paths.
     What the store already holds for this recipe is skipped, so the same command resumes.
@@ -81,7 +82,7 @@ def extract_command(
       vllm-extract videos/ --out feats.zarr --encoder openai/clip-vit-large-patch14 --fps 4
 
     Exit codes: 0 all done, 3 some videos failed (see the ledger), 2 wrong usage, 1 failed.
-    """
+    """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     from cache_schema.settings import load_settings
     from extract.config import ExtractConfig
 

@@ -94,10 +94,15 @@ def _resize(frames_NCHW: Tensor, size: tuple[int, int], interpolation: str) -> T
     """
     if tuple(frames_NCHW.shape[2:]) == size:
         return frames_NCHW
-    if frames_NCHW.device.type == "cpu":
-        return functional.interpolate(
-            frames_NCHW, size, mode=interpolation, antialias=True, align_corners=False
-        )
+    if frames_NCHW.device.type != "cpu":
+        return _resize_as_float(frames_NCHW, size, interpolation)
+    return functional.interpolate(
+        frames_NCHW, size, mode=interpolation, antialias=True, align_corners=False
+    )
+
+
+def _resize_as_float(frames_NCHW: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+    """Resize where torch has no integer kernel: GPUs; up to 3 levels from Pillow, on average 0.1."""
     resized_NCHW = functional.interpolate(
         frames_NCHW.float(), size, mode=interpolation, antialias=True, align_corners=False
     )

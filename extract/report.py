@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ class RunReport:
     num_rows: int = 0
     video_seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
-    busy_seconds: Counter[str] = field(default_factory=Counter)
+    busy_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Stage -> seconds its thread was at work; the stages overlap."""
     started: float = field(default_factory=time.perf_counter)
 

@@ -60,10 +60,9 @@ def content_digest(path: Path) -> str:
     """
     size = path.stat().st_size
     digest = hashlib.sha256(size.to_bytes(8, "little"))
-    last = max(0, size - DIGEST_BLOCK_BYTES)
-    if size <= DIGEST_BLOCKS * DIGEST_BLOCK_BYTES:
-        starts = range(0, size, DIGEST_BLOCK_BYTES)
-    else:
+    starts = list(range(0, size, DIGEST_BLOCK_BYTES))
+    if len(starts) > DIGEST_BLOCKS:
+        last = size - DIGEST_BLOCK_BYTES
         starts = [last * block // (DIGEST_BLOCKS - 1) for block in range(DIGEST_BLOCKS)]
     with path.open("rb") as file:
         for start in starts:

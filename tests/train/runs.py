@@ -1,0 +1,49 @@
+"""Small runs of the toy task for the tests of trainer, checkpoints and commands."""
+
+from dataclasses import replace
+
+from tests.train.tiny_llms import save_tiny_llm
+from tests.train.toy import ToyTask, make_features
+
+from train import prepare as prepare_module
+from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
+from train.trainer import Trainer, make_accelerator
+
+# 3 videos, 5 crops of at most 16 rows: 3 steps per epoch.
+STEPS_PER_EPOCH = 3
+
+
+def make_config(root, **settings):
+    """Write features and a tiny LLM below ``root`` once and return a config that uses them."""
+    if not (root / "f.zarr").exists():
+        make_features(root / "f.zarr", ToyTask())
+        save_tiny_llm("llama", root / "llm")
+    defaults = {
+        "task": "toy",
+        "annotations": "none",
+        "features": str(root / "f.zarr"),
+        "out": str(root / "run"),
+        "device": "cpu",
+        "llm": LlmConfig(name=str(root / "llm"), num_layers=0, dtype="float32"),
+        "data": DataConfig(window_rows=16, context_rows=4),
+        "augment": AugmentConfig(noise_std=0.1, feature_dropout=0.1),
+        "optim": OptimConfig(epochs=2, batch_size=2, lr=0.01),
+    }
+    return TrainConfig(**{**defaults, **settings})
+
+
+def use_toy_task(monkeypatch, task=None):
+    """Make every run load this task, whatever its name."""
+    chosen = task or ToyTask()
+    monkeypatch.setattr(prepare_module, "load_task", lambda name, annotations, options: chosen)
+    return chosen
+
+
+def make_trainer(config, root, resumed=None):
+    accelerator = make_accelerator("cpu")
+    prepared = prepare_module.prepare(config, accelerator.device, resumed)
+    return Trainer(prepared, accelerator, root)
+
+
+def with_optim(config, **settings):
+    return replace(config, optim=replace(config.optim, **settings))

@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import pytest
+
+from cache_schema.errors import ConfigError
+from cache_schema.settings import load_settings
+from train.config import LlmConfig, TrainConfig, differing_keys, require_inputs, run_folder
+
+
+def load(tmp_path, text="", **sources):
+    path = tmp_path / "pipeline.toml"
+    path.write_text(text)
+    return load_settings(TrainConfig, "train", config_path=path, **sources)
+
+
+def test_flags_win_over_set_over_file_over_defaults(tmp_path):
+    text = "[train.optim]\nlr = 0.1\nepochs = 3\nbatch_size = 2"
+    config = load(
+        tmp_path,
+        text,
+        overrides=["train.optim.epochs=4", "train.optim.batch_size=5"],
+        flags={"optim.batch_size": 6, "optim.lr": None},
+    )
+    optim = config.optim
+    assert (optim.lr, optim.epochs, optim.batch_size, optim.clip_norm) == (0.1, 4, 6, 1.0)
+
+
+def test_options_of_a_task_pass_through(tmp_path):
+    config = load(tmp_path, "[train.tasks.action_segmentation]\nsplit = 2")
+    assert config.tasks == {"action_segmentation": {"split": 2}}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[train.optim]\nlerning_rate = 1.0", "unknown key 'lerning_rate'"),
+        ("[train.optim]\nepochs = 0", "key 'epochs' is 0"),
+        ("[train.llm]\nweights = 'none'", "'pretrained' or 'random'"),
+        ("[train.data]\nwindow_rows = 8\ncontext_rows = 8", r"must be below window_rows \(8\)"),
+        ("[train.data]\nholdout_fraction = 1.0", "key 'holdout_fraction' is 1.0"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, text, problem):
+    with pytest.raises(ConfigError, match=problem):
+        load(tmp_path, text)
+
+
+def test_missing_inputs_are_named_as_flags():
+    config = TrainConfig(features="f.zarr")
+    with pytest.raises(ConfigError, match=r"needs --task, --annotations: give the flag"):
+        require_inputs(config)
+    require_inputs(replace(config, task="toy", annotations="x"))
+
+
+def test_a_run_lies_below_runs_unless_told():
+    assert str(run_folder(TrainConfig(task="toy"))) == "runs/toy"
+    assert str(run_folder(TrainConfig(task="toy", out="x/y"))) == "x/y"
+
+
+def test_differences_leave_out_where_things_lie():
+    saved = TrainConfig(task="toy", features="a.zarr", out="x")
+    given = replace(saved, features="b.zarr", out="y", llm=LlmConfig(num_layers=4))
+    assert differing_keys(saved, given) == ["llm.num_layers = 8, not 4"]

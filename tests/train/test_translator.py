@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from train.augment import FeatureAugment
+from train.config import AugmentConfig
+from train.translator import SemanticTranslator
+
+
+def translator(dim=64, width=16, **options):
+    torch.manual_seed(0)
+    augment = FeatureAugment(options.pop("augment", AugmentConfig()))
+    return SemanticTranslator(dim, width, augment=augment, **options)
+
+
+def test_tokens_are_one_linear_map_of_standardised_features():
+    model = translator(3, 2)
+    model.set_statistics(torch.tensor([1.0, 2, 3]), torch.tensor([2.0, 4, 8]))
+    features = torch.tensor([[[3.0, 6, 11], [1, 2, 3]]])
+    expected = torch.stack([model.linear.weight.sum(dim=1), torch.zeros(2)])
+    torch.testing.assert_close(model(features), expected[None])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_first_tokens_have_the_scale_of_the_llm_whatever_the_features(scale):
+    model = translator(512, 64, output_rms=0.13)
+    features = scale * (torch.randn(4, 100, 512) + 5)
+    model.set_statistics(features.mean(dim=(0, 1)), features.std(dim=(0, 1)))
+    rms = model(features).detach().square().mean().sqrt()
+    assert float(rms) == pytest.approx(0.13, rel=0.05)
+
+
+def test_grid_rows_are_pooled_to_one_token():
+    model = translator()
+    features = torch.randn(2, 5, 7, 64)
+    torch.testing.assert_close(model(features), model(features.mean(dim=2)))
+
+
+def test_statistics_belong_to_the_state_but_are_not_trained():
+    model = translator()
+    assert {"mean_D", "std_D"} <= model.state_dict().keys()
+    assert {name for name, _ in model.named_parameters()} == {"linear.weight", "linear.bias"}
+
+
+def test_augmentation_acts_in_training_only():
+    model = translator(augment=AugmentConfig(noise_std=0.5, feature_dropout=0.2))
+    features = torch.randn(1, 6, 64)
+    assert not torch.equal(model(features), model(features))
+    model.eval()
+    assert torch.equal(model(features), model(features))
+
+
+def test_dropped_dimensions_are_dropped_in_the_whole_window():
+    augment = FeatureAugment(AugmentConfig(feature_dropout=0.5))
+    torch.manual_seed(0)
+    dropped = augment(torch.ones(2, 9, 400))
+    assert torch.equal(dropped, dropped[:, :1].expand(-1, 9, -1))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.5, abs=0.06)
+
+
+def test_noise_has_the_deviation_asked_for():
+    torch.manual_seed(0)
+    noisy = FeatureAugment(AugmentConfig(noise_std=0.3))(torch.zeros(4, 50, 100))
+    assert float(noisy.std()) == pytest.approx(0.3, rel=0.02)

@@ -1,0 +1,227 @@
+"""EPIC-KITCHENS-100's csv files.
+
+    EPIC_100_train.csv, EPIC_100_validation.csv      one narrated action per record
+    EPIC_100_verb_classes.csv, ..._noun_classes.csv  id, key (optional: checks the records)
+    EPIC_100_tail_verbs.csv, EPIC_100_tail_nouns.csv, EPIC_100_unseen_participant_ids_validation.csv
+    classes.csv or actions.csv                       id of every (verb, noun) pair (optional)
+    video_lengths.csv or EPIC_100_video_info.csv     how long each video is
+
+Folder in, actions in seconds, class lists and subsets out.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache_schema.errors import AnnotationError
+from train.annotations.reading import CsvRow, check_folder, check_subset, read_csv
+
+__all__ = ["ACTION_FILES", "Action", "EpicFolder", "VerbNoun", "parse_timestamp"]
+
+VerbNoun = tuple[int, int]
+"""Verb class and noun class: what the benchmark calls an action class."""
+
+ACTION_FILES = {"train": "EPIC_100_train.csv", "val": "EPIC_100_validation.csv"}
+ACTION_COLUMNS = (
+    "narration_id",
+    "participant_id",
+    "video_id",
+    "start_timestamp",
+    "stop_timestamp",
+    "verb_class",
+    "noun_class",
+)
+PAIR_FILES = {"classes.csv": ("verb_class", "noun_class"), "actions.csv": ("verb", "noun")}
+TIMESTAMP = re.compile(r"(\d+):([0-5]\d):([0-5]\d)(?:\.(\d+))?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action:
+    """One narrated action."""
+
+    narration_id: str
+    participant_id: str
+    video_id: str
+    start_seconds: float
+    end_seconds: float
+    """Exclusive; may equal the start."""
+    verb_noun: VerbNoun
+
+
+class EpicFolder:
+    """One annotation folder; files are read when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = check_folder(folder)
+
+    def actions(self, subset: str) -> list[Action]:
+        """Return the actions of a subset, by video, then start, then narration id.
+
+        Raises:
+            AnnotationError: No such subset, or a record is wrong.
+        """
+        path = self._folder / ACTION_FILES[check_subset(subset)]
+        rows = read_csv(path, ACTION_COLUMNS)
+        if not rows:
+            raise AnnotationError(f"{path}: the file holds no record, expected one per action.")
+        verbs = self._class_ids("EPIC_100_verb_classes.csv")
+        nouns = self._class_ids("EPIC_100_noun_classes.csv")
+        actions: dict[str, Action] = {}
+        for row in rows:
+            action = _action(row)
+            _check_class(row, "verb_class", verbs)
+            _check_class(row, "noun_class", nouns)
+            if action.narration_id in actions:
+                raise row.error("narration_id", action.narration_id, "an id not used above")
+            actions[action.narration_id] = action
+        return sorted(
+            actions.values(), key=lambda one: (one.video_id, one.start_seconds, one.narration_id)
+        )
+
+    def action_classes(self) -> list[VerbNoun]:
+        """Return the (verb, noun) pair of every action class id.
+
+        ``classes.csv`` or ``actions.csv`` fix the ids. Without them the classes are the pairs that
+        occur in the training or validation records, sorted by verb, then noun.
+        """
+        for name, columns in PAIR_FILES.items():
+            if (self._folder / name).exists():
+                return _read_pairs(self._folder / name, columns)
+        if not (self._folder / ACTION_FILES["train"]).exists():
+            raise AnnotationError(
+                f"{self._folder}: found none of classes.csv, actions.csv and "
+                f"{ACTION_FILES['train']}, expected one of them: it fixes the class ids."
+            )
+        actions = [*self.actions("train"), *self.actions("val")]
+        return sorted({action.verb_noun for action in actions})
+
+    def tail_verbs(self) -> set[int]:
+        """Return the verb classes with few training instances."""
+        rows = read_csv(self._folder / "EPIC_100_tail_verbs.csv", ("verb",))
+        return {row.integer("verb") for row in rows}
+
+    def tail_nouns(self) -> set[int]:
+        """Return the noun classes with few training instances."""
+        rows = read_csv(self._folder / "EPIC_100_tail_nouns.csv", ("noun",))
+        return {row.integer("noun") for row in rows}
+
+    def unseen_participants(self) -> set[str]:
+        """Return the participants of the validation videos who are in no training video."""
+        path = self._folder / "EPIC_100_unseen_participant_ids_validation.csv"
+        return {row.text("participant_id") for row in read_csv(path, ("participant_id",))}
+
+    def validation_cells(self, cells_per_second: int) -> dict[str, int]:
+        """Return the validation videos, sorted, and how many cells each has.
+
+        ``video_lengths.csv`` (video_id, num_frames) counts cells and may list videos without any
+        action; those of the training records are left out. Without it the annotated videos count,
+        and the duration of ``EPIC_100_video_info.csv`` is rounded up so that no tail is lost.
+
+        Raises:
+            AnnotationError: An annotated video has no length.
+        """
+        annotated = {action.video_id for action in self.actions("val")}
+        path = self._folder / "video_lengths.csv"
+        if path.exists():
+            rows = read_csv(path, ("video_id", "num_frames"))
+            cells = {row.text("video_id"): row.integer("num_frames") for row in rows}
+            videos = annotated | (set(cells) - self._training_videos())
+        else:
+            path = self._folder / "EPIC_100_video_info.csv"
+            rows = read_csv(path, ("video_id", "duration"))
+            cells = {
+                row.text("video_id"): math.ceil(_duration(row) * cells_per_second) for row in rows
+            }
+            videos = annotated
+        missing = sorted(videos - set(cells))
+        if missing:
+            raise AnnotationError(
+                f"{path}: video '{missing[0]}' is missing, but "
+                f"{ACTION_FILES['val']} has actions in it."
+            )
+        return {video_id: cells[video_id] for video_id in sorted(videos)}
+
+    def _training_videos(self) -> set[str]:
+        if not (self._folder / ACTION_FILES["train"]).exists():
+            return set()
+        return {action.video_id for action in self.actions("train")}
+
+    def _class_ids(self, name: str) -> set[int] | None:
+        path = self._folder / name
+        if not path.exists():
+            return None
+        return {row.integer("id") for row in read_csv(path, ("id", "key"))}
+
+
+def parse_timestamp(text: str) -> float | None:
+    """Return the seconds of HH:MM:SS.ff with any number of decimals; None if it is none.
+
+    >>> parse_timestamp("01:00:02.25"), parse_timestamp("1:2")
+    (3602.25, None)
+    """
+    match = TIMESTAMP.fullmatch(text)
+    if match is None:
+        return None
+    hours, minutes, seconds, decimals = match.groups()
+    whole = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    # One division, hence one rounding: a time on the grid of cells stays exactly on it.
+    digits = decimals or "0"
+    scale: int = 10 ** len(digits)
+    return (whole * scale + int(digits)) / scale
+
+
+def _action(row: CsvRow) -> Action:
+    start_seconds, end_seconds = (
+        _timestamp(row, field) for field in ("start_timestamp", "stop_timestamp")
+    )
+    if end_seconds < start_seconds:
+        got = row.text("stop_timestamp")
+        raise row.error("stop_timestamp", got, f"at least {row.text('start_timestamp')}, the start")
+    return Action(
+        narration_id=row.text("narration_id"),
+        participant_id=row.text("participant_id"),
+        video_id=row.text("video_id"),
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        verb_noun=(row.integer("verb_class"), row.integer("noun_class")),
+    )
+
+
+def _timestamp(row: CsvRow, field: str) -> float:
+    seconds = parse_timestamp(row.text(field))
+    if seconds is None:
+        raise row.error(field, row.text(field), "HH:MM:SS.ff")
+    return seconds
+
+
+def _duration(row: CsvRow) -> float:
+    text = row.text("duration")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise row.error("duration", text, "seconds above 0")
+    return seconds
+
+
+def _check_class(row: CsvRow, field: str, known: set[int] | None) -> None:
+    if known is not None and row.integer(field) not in known:
+        raise row.error(field, row.integer(field), f"an id of the {len(known)} classes")
+
+
+def _read_pairs(path: Path, columns: tuple[str, str]) -> list[VerbNoun]:
+    """Return the pairs by id; ids must run from 0 without a gap and no pair may repeat."""
+    verb, noun = columns
+    ids: dict[VerbNoun, int] = {}
+    for row in read_csv(path, ("id", *columns)):
+        pair = row.integer(verb), row.integer(noun)
+        if pair in ids:
+            raise row.error(verb, f"{pair}", "a (verb, noun) pair not used above")
+        ids[pair] = row.integer("id")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise AnnotationError(
+            f"{path}: the ids repeat or have a gap, expected each of 0 to {len(ids) - 1} once."
+        )
+    return sorted(ids, key=ids.__getitem__)

@@ -1,0 +1,135 @@
+"""Lines and csv records of an annotation file.
+
+File in, text lines or ``CsvRow`` out. Whatever is wrong with a file ends here as an
+``AnnotationError`` that names file, line, field, what was found and what was expected.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import nearest
+
+__all__ = ["CsvRow", "check_folder", "check_subset", "line_error", "read_csv", "read_lines"]
+
+SUBSETS = ("train", "val")
+
+
+def check_folder(folder: Path) -> Path:
+    """Return the folder, or say that there is none.
+
+    Raises:
+        AnnotationError: It does not exist or is a file.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise AnnotationError(f"{folder}: found {found}, expected a folder of annotation files.")
+    return folder
+
+
+def check_subset(subset: str) -> str:
+    """Return the subset's name, or say which there are.
+
+    Raises:
+        AnnotationError: It is neither ``train`` nor ``val``.
+    """
+    if subset not in SUBSETS:
+        raise AnnotationError(f"Unknown subset '{subset}'. {nearest(subset, SUBSETS)}")
+    return subset
+
+
+def line_error(path: Path, number: int, message: str) -> AnnotationError:
+    """Return an error that starts with the file and the line, counted from 1."""
+    return AnnotationError(f"{path}, line {number}: {message}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, stripped; blank lines at its end do not count.
+
+    Raises:
+        AnnotationError: The file is missing, is not UTF-8, is empty or has a blank line inside.
+    """
+    lines = [line.strip() for line in _read_text(path).split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise AnnotationError(f"{path}: the file is empty, expected at least one line.")
+    if "" in lines:
+        message = "the line is blank, expected text. Remove it."
+        raise line_error(path, lines.index("") + 1, message)
+    return lines
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CsvRow:
+    """One record of a csv file."""
+
+    path: Path
+    line: int
+    """Its last line, counted from 1; quoted text may span several."""
+    values: dict[str, str]
+
+    def text(self, field: str) -> str:
+        """Return a field that must not be empty."""
+        value = self.values[field].strip()
+        if not value:
+            raise self.error(field, value, "some text")
+        return value
+
+    def integer(self, field: str) -> int:
+        """Return a field that must be a whole number of at least 0."""
+        value = self.values[field].strip()
+        if not (value.isascii() and value.isdigit()):
+            raise self.error(field, value, "a whole number of at least 0")
+        return int(value)
+
+    def error(self, field: str, got: object, expected: str) -> AnnotationError:
+        """Return an error that names file, line, field, what was found and what was expected."""
+        return AnnotationError(
+            f"{self.path}, line {self.line}: field '{field}' is {got!r}, expected {expected}."
+        )
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[CsvRow]:
+    """Return the records of a csv file with a header; other columns are left out.
+
+    Raises:
+        AnnotationError: The file is missing, is not UTF-8, lacks a column or a record is cut short.
+    """
+    reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
+    try:
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise AnnotationError(
+                f"{path}, line 1: column '{missing[0]}' is missing, "
+                f"expected the columns {', '.join(columns)}."
+            )
+        return list(_rows(path, reader, columns))
+    except csv.Error as error:
+        where = f"{path}, after line {reader.line_num}"
+        raise AnnotationError(f"{where}: not valid csv: {error}.") from error
+
+
+def _rows(path: Path, reader: "csv.DictReader[str]", columns: Sequence[str]) -> Iterator[CsvRow]:
+    for record in reader:
+        values = {name: record[name] for name in columns}
+        row = CsvRow(path=path, line=reader.line_num, values=values)
+        for name, value in values.items():
+            if value is None:
+                raise row.error(name, None, "a value: the record is cut short")
+        yield row
+
+
+def _read_text(path: Path) -> str:
+    """Return a file's text; a byte-order mark and foreign line ends go away here."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8."
+        ) from error
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror}).") from error

@@ -1,0 +1,202 @@
+"""A checkpoint: one folder with everything a run needs to go on, or a prediction to start.
+
+    model.safetensors       translator and heads (the frozen LLM is only named, with its digest)
+    optimizer.safetensors   AdamW's moments, ``<parameter>/<state>``
+    run.json                settings, recipe and stream, samples, position, scores
+
+Nothing is pickled. The sampler's position and the random state are functions of the seed and the
+step, so the step is all there is to keep of them.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cache_schema.errors import CheckpointError
+from cache_schema.parsing import parse, record, to_json
+from cache_schema.recipe import Recipe
+from cache_schema.store import Store
+from cache_schema.stream import Stream
+from train.config import TrainConfig
+from train.dataset import SampleRows
+from train.llm import LlmIdentity
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "Checkpoint",
+    "Progress",
+    "has_checkpoint",
+    "load_optimizer",
+    "optimizer_tensors",
+    "read_checkpoint",
+    "require_stream",
+    "samples_sha256",
+    "write_checkpoint",
+]
+
+LAST = "checkpoint-last"
+BEST = "checkpoint-best"
+FORMAT_VERSION = 1
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+RUN = "run.json"
+
+
+@record
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    """Optimizer steps done; gives epoch and sampler position."""
+    best_value: float | None = None
+    """What the best epoch was chosen by; larger is better."""
+    best_epoch: int | None = None
+    """From 1."""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    """Official scores of the last evaluation."""
+
+
+@record
+class Checkpoint:
+    """The content of run.json."""
+
+    config: TrainConfig
+    stream: str
+    recipe: Recipe
+    row_shape: tuple[int, ...]
+    llm: LlmIdentity | None
+    """None without an LLM."""
+    samples_sha256: str
+    """Over the rows that are trained on."""
+    progress: Progress
+    format_version: int = FORMAT_VERSION
+
+
+def samples_sha256(samples: Sequence[SampleRows]) -> str:
+    """Return the SHA-256 over video, first row and number of rows of every sample, in order."""
+    lines = [f"{rows.video_id}\t{rows.first_row}\t{rows.num_rows}\n" for rows in samples]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def write_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    model: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+) -> None:
+    """Write a checkpoint so that ``folder`` always holds a whole one.
+
+    It is written beside, synced, and swapped in by renaming; if the machine stops between the two
+    renames, the previous checkpoint lies at ``<folder>.previous``, where reading finds it.
+    """
+    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
+    previous = _previous(folder)
+    partial.mkdir(parents=True)
+    save_file(_on_cpu(model), partial / MODEL)
+    save_file(_on_cpu(optimizer), partial / OPTIMIZER)
+    (partial / RUN).write_text(to_json(checkpoint) + "\n", encoding="utf-8")
+    for path in (*partial.iterdir(), partial):
+        _sync(path)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    partial.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a checkpoint can be read at ``folder``."""
+    return folder.exists() or _previous(folder).exists()
+
+
+def read_checkpoint(folder: Path) -> tuple[Checkpoint, dict[str, Tensor], dict[str, Tensor]]:
+    """Return run.json, the model's tensors and the optimizer's.
+
+    Raises:
+        CheckpointError: if there is none, or a file of it is missing or damaged.
+    """
+    place = folder if folder.exists() else _previous(folder)
+    try:
+        text = (place / RUN).read_text(encoding="utf-8")
+        checkpoint = parse(Checkpoint, text, where=str(place / RUN), error=CheckpointError)
+        tensors = [load_file(place / name) for name in (MODEL, OPTIMIZER)]
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder}: no whole checkpoint here ({error.filename or error} is missing). Give the "
+            "folder of a run that vllm-train has written."
+        ) from error
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{folder}: a tensor file is damaged ({error}). Use another checkpoint of the run."
+        ) from error
+    return checkpoint, tensors[0], tensors[1]
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Return the optimizer's state under ``<parameter name>/<state name>``."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Fill the optimizer with what ``optimizer_tensors`` returned.
+
+    Raises:
+        CheckpointError: if a tensor belongs to no parameter.
+    """
+    parameters = dict(model.named_parameters())
+    for full_name, value in tensors.items():
+        name, _, key = full_name.rpartition("/")
+        if name not in parameters:
+            raise CheckpointError(f"{OPTIMIZER}: '{name}' is no parameter of the model.")
+        # AdamW keeps its step counter on the CPU.
+        device = value.device if key == "step" else parameters[name].device
+        optimizer.state[parameters[name]][key] = value.to(device)
+
+
+def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stream:
+    """Return the stream a checkpoint can be used with: same recipe, same shape.
+
+    Args:
+        store: Where to look.
+        checkpoint: Was trained on the recipe that is needed.
+        name: Stream to take; empty looks for the recipe.
+
+    Raises:
+        RecipeMismatchError: naming every field that differs.
+        ConfigError: if the stream cannot be told.
+    """
+    if not name and (found := store.find(checkpoint.recipe)) is not None:
+        return found
+    same_name = checkpoint.stream if checkpoint.stream in store.streams else None
+    return store.require(store.stream(name or same_name).name, checkpoint.recipe)
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.previous")
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""``vllm-train``: features + annotations -> a run folder with the best model and its scores."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:  # torch must not be imported before the command runs: --help answers at once.
+    from train.config import TrainConfig
+    from train.session import Report
+
+__all__ = ["main", "train"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--features", metavar="STORE", help="Feature store made by vllm-extract.")
+@click.option("--task", metavar="NAME", help="What to learn, for example action_segmentation.")
+@click.option("--annotations", metavar="PATH", help="The task's official annotation files.")
+@click.option("--llm", metavar="NAME", help="smollm2, a hub id, a local folder, or none.")
+@click.option("--stream", metavar="NAME", help="Stream of the store, if it holds several.")
+@click.option("--out", metavar="FOLDER", help="Folder of the run; default runs/<task>.")
+@click.option("--epochs", type=int, help="Passes over the training rows.")
+@click.option("--lr", type=float, help="Learning rate after the warm-up.")
+@click.option("--batch-size", type=int, help="Windows per optimizer step.")
+@click.option("--seed", type=int, help="Of the weights, the order and the noise.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
+@click.option("--allow-missing", type=int, metavar="N", help="Annotated videos the store may lack.")
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, if any.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="train.table.key=...")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Default: ./pipeline.toml."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would happen, stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def train(
+    *,
+    llm: str | None,
+    epochs: int | None,
+    lr: float | None,
+    batch_size: int | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    config_path: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **flags: object,
+) -> None:
+    """Train a task's head and the translator on stored features.
+
+    Settings come from pipeline.toml ([train]), --set and the flags, the latter win.
+    """
+    flags |= {
+        "llm.name": llm,
+        "optim.epochs": epochs,
+        "optim.lr": lr,
+        "optim.batch_size": batch_size,
+    }
+    config = _settings(config_path, overrides, flags)
+    from train import session
+
+    report = session.dry_run(config) if dry_run else session.train(config, resume=resume)
+    if report is not None:
+        _show(report, as_json=as_json)
+
+
+def _settings(
+    config_path: Path | None, overrides: tuple[str, ...], flags: dict[str, object]
+) -> "TrainConfig":
+    from cache_schema.settings import load_settings
+    from train.config import TrainConfig, require_inputs
+
+    config = load_settings(
+        TrainConfig, "train", config_path=config_path, overrides=overrides, flags=flags
+    )
+    require_inputs(config)
+    return config
+
+
+def _show(report: "Report", *, as_json: bool) -> None:
+    import json
+
+    click.echo(json.dumps(report.to_json()) if as_json else report.text())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from cache_schema.cli_edge import run
+
+    run(train)

@@ -1,0 +1,182 @@
+"""Settings of stage 2: what ``[train]`` in pipeline.toml may hold, with units and defaults.
+
+Knows nothing of torch, so that ``vllm-train --help`` answers at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import record, to_mapping
+
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "LlmConfig",
+    "OptimConfig",
+    "TrainConfig",
+    "TuningConfig",
+    "differing_keys",
+    "run_folder",
+]
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@record
+class LlmConfig:
+    """The language model between translator and head."""
+
+    name: str = "smollm2"
+    """``smollm2``, a hub id, a local folder, or ``none``: translator straight to the head."""
+    num_layers: CountOrZero = 8
+    """Keep the first so many blocks; 0 keeps all."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the frozen weights; ``auto`` takes bfloat16 where the device computes in it natively."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """``random`` keeps the architecture only: the control that shows what pretraining adds."""
+
+
+@record
+class TuningConfig:
+    """What of the model is trained."""
+
+    method: Literal["basic"] = "basic"
+    """``basic`` freezes the LLM and trains translator and heads."""
+
+
+@record
+class DataConfig:
+    """How videos are cut into windows."""
+
+    window_rows: Count = 256
+    """Rows the LLM sees at once: length of a training crop and of an evaluation window."""
+    context_rows: CountOrZero = 128
+    """Rows of an evaluation window that repeat the past, so that no prediction starts blind."""
+    holdout_fraction: Fraction = 0.0
+    """Share of the training videos kept out of training to pick the best epoch by their loss.
+
+    0 picks it by the official metric on the validation subset; use more than 0 where that subset
+    is the test set, which is then scored once, at the end.
+    """
+
+    def __post_init__(self) -> None:
+        if self.context_rows >= self.window_rows:
+            raise ValueError(
+                f"context_rows is {self.context_rows}, must be below window_rows "
+                f"({self.window_rows})"
+            )
+
+
+@record
+class AugmentConfig:
+    """Noise on standardised features (mean 0, deviation 1) during training."""
+
+    noise_std: NonNegative = 0.0
+    """Standard deviation of Gaussian noise added to every value."""
+    feature_dropout: Fraction = 0.0
+    """Probability that a feature dimension is zeroed in a whole window."""
+
+
+@record
+class OptimConfig:
+    """AdamW, a warm-up and a decay to zero."""
+
+    lr: NonNegative = 1e-3
+    """Learning rate after the warm-up."""
+    weight_decay: NonNegative = 0.01
+    """Of matrices; vectors (biases, norms) have none."""
+    warmup_fraction: Fraction = 0.1
+    """Share of all steps over which the learning rate grows from zero."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up."""
+    epochs: Count = 20
+    """An epoch shows about every row once."""
+    batch_size: Count = 8
+    """Windows per optimizer step, over all processes."""
+    micro_batch_size: CountOrZero = 0
+    """Windows per forward pass and process; 0 takes a process's share of the batch at once."""
+    clip_norm: NonNegative = 1.0
+    """Largest gradient norm; 0 does not clip."""
+
+
+@record
+class TrainConfig:
+    """Everything one training run depends on."""
+
+    task: str = ""
+    """Name of the task; required."""
+    annotations: str = ""
+    """Folder or file of the task's official annotations; required."""
+    features: str = ""
+    """Feature store made by vllm-extract; required."""
+    stream: str = ""
+    """Stream of the store; empty takes the only one."""
+    out: str = ""
+    """Folder of the run; empty means ``runs/<task>``."""
+    seed: CountOrZero = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    allow_missing: CountOrZero = 0
+    """Annotated videos of a subset that may be missing from the store."""
+    checkpoint_steps: Count = 200
+    """Steps between checkpoints inside an epoch; there is one at the end of each epoch anyway."""
+    llm: LlmConfig = LlmConfig()
+    tuning: TuningConfig = TuningConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optim: OptimConfig = OptimConfig()
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options of each task by its name, as the task defines them."""
+
+
+FLAGS = {"task": "--task", "annotations": "--annotations", "features": "--features"}
+
+
+def require_inputs(config: TrainConfig) -> None:
+    """Check that the run has its three inputs.
+
+    Raises:
+        ConfigError: naming the flags that are needed.
+    """
+    missing = [flag for key, flag in FLAGS.items() if not getattr(config, key)]
+    if missing:
+        raise ConfigError(
+            f"vllm-train needs {', '.join(missing)}: give the flag, or set the key of that name "
+            "under [train] in pipeline.toml."
+        )
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """Return where the run lies."""
+    return Path(config.out) if config.out else Path("runs") / config.task
+
+
+PLACES = {"annotations", "features", "stream", "out", "device", "allow_missing"}
+"""Keys that say where things lie, not what is computed; the recipe and the samples are checked."""
+
+
+def differing_keys(saved: TrainConfig, given: TrainConfig) -> list[str]:
+    """Name every setting that changes the run, as ``table.key = saved, not given``."""
+    left, right = (_flatten(to_mapping(config)) for config in (saved, given))
+    return [
+        f"{key} = {left.get(key)!r}, not {right.get(key)!r}"
+        for key in sorted(left.keys() | right.keys())
+        if key not in PLACES and left.get(key) != right.get(key)
+    ]
+
+
+def _flatten(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

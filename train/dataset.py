@@ -1,0 +1,200 @@
+"""From samples in seconds to rows of a stream, and from windows of rows to batches.
+
+samples + stream -> SampleRows; windows -> Batch on the device.
+
+Shapes: B batch, T rows of a window, R rows of a sample, D feature width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cache_schema.errors import AnnotationError
+from cache_schema.stream import Stream
+from cache_schema.timeline import rows_between
+from train.tasks.base import IGNORED, Sample, Task
+from train.windows import Window
+
+__all__ = ["Batch", "BatchReader", "Found", "SampleRows", "find_rows"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleRows:
+    """A sample, found in the stream."""
+
+    sample: Sample
+    video_id: str
+    """As the stream names it."""
+    first_row: int
+    """Of the sample, from the video's first row."""
+    times_R2: NDArray[np.float64]
+    """Start and end second of each row."""
+    targets: Mapping[str, NDArray[np.int64]]
+    """Head name -> (R,) class of each row."""
+
+    @property
+    def num_rows(self) -> int:
+        """R."""
+        return len(self.times_R2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The samples of a subset that the stream holds, and the names of those it does not."""
+
+    rows: list[SampleRows]
+    missing: list[str]
+
+
+def find_rows(
+    task: Task, samples: Sequence[Sample], stream: Stream, *, allow_missing: int
+) -> Found:
+    """Find the rows of every sample.
+
+    Args:
+        task: Gives each row its target.
+        samples: Of one subset.
+        stream: Where the features are.
+        allow_missing: Largest number of videos that may be missing.
+
+    Raises:
+        AnnotationError: if more are missing, or all are.
+    """
+    times_of = lru_cache(maxsize=64)(stream.times)  # many samples may share a video
+    rows: list[SampleRows] = []
+    missing: dict[str, None] = {}
+    for sample in samples:
+        video_id = stream.resolve(sample.video_id)
+        found = video_id and _rows_of(task, sample, video_id, times_of(video_id))
+        if found:
+            rows.append(found)
+        else:
+            missing[sample.video_id] = None
+    if len(missing) > allow_missing or not rows:
+        _refuse(list(missing), stream, len({sample.video_id for sample in samples}), allow_missing)
+    return Found(rows=rows, missing=list(missing))
+
+
+def _rows_of(
+    task: Task, sample: Sample, video_id: str, times_R2: NDArray[np.float64]
+) -> SampleRows | None:
+    first, last = rows_between(times_R2, sample.start_seconds, sample.end_seconds)
+    if first == last:
+        return None
+    times_R2 = times_R2[first:last]
+    targets = task.row_targets(sample, times_R2)
+    return SampleRows(
+        sample=sample, video_id=video_id, first_row=first, times_R2=times_R2, targets=targets
+    )
+
+
+def _refuse(missing: Sequence[str], stream: Stream, num_videos: int, allowed: int) -> None:
+    named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    raise AnnotationError(
+        f"stream '{stream.name}' holds no rows for {len(missing)} of {num_videos} annotated "
+        f"videos ({named or 'the annotations name none'}); {allowed} may be missing. Extract "
+        "them into the store, or allow it with --allow-missing."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Windows as tensors on the device; padding lies behind each window's rows."""
+
+    features_BTD: Tensor
+    """float32; (B, T, N, D) for rows that are grids of N tokens."""
+    valid_BT: Tensor
+    """True for rows, False for padding."""
+    targets: Mapping[str, Tensor]
+    """Head name -> (B, T) class; IGNORED for padding and context rows."""
+    windows: Sequence[Window]
+    samples: Sequence[SampleRows]
+    """The sample of each window."""
+
+    @property
+    def times(self) -> list[NDArray[np.float64]]:
+        """Return the (T, 2) start and end seconds of each window's rows."""
+        pairs = zip(self.samples, self.windows, strict=True)
+        return [rows.times_R2[window.start : window.stop] for rows, window in pairs]
+
+
+class BatchReader:
+    """Read windows of one list of samples into batches. For one thread at a time.
+
+    The bytes go from the page cache into one reused buffer (pinned for a GPU) and from there,
+    as float32, to the device.
+    """
+
+    def __init__(self, stream: Stream, rows: Sequence[SampleRows], device: torch.device) -> None:
+        self._stream = stream
+        self._rows = rows
+        self._device = device
+        self._buffer = torch.empty(0)
+        self._copied: torch.cuda.Event | None = None
+
+    def read(self, windows: Sequence[Window]) -> Batch:
+        """Return the batch of these windows."""
+        samples = [self._rows[window.sample] for window in windows]
+        num_rows = max(window.num_rows for window in windows)
+        lengths_B1 = torch.tensor([[window.num_rows] for window in windows])
+        return Batch(
+            features_BTD=self._features(windows, samples, num_rows),
+            valid_BT=(torch.arange(num_rows) < lengths_B1).to(self._device),
+            targets=self._targets(windows, samples, num_rows),
+            windows=windows,
+            samples=samples,
+        )
+
+    def _features(
+        self, windows: Sequence[Window], samples: Sequence[SampleRows], num_rows: int
+    ) -> Tensor:
+        raw = self._raw(len(windows), num_rows)
+        spans = [
+            (rows.video_id, rows.first_row + window.start, window.num_rows)
+            for rows, window in zip(samples, windows, strict=True)
+        ]
+        self._stream.read_windows(spans, _as_numpy(raw))
+        moved = raw.to(self._device, non_blocking=True)
+        if self._device.type == "cuda":
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied.record()
+        # A copy in any case: the buffer is filled again while the model works.
+        return moved.to(torch.float32, copy=True)
+
+    def _raw(self, num_windows: int, num_rows: int) -> Tensor:
+        """Return a view of the buffer, once its last content has left for the device."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        shape = (num_windows, num_rows, *self._stream.row_shape)
+        size = int(np.prod(shape))
+        if self._buffer.numel() < size:
+            dtype = getattr(torch, self._stream.recipe.store_dtype)
+            pinned = self._device.type == "cuda"
+            self._buffer = torch.empty(size, dtype=dtype, pin_memory=pinned)
+        return self._buffer[:size].view(shape)
+
+    def _targets(
+        self, windows: Sequence[Window], samples: Sequence[SampleRows], num_rows: int
+    ) -> dict[str, Tensor]:
+        tensors = {}
+        for name in samples[0].targets:
+            values_BT = np.full((len(windows), num_rows), IGNORED, np.int64)
+            for line_T, rows, window in zip(values_BT, samples, windows, strict=True):
+                first = window.start + window.num_context
+                wanted = rows.targets[name][first : window.stop]
+                line_T[window.num_context : window.num_rows] = wanted
+            tensors[name] = torch.from_numpy(values_BT).to(self._device)
+        return tensors
+
+
+def _as_numpy(tensor: Tensor) -> NDArray[np.generic]:
+    """View a tensor as the store's array type; NumPy has no bfloat16, so its bits are shown."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    array: NDArray[np.generic] = tensor.numpy()
+    return array

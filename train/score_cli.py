@@ -1,0 +1,85 @@
+"""``vllm-score``: the official numbers of a submission file, offline.
+
+A task's name, its annotations and a submission in; a table or one JSON object out.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cache_schema.errors import ConfigError
+
+__all__ = ["command", "main"]
+
+
+@click.command(name="vllm-score")
+@click.option("--task", required=True, help="Name of the task, for example action_segmentation.")
+@click.option(
+    "--annotations",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The official annotation folder or file.",
+)
+@click.option(
+    "--predictions",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The submission, in the task's official format.",
+)
+@click.option(
+    "--options",
+    type=click.Path(path_type=Path),
+    help="JSON file with options of the task.",
+)
+@click.option(
+    "--variant",
+    help="Also print the numbers of another evaluator in use: asformer, for action_segmentation.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def command(
+    task: str,
+    annotations: Path,
+    predictions: Path,
+    options: Path | None,
+    variant: str | None,
+    as_json: bool,
+) -> None:
+    """Score a submission by the official rules of its task.
+
+    Example: vllm-score --task action_segmentation --annotations bf/ --predictions predictions/
+    """
+    from train.tasks import load_task
+
+    chosen = _read_options(options) if options else {}
+    if variant:
+        chosen["variant"] = variant
+    scores = load_task(task, annotations, chosen).score(predictions)
+    click.echo(json.dumps(scores, indent=1) if as_json else _table(scores))
+
+
+def main() -> None:
+    """Run the command; errors of the pipeline end as a sentence and an exit code."""
+    from cache_schema.cli_edge import run
+
+    run(command)
+
+
+def _read_options(path: Path) -> dict[str, Any]:
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check --options.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid JSON: {error}.") from error
+    if not isinstance(options, dict):
+        raise ConfigError(f"{path}: got {type(options).__name__}, expected a JSON object.")
+    return options
+
+
+def _table(scores: dict[str, float | None]) -> str:
+    """Return one line per number; a dash where the subset it looks at is empty."""
+    width = max(map(len, scores))
+    shown = {key: "-" if value is None else f"{value:.4f}" for key, value in scores.items()}
+    return "\n".join(f"{key:<{width}}  {value:>9}" for key, value in shown.items())

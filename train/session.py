@@ -1,0 +1,185 @@
+"""What one call of ``vllm-train`` does, from settings to a report.
+
+Owns the run folder's rules: a run is never overwritten, and is continued only with its settings.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from accelerate import Accelerator
+
+from cache_schema.errors import CheckpointError
+from train.checkpoint import BEST, LAST, Checkpoint, has_checkpoint, read_checkpoint
+from train.config import TrainConfig, differing_keys, run_folder
+from train.evaluate import Scores, score_table
+from train.logs import METRICS, show_progress
+from train.model import parameter_counts
+from train.prepare import Prepared, prepare
+from train.trainer import PREDICTIONS, Trainer, make_accelerator
+
+__all__ = ["DryRun", "Report", "Trained", "dry_run", "train"]
+
+
+class Report(Protocol):
+    """What a command has to say."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as plain values."""
+
+    def text(self) -> str:
+        """Return it for a reader."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """The end of a run."""
+
+    metrics: Scores
+    """Official scores of the best checkpoint on the validation subset."""
+    baselines: Mapping[str, Scores]
+    run: Path
+    steps: int
+    seconds: float
+    """Of this call."""
+    best_epoch: int | None
+    missing: list[str]
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values."""
+        return {
+            "metrics": self.metrics,
+            "baselines": self.baselines,
+            "run": str(self.run),
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "best_epoch": self.best_epoch,
+            "missing_videos": self.missing,
+        }
+
+    def text(self) -> str:
+        """Return the score table and where everything lies."""
+        lines = [score_table({"model": self.metrics, **self.baselines}), ""]
+        if self.missing:
+            lines.append(f"without {len(self.missing)} videos that the store does not hold")
+        lines += [
+            f"best epoch   {self.best_epoch}",
+            f"checkpoint   {self.run / BEST}",
+            f"predictions  {self.run / PREDICTIONS / 'val'}",
+            f"metrics      {self.run / METRICS}",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DryRun:
+    """What a run would read, train and write."""
+
+    trainable: dict[str, int]
+    """Parameters per part of the model."""
+    reads: dict[str, object]
+    writes: list[str]
+    steps: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values."""
+        return {
+            "trainable": self.trainable,
+            "reads": self.reads,
+            "writes": self.writes,
+            "steps": self.steps,
+        }
+
+    def text(self) -> str:
+        """Return one line per fact."""
+        facts = {**self.reads, **{f"trainable {k}": f"{v:,}" for k, v in self.trainable.items()}}
+        width = max(map(len, facts))
+        lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
+        return "\n".join([*lines, f"{'steps'.ljust(width)}  {self.steps}", "writes", *self.writes])
+
+
+def train(config: TrainConfig, *, resume: bool) -> Trained | None:
+    """Train, evaluate and write a run.
+
+    Args:
+        config: Settings with all inputs.
+        resume: Go on from the last checkpoint if there is one.
+
+    Returns:
+        The report; None on processes other than the main one.
+
+    Raises:
+        PipelineError: if an input, the run's folder or a step is wrong.
+    """
+    started = time.perf_counter()
+    folder = run_folder(config)
+    resumed = _resumed(config, folder, resume=resume)
+    accelerator = make_accelerator(config.device)
+    show_progress(accelerator.is_main_process)
+    prepared = _prepare(config, accelerator, resumed)
+    trainer = Trainer(prepared, accelerator, folder)
+    if resumed is not None:
+        trainer.restore()
+    trainer.train()
+    metrics = trainer.score_best()
+    if not accelerator.is_main_process:
+        return None
+    return Trained(
+        metrics=metrics,
+        baselines=prepared.task.baselines(folder / PREDICTIONS),
+        run=folder,
+        steps=trainer.progress.step,
+        seconds=time.perf_counter() - started,
+        best_epoch=trainer.progress.best_epoch,
+        missing=prepared.missing,
+    )
+
+
+def dry_run(config: TrainConfig) -> DryRun:
+    """Check every input and build the model, but train and write nothing."""
+    accelerator = make_accelerator(config.device)
+    prepared = prepare(config, accelerator.device)
+    folder = run_folder(config)
+    trainer = Trainer(prepared, accelerator, folder)
+    return DryRun(
+        trainable=parameter_counts(prepared.model),
+        reads=_reads(prepared),
+        writes=[str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)],
+        steps=trainer.num_steps,
+    )
+
+
+def _reads(prepared: Prepared) -> dict[str, object]:
+    subsets = {"train": prepared.train, "holdout": prepared.holdout, "val": prepared.val}
+    return {
+        "features": prepared.config.features,
+        "stream": prepared.stream.name,
+        "annotations": prepared.config.annotations,
+        **{f"{name} samples": len(rows) for name, rows in subsets.items()},
+        **{f"{name} rows": sum(one.num_rows for one in rows) for name, rows in subsets.items()},
+        "missing videos": len(prepared.missing),
+    }
+
+
+def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint | None) -> Prepared:
+    with accelerator.main_process_first():  # it converts the LLM for all
+        return prepare(config, accelerator.device, resumed)
+
+
+def _resumed(config: TrainConfig, folder: Path, *, resume: bool) -> Checkpoint | None:
+    """Return the checkpoint to go on from, after checking that this is the same run."""
+    if not has_checkpoint(folder / LAST):
+        return None
+    if not resume:
+        raise CheckpointError(
+            f"{folder}: holds a run already. --resume goes on with it, --out starts another one."
+        )
+    checkpoint, _, _ = read_checkpoint(folder / LAST)
+    if fields := differing_keys(checkpoint.config, config):
+        raise CheckpointError(
+            f"{folder}: the run was started with other settings: {'; '.join(fields)}. Resume with "
+            "the same, or start another run with --out."
+        )
+    return checkpoint

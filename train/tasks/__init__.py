@@ -1,0 +1,39 @@
+"""The tasks by name; asking for one imports that one only."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import nearest, parse
+from train.tasks.base import Task
+
+__all__ = ["TASKS", "load_task"]
+
+TASKS = {
+    "action_segmentation": "train.tasks.action_segmentation:ActionSegmentation",
+    "online_action_detection": "train.tasks.online_action_detection:OnlineActionDetection",
+}
+"""Task name -> module and class; the class has ``options_type``, the record of its options."""
+
+
+def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> Task:
+    """Return a task bound to its annotations and options.
+
+    Args:
+        name: Key of ``TASKS``.
+        annotations: The official annotation folder or file.
+        options: Plain values; what is left out has the task's default.
+
+    Raises:
+        ConfigError: The task or an option is unknown, or an option has a wrong value.
+        AnnotationError: The annotations are wrong.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"Unknown task '{name}'. {nearest(name, list(TASKS))}")
+    module_name, _, class_name = TASKS[name].partition(":")
+    task_class = getattr(import_module(module_name), class_name)
+    parsed = parse(task_class.options_type, options, where=f"options of task {name}")
+    task: Task = task_class(annotations, parsed)
+    return task

@@ -1,0 +1,297 @@
+"""Action segmentation on Breakfast: the action of every frame of a whole video.
+
+Official files: groundTruth/<video>.txt, mapping.txt and splits/ in one folder. Submission: a folder
+with predictions/<video>.txt, one label name per label frame. Scores: MS-TCN's ``eval.py``.
+
+Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end seconds.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import nearest, record
+from train.annotations.breakfast import BreakfastFolder, read_labels
+from train.metrics.segmental import LabelPair, segmental_scores
+from train.row_times import rows_at
+from train.tasks.base import IGNORED, LossSum, Outputs, Sample, Subset
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import Tensor, nn
+
+__all__ = ["ActionSegmentation", "ActionSegmentationOptions"]
+
+BACKGROUND = "background"
+"""Class that edit and F1 leave out; Breakfast's own is named SIL and therefore counts."""
+
+# --- options ------------------------------------------------------------------------------------
+
+
+@record
+class ActionSegmentationOptions:
+    """What can be chosen for this task."""
+
+    split: int = 1
+    """Number of the train and test split; Breakfast has 1 to 4."""
+    label_fps: Fraction = Fraction(15)
+    """Label frames per second of video."""
+    label_smoothing: float = 0.0
+    """Share of each target spread over all classes."""
+    smoothing_weight: float = 0.0
+    """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
+    decoder: Literal["argmax"] = "argmax"
+    """How the rows' scores become labels."""
+    variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
+    """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
+
+    def __post_init__(self) -> None:
+        if self.label_fps <= 0:
+            raise ValueError(f"label_fps is {self.label_fps}, must be positive")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, must be in [0, 1)")
+        if self.smoothing_weight < 0:
+            raise ValueError(f"smoothing_weight is {self.smoothing_weight}, must not be negative")
+
+
+class ActionSegmentation:
+    """One action label per frame, from one linear layer on every row."""
+
+    name: ClassVar[str] = "action_segmentation"
+    main_metric: ClassVar[str] = "F1@0.25"
+    options_type: ClassVar[type] = ActionSegmentationOptions
+
+    def __init__(self, annotations: Path, options: ActionSegmentationOptions) -> None:
+        self._folder = BreakfastFolder(annotations)
+        self._options = options
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def samples(self, subset: Subset) -> list[Sample]:
+        """Return one sample per video of the split; its target is the class of every frame."""
+        return [
+            Sample(
+                video_id=video_id,
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                target=self._folder.labels(video_id),
+            )
+            for video_id in self._folder.videos(subset, self._options.split)
+        ]
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def row_targets(
+        self, sample: Sample, times_T2: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return the class of the label frame at each row's centre, none behind the last one."""
+        labels_F = np.asarray(sample.target, dtype=np.int64)
+        centres_T = times_T2.mean(axis=1)
+        # A centre on a frame's start must not fall into the frame before by a rounding error.
+        frames_T = np.floor(centres_T * float(self._options.label_fps) + 1e-6).astype(np.int64)
+        inside_T = frames_T < len(labels_F)
+        return {"current": np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)}
+
+    # --- head -----------------------------------------------------------------------------------
+
+    def build_head(self, width: int) -> "nn.Module":
+        """Return one linear layer to the classes."""
+        from train.heads import LinearHeads
+
+        return LinearHeads(width, {"current": len(self._folder.class_names)})
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def loss(self, logits: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+        """Return the cross-entropy plus the weighted smoothing between neighbouring rows."""
+        from train.losses import cross_entropy_sum, truncated_mse_sum
+
+        logits_BTK, targets_BT = logits["current"], targets["current"]
+        labels = cross_entropy_sum(logits_BTK, targets_BT, self._options.label_smoothing)
+        if not self._options.smoothing_weight:
+            return labels
+        smoothness = truncated_mse_sum(logits_BTK, targets_BT)
+        return LossSum(
+            total=labels.total + self._options.smoothing_weight * smoothness,
+            num_targets=labels.num_targets,
+        )
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def write_predictions(
+        self,
+        outputs: Sequence[tuple[Sample, Outputs, NDArray[np.float64]]],
+        path: Path,
+    ) -> None:
+        """Write ``<video>.txt`` per sample into the folder ``path``: the label of every frame.
+
+        A submission of test videos is made whole, since the official evaluators know no missing
+        video: those without outputs get the first class of mapping.txt throughout.
+        """
+        predictions = {
+            sample.video_id: self._frame_labels(
+                len(np.asarray(sample.target)), scores["current"], times_T2
+            )
+            for sample, scores, times_T2 in outputs
+        }
+        test_videos = self._folder.videos("val", self._options.split)
+        if predictions.keys() <= set(test_videos):
+            for video_id in test_videos:
+                if video_id not in predictions:
+                    predictions[video_id] = np.zeros_like(self._folder.labels(video_id))
+        self._write(predictions, path)
+
+    def _frame_labels(
+        self,
+        num_frames: int,
+        scores_TK: NDArray[np.float32],
+        times_T2: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """Give each frame the class of the row that covers the frame's middle."""
+        classes_T = DECODERS[self._options.decoder](scores_TK)
+        middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self._options.label_fps)
+        return classes_T[rows_at(times_T2, middles_F)]
+
+    def _write(self, predictions: Mapping[str, NDArray[np.int64]], path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        names = np.array(self._folder.class_names)
+        for video_id, labels_F in predictions.items():
+            text = "\n".join(names[labels_F]) + "\n"
+            (path / f"{video_id}.txt").write_text(text, encoding="utf-8")
+
+    # --- score ----------------------------------------------------------------------------------
+
+    def score(self, predictions: Path) -> dict[str, float | None]:
+        """Return MS-TCN's numbers in percent, and ``Acc_video_mean``.
+
+        Predictions of the videos of ``split`` give plain keys. Predictions that go beyond it must
+        cover every split there is; they give ``split<N>_*`` and the papers' ``mean_of_splits_*``.
+        """
+        paths = _prediction_paths(predictions)
+        splits = self._splits_of(set(paths), predictions)
+        pairs = {
+            video_id: self._pair(video_id, paths[video_id])
+            for videos in splits.values()
+            for video_id in videos
+        }
+        conventions = {"": False}
+        if self._options.variant == "asformer":
+            conventions["asformer_"] = True
+        scores: dict[str, float | None] = {}
+        for prefix, last_ends_early in conventions.items():
+            by_split = {
+                split: segmental_scores(
+                    [pairs[video_id] for video_id in videos],
+                    self._folder.class_ids.get(BACKGROUND),
+                    last_ends_early=last_ends_early,
+                )
+                for split, videos in splits.items()
+            }
+            scores |= _named(by_split, prefix)
+        return scores
+
+    def _splits_of(self, predicted: set[str], where: Path) -> dict[int, list[str]]:
+        """Return the videos of the splits to be scored; each must have been predicted."""
+        own = self._options.split
+        splits = {own: self._folder.videos("val", own)}
+        if not predicted <= set(splits[own]):
+            splits = {one: self._folder.videos("val", one) for one in self._folder.test_splits}
+        known = [video_id for videos in splits.values() for video_id in videos]
+        unknown = sorted(predicted - set(known))
+        if unknown:
+            raise AnnotationError(
+                f"{where}: video '{unknown[0]}' is in no test split. {nearest(unknown[0], known)}"
+            )
+        for split, videos in splits.items():
+            missing = [video_id for video_id in videos if video_id not in predicted]
+            if missing:
+                raise AnnotationError(
+                    f"{where}: {len(missing)} of {len(videos)} videos of test split {split} have "
+                    f"no prediction, the first is '{missing[0]}'. Predict all of them, or name "
+                    "the split that was predicted with the option 'split'."
+                )
+        return splits
+
+    def _pair(self, video_id: str, path: Path) -> LabelPair:
+        truth_F = self._folder.labels(video_id)
+        predicted_F = read_labels(path, self._folder.class_ids)
+        if len(predicted_F) < len(truth_F):
+            raise AnnotationError(
+                f"{path}: got {len(predicted_F)} labels, expected {len(truth_F)}: one per line of "
+                "the video's groundTruth file."
+            )
+        return LabelPair(truth_F=truth_F, predicted_F=predicted_F)
+
+    # --- baselines ------------------------------------------------------------------------------
+
+    def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
+        """Return the scores of random labels and of the most frequent training label.
+
+        Args:
+            folder: Gets the submissions ``chance`` and ``majority``.
+        """
+        truth = {
+            video_id: self._folder.labels(video_id)
+            for video_id in self._folder.videos("val", self._options.split)
+        }
+        rng = np.random.default_rng(0)
+        num_classes = len(self._folder.class_names)
+        majority = self._most_frequent_class()
+        submissions = {
+            "chance": {
+                video_id: rng.integers(num_classes, size=len(labels_F))
+                for video_id, labels_F in truth.items()
+            },
+            "majority": {
+                video_id: np.full_like(labels_F, majority) for video_id, labels_F in truth.items()
+            },
+        }
+        for name, predictions in submissions.items():
+            self._write(predictions, folder / name)
+        return {name: self.score(folder / name) for name in submissions}
+
+    def _most_frequent_class(self) -> int:
+        counts_K = np.zeros(len(self._folder.class_names), np.int64)
+        for video_id in self._folder.videos("train", self._options.split):
+            counts_K += np.bincount(self._folder.labels(video_id), minlength=len(counts_K))
+        return int(counts_K.argmax())
+
+
+def _argmax(scores_TK: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the class with the highest score of each row."""
+    classes_T: NDArray[np.int64] = scores_TK.argmax(axis=1)
+    return classes_T
+
+
+DECODERS = {"argmax": _argmax}
+
+
+def _prediction_paths(folder: Path) -> dict[str, Path]:
+    """Return the prediction file of each video in a submission folder."""
+    if not folder.is_dir():
+        raise AnnotationError(f"{folder}: no such folder, expected one with <video>.txt files.")
+    paths = {path.stem: path for path in sorted(folder.glob("*.txt"))}
+    if not paths:
+        raise AnnotationError(f"{folder}: the folder holds no <video>.txt file.")
+    return paths
+
+
+def _named(by_split: Mapping[int, Mapping[str, float]], prefix: str) -> dict[str, float]:
+    """Return the scores of one split as they are, those of several with their mean."""
+    first, *others = by_split.values()
+    if not others:
+        return {f"{prefix}{key}": value for key, value in first.items()}
+    named = {
+        f"split{split}_{prefix}{key}": value
+        for split, scores in by_split.items()
+        for key, value in scores.items()
+    }
+    for key in first:
+        values = [scores[key] for scores in by_split.values()]
+        named[f"{prefix}mean_of_splits_{key}"] = float(np.mean(values))
+    return named

@@ -1,0 +1,330 @@
+"""Online action detection on EPIC-KITCHENS-100: what is going on now, seen from the past only.
+
+Official files: the EPIC_100 csv files in one folder (``train.annotations.epic``). Time is cut into
+cells of a quarter of a second, as LSTR, TeSTra and MAT do. Submission: an npz file with one array
+(cells, 1 + classes) per validation video; column 0 is background, class id c is column c + 1.
+
+Shapes: B batch, T rows, K columns, F cells of a video, N cells of all videos, C classes that occur
+in a video or subset, 2 start and end seconds.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import record
+from train.annotations.epic import ACTION_FILES, Action, EpicFolder, VerbNoun
+from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
+from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
+from train.row_times import rows_completed_by
+from train.tasks.base import IGNORED, LossSum, Outputs, Sample, Subset
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import Tensor, nn
+
+__all__ = ["OnlineActionDetection", "OnlineActionDetectionOptions"]
+
+CELLS_PER_SECOND = 4
+BACKGROUND = 0
+"""Column of "no action"."""
+ROUNDING_SECONDS = 1e-6
+"""A row that ends on a cell's border up to rounding ends on it."""
+
+# --- options ------------------------------------------------------------------------------------
+
+
+@record
+class OnlineActionDetectionOptions:
+    """What can be chosen for this task."""
+
+    learn_background: bool = False
+    """Whether rows without an action are targets. The recalls look at action cells only, and LSTR,
+    TeSTra and MAT leave background out of their loss; mAP also counts false alarms, so it may gain.
+    """
+
+
+class OnlineActionDetection:
+    """The current and the next row's action, from two linear layers on every row."""
+
+    name: ClassVar[str] = "online_action_detection"
+    main_metric: ClassVar[str] = "overall_action_mt5r"
+    options_type: ClassVar[type] = OnlineActionDetectionOptions
+
+    def __init__(self, annotations: Path, options: OnlineActionDetectionOptions) -> None:
+        self._folder = EpicFolder(annotations)
+        self._options = options
+
+    @cached_property
+    def _classes(self) -> list[VerbNoun]:
+        return self._folder.action_classes()
+
+    @cached_property
+    def _columns(self) -> dict[VerbNoun, int]:
+        return {pair: class_id + 1 for class_id, pair in enumerate(self._classes)}
+
+    @property
+    def _num_columns(self) -> int:
+        return len(self._classes) + 1
+
+    @cached_property
+    def _cells(self) -> dict[str, int]:
+        return self._folder.validation_cells(CELLS_PER_SECOND)
+
+    def _actions_by_video(self, subset: Subset) -> dict[str, list[Action]]:
+        actions = self._folder.actions(subset)
+        for action in actions:
+            if action.verb_noun not in self._columns:
+                raise AnnotationError(
+                    f"{ACTION_FILES[subset]}, record '{action.narration_id}': fields 'verb_class', "
+                    f"'noun_class' are {action.verb_noun}, expected one of the "
+                    f"{len(self._classes)} pairs that classes.csv or actions.csv list."
+                )
+        return {video: list(group) for video, group in groupby(actions, attrgetter("video_id"))}
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def samples(self, subset: Subset) -> list[Sample]:
+        """Return one sample per video; its target is the column of each cell till its last action.
+
+        The validation videos are those that are scored, with or without an action.
+        """
+        actions = self._actions_by_video(subset)
+        videos = sorted(actions) if subset == "train" else list(self._cells)
+        return [
+            Sample(
+                video_id=video_id,
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                target=self._active(actions.get(video_id, ())).labels_F(),
+            )
+            for video_id in videos
+        ]
+
+    def _active(self, actions: Sequence[Action], num_cells: int | None = None) -> "_ActiveCells":
+        """Mark the cells each action touches: floor(start * 4) up to ceil(end * 4), exclusive."""
+        starts = [math.floor(action.start_seconds * CELLS_PER_SECOND) for action in actions]
+        ends = [math.ceil(action.end_seconds * CELLS_PER_SECOND) for action in actions]
+        columns = [self._columns[action.verb_noun] for action in actions]
+        columns_C, places = np.unique(np.array(columns, np.int64), return_inverse=True)
+        length = max(ends, default=0) if num_cells is None else num_cells
+        active_FC = np.zeros((length, len(columns_C)), bool)
+        for place, start, end in zip(places, starts, ends, strict=True):
+            active_FC[start:end, place] = True
+        return _ActiveCells(columns_C=columns_C, active_FC=active_FC)
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def row_targets(
+        self, sample: Sample, times_T2: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return the column at each row's last instant, and that of the row after it.
+
+        A row is first used for the cell in which it ends, so that cell's action is what it is to
+        say. The last row has no next one.
+        """
+        labels_F = np.asarray(sample.target, dtype=np.int64)
+        last_seconds_T = times_T2[:, 1] - ROUNDING_SECONDS
+        cells_T = np.maximum(np.floor(last_seconds_T * CELLS_PER_SECOND), 0).astype(np.int64)
+        # One background cell behind the last action stands for the rest of the video.
+        padded = np.append(labels_F, BACKGROUND)
+        current_T = padded[np.minimum(cells_T, len(labels_F))]
+        if not self._options.learn_background:
+            current_T = np.where(current_T == BACKGROUND, IGNORED, current_T)
+        return {"current": current_T, "next": np.append(current_T[1:], IGNORED)}
+
+    # --- head -----------------------------------------------------------------------------------
+
+    def build_head(self, width: int) -> "nn.Module":
+        """Return two linear layers: the current row's column and the next one's."""
+        from train.heads import LinearHeads
+
+        return LinearHeads(width, {"current": self._num_columns, "next": self._num_columns})
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def loss(self, logits: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+        """Return the cross-entropy of both layers, summed over the targets of both."""
+        from train.losses import cross_entropy_sum
+
+        current, following = (
+            cross_entropy_sum(logits[name], targets[name]) for name in ("current", "next")
+        )
+        return LossSum(
+            total=current.total + following.total,
+            num_targets=current.num_targets + following.num_targets,
+        )
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def write_predictions(
+        self,
+        outputs: Sequence[tuple[Sample, Outputs, NDArray[np.float64]]],
+        path: Path,
+    ) -> None:
+        """Write the npz file ``path``: softmax scores of every cell, from the past only.
+
+        A submission of validation videos is made whole, since the official evaluators know no
+        missing video: those without outputs get uniform scores.
+        """
+        write_score_archive(path, self._submission(outputs))
+
+    def _submission(
+        self, outputs: Sequence[tuple[Sample, Outputs, NDArray[np.float64]]]
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for sample, scores, times_T2 in outputs:
+            yield sample.video_id, self._cell_scores(sample.video_id, scores["current"], times_T2)
+        given = {sample.video_id for sample, _, _ in outputs}
+        if given <= self._cells.keys():
+            for video_id, num_cells in self._cells.items():
+                if video_id not in given:
+                    shape = num_cells, self._num_columns
+                    yield video_id, np.full(shape, 1 / self._num_columns, np.float32)
+
+    def _cell_scores(
+        self, video_id: str, logits_TK: NDArray[np.float32], times_T2: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Give each cell the scores of the latest row that has ended when the cell ends.
+
+        Cells that end before the first row does get uniform scores: nothing is known yet. Other
+        videos than the validation ones have as many cells as their rows last.
+        """
+        num_cells = self._cells.get(video_id, math.ceil(times_T2[-1, 1] * CELLS_PER_SECOND))
+        cell_ends_F = np.arange(1, num_cells + 1) / CELLS_PER_SECOND + ROUNDING_SECONDS
+        rows_F = rows_completed_by(times_T2, cell_ends_F)
+        scores_FK: NDArray[np.float32] = softmax(logits_TK, axis=1)[rows_F]
+        scores_FK[rows_F < 0] = 1 / scores_FK.shape[1]
+        return scores_FK
+
+    # --- score ----------------------------------------------------------------------------------
+
+    def score(self, predictions: Path) -> dict[str, float | None]:
+        """Return the class-mean top-5 recalls in percent and the mAP as a fraction.
+
+        Overall is MAT's rule. ``*_by_rule`` are the same on the cells of unseen participants and of
+        tail classes (tail verb or tail noun), for which no official code exists.
+        """
+        with open_score_archive(predictions) as archive:
+            archive.check_videos(self._cells)
+            return self._score(archive.read)
+
+    def _score(self, read: Callable[[str, tuple[int, int]], Scores]) -> dict[str, float | None]:
+        """Score what ``read`` (video, shape) returns, one video in memory at a time."""
+        actions = self._actions_by_video("val")
+        unseen = self._folder.unseen_participants()
+        pairs = {action.verb_noun for video in actions.values() for action in video}
+        occurring_C = np.array(sorted(self._columns[pair] for pair in pairs), np.int64)
+        videos = []
+        for video_id, num_cells in self._cells.items():
+            own = actions.get(video_id, [])
+            scores_FK = read(video_id, (num_cells, self._num_columns))
+            videos.append(
+                _scored_video(
+                    self._active(own, num_cells),
+                    scores_FK,
+                    occurring_C,
+                    is_unseen=bool(own) and own[0].participant_id in unseen,
+                )
+            )
+        return self._summary(videos, len(occurring_C))
+
+    def _summary(self, videos: "list[_ScoredVideo]", num_classes: int) -> dict[str, float | None]:
+        labels_N = np.concatenate([video.labels_A for video in videos])
+        hits_N = np.concatenate([video.hits_A for video in videos])
+        counts = [len(video.labels_A) for video in videos]
+        unseen_N = np.repeat([video.is_unseen for video in videos], counts)
+        tail_N = self._is_tail_K()[labels_N]
+        return {
+            "overall_action_mt5r": class_mean_recall(hits_N, labels_N),
+            "unseen_action_mt5r_by_rule": class_mean_recall(hits_N[unseen_N], labels_N[unseen_N]),
+            "tail_action_mt5r_by_rule": class_mean_recall(hits_N[tail_N], labels_N[tail_N]),
+            "mAP": mean_average_precision(_class_columns(videos, num_classes)),
+        }
+
+    def _is_tail_K(self) -> NDArray[np.bool_]:
+        verbs, nouns = self._folder.tail_verbs(), self._folder.tail_nouns()
+        return np.array([False] + [verb in verbs or noun in nouns for verb, noun in self._classes])
+
+    # --- baselines ------------------------------------------------------------------------------
+
+    def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
+        """Return the scores of random numbers and of the training frequency of each class.
+
+        No file is written: at full size each would be 3 GB of numbers that mean nothing.
+
+        Args:
+            folder: Not used.
+        """
+        rng = np.random.default_rng(0)
+        prior_K = np.zeros(self._num_columns, np.float32)
+        for sample in self.samples("train"):
+            prior_K += np.bincount(np.asarray(sample.target), minlength=len(prior_K))
+        prior_K[BACKGROUND] = 0  # The recalls look at action cells only.
+        prior_K /= prior_K.sum()
+        return {
+            "chance": self._score(lambda _, shape: rng.random(shape, np.float32)),
+            "majority": self._score(lambda _, shape: np.broadcast_to(prior_K, shape)),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ActiveCells:
+    """Which actions are going on in which cell of a video."""
+
+    columns_C: NDArray[np.int64]
+    """Ascending."""
+    active_FC: NDArray[np.bool_]
+
+    def labels_F(self) -> NDArray[np.int64]:
+        """Return one column per cell; of several actions at once the lowest class id counts."""
+        if not len(self.columns_C):
+            return np.full(len(self.active_FC), BACKGROUND, np.int64)
+        first_F = self.columns_C[self.active_FC.argmax(axis=1)]
+        return np.where(self.active_FC.any(axis=1), first_F, BACKGROUND)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ScoredVideo:
+    """What the metrics need of one video; A are its cells with an action."""
+
+    labels_A: NDArray[np.int64]
+    hits_A: NDArray[np.bool_]
+    is_unseen: bool
+    active_CF: NDArray[np.bool_]
+    scores_CF: Scores
+    """Of the classes that occur in the subset; the others have no average precision."""
+
+
+def _scored_video(
+    active: _ActiveCells, scores_FK: Scores, occurring_C: NDArray[np.int64], *, is_unseen: bool
+) -> _ScoredVideo:
+    labels_F = active.labels_F()
+    is_action_F = labels_F != BACKGROUND
+    active_CF = np.zeros((len(occurring_C), len(labels_F)), bool)
+    active_CF[np.searchsorted(occurring_C, active.columns_C)] = active.active_FC.T
+    return _ScoredVideo(
+        labels_A=labels_F[is_action_F],
+        hits_A=top_k_hits(scores_FK[is_action_F], labels_F[is_action_F]),
+        is_unseen=is_unseen,
+        active_CF=active_CF,
+        scores_CF=scores_FK.T[occurring_C],
+    )
+
+
+def _class_columns(
+    videos: Sequence[_ScoredVideo], num_classes: int
+) -> Iterator[tuple[NDArray[np.bool_], Scores]]:
+    """Yield each class that is active somewhere, over the cells of all videos."""
+    for index in range(num_classes):
+        active_N = np.concatenate([video.active_CF[index] for video in videos])
+        if active_N.any():
+            yield active_N, np.concatenate([video.scores_CF[index] for video in videos])

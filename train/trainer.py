@@ -1,0 +1,271 @@
+"""The loop: batches -> loss -> step, and at the end of each epoch evaluation and checkpoint.
+
+Losses are summed and divided by the number of valid targets of the whole batch, over all
+micro-batches and processes, so how a batch is split does not change the gradient. Everything
+random is a function of (seed, step), so a run that was cut off goes on exactly.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+
+from cache_schema.errors import ConfigError, PipelineError
+from train.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    Progress,
+    has_checkpoint,
+    load_optimizer,
+    optimizer_tensors,
+    read_checkpoint,
+    samples_sha256,
+    write_checkpoint,
+)
+from train.dataset import Batch, BatchReader
+from train.evaluate import Prediction, Predictor, Scores, write_and_score
+from train.feature_statistics import feature_statistics
+from train.logs import RunLog
+from train.model import load_trained, trained_tensors
+from train.optim import learning_rate, make_optimizer, set_learning_rate
+from train.prefetch import Prefetch
+from train.prepare import Prepared
+from train.windows import Window, count_crops, split, training_windows
+
+__all__ = ["PREDICTIONS", "Trainer", "make_accelerator"]
+
+PREDICTIONS = "predictions"
+
+
+class Trainer:
+    """One run in one process (of several)."""
+
+    def __init__(self, run: Prepared, accelerator: Accelerator, folder: Path) -> None:
+        """Place the model on the device.
+
+        Args:
+            run: What to train on what.
+            accelerator: This process's device and its fellows.
+            folder: Of the run; nothing is written before ``train``.
+        """
+        self.run = run
+        self.config = run.config
+        self.folder = folder
+        self.accelerator = accelerator
+        self.model = run.model.to(accelerator.device)
+        self.optimizer = make_optimizer(self.config.optim, self.model)
+        self.parameters = [value for value in self.model.parameters() if value.requires_grad]
+        self.lengths = [rows.num_rows for rows in run.train]
+        crops = sum(count_crops(rows, self.config.data.window_rows) for rows in self.lengths)
+        self.steps_per_epoch = math.ceil(crops / self.config.optim.batch_size)
+        self.num_steps = self.steps_per_epoch * self.config.optim.epochs
+        self.progress = Progress()
+        self._replica: torch.nn.Module = self.model
+
+    def restore(self) -> None:
+        """Go on from the last checkpoint of the folder."""
+        checkpoint, model, optimizer = read_checkpoint(self.folder / LAST)
+        load_trained(self.model, model, where=str(self.folder / LAST))
+        load_optimizer(self.optimizer, self.model, optimizer)
+        self.progress = checkpoint.progress
+
+    def train(self) -> None:
+        """Run all steps that are left; the last and the best epoch are checkpoints then."""
+        if self.progress.step == 0:
+            self._standardise()
+        self._replica = self.accelerator.prepare_model(self.model)
+        with RunLog(
+            self.folder,
+            first_step=self.progress.step,
+            num_steps=self.num_steps,
+            enabled=self.accelerator.is_main_process,
+        ) as log:
+            while self.progress.step < self.num_steps:
+                self._epoch(log)
+
+    def score_best(self) -> Scores:
+        """Return the official scores of the best checkpoint, read back from its file."""
+        folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
+        load_trained(self.model, read_checkpoint(folder)[1], where=str(folder))
+        return self._score(self._predictor().predict(self.run.val), "val")
+
+    def _standardise(self) -> None:
+        """Measure the training rows once; other processes get the main one's numbers."""
+        width = self.run.stream.row_shape[-1]
+        statistics_2D = torch.zeros(2, width, device=self.accelerator.device)
+        if self.accelerator.is_main_process:
+            measured = np.stack(feature_statistics(self.run.stream, self.run.train))
+            statistics_2D = torch.from_numpy(measured).float().to(self.accelerator.device)
+        mean_D, std_D = broadcast(statistics_2D)
+        self.model.translator.set_statistics(mean_D, std_D)
+
+    def _epoch(self, log: RunLog) -> None:
+        epoch, first_step = divmod(self.progress.step, self.steps_per_epoch)
+        started = time.perf_counter()
+        with Prefetch(self._batches(epoch, first_step)) as batches:
+            for micro_batches in batches:
+                waited = time.perf_counter() - started
+                values = self._step(micro_batches)
+                self.progress = replace(self.progress, step=self.progress.step + 1)
+                seconds = time.perf_counter() - started
+                timing = {"seconds": seconds, "wait_seconds": waited}
+                log.step(self.progress.step, {"epoch": epoch + 1, **values, **timing})
+                self._save_inside_epoch()
+                started = time.perf_counter()
+        self._finish_epoch(epoch + 1, log)
+
+    def _save_inside_epoch(self) -> None:
+        # At the end of an epoch the checkpoint waits for the evaluation, which resuming would skip.
+        step = self.progress.step
+        if step % self.config.checkpoint_steps == 0 and step % self.steps_per_epoch:
+            self._save(LAST)
+
+    def _batches(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
+        """Yield this process's share of every batch of the epoch that is left."""
+        config = self.config
+        windows = training_windows(
+            self.lengths, config.data.window_rows, seed=config.seed, epoch=epoch
+        )
+        reader = BatchReader(self.run.stream, self.run.train, self.accelerator.device)
+        for batch in split(windows, config.optim.batch_size)[first_step:]:
+            share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
+            yield [reader.read(part) for part in split(share, config.optim.micro_batch_size)]
+
+    def _step(self, micro_batches: Sequence[Batch]) -> dict[str, float]:
+        """Do one optimizer step and return its numbers."""
+        step = self.progress.step
+        torch.manual_seed(_step_seed(self.config.seed, step, self.accelerator.process_index))
+        rate = learning_rate(self.config.optim, step, self.num_steps)
+        set_learning_rate(self.optimizer, rate)
+        total, num_targets = self._backward(micro_batches)
+        # Processes average their gradients; undo that and divide by all valid targets instead.
+        torch._foreach_mul_(
+            [value.grad for value in self.parameters if value.grad is not None],
+            self.accelerator.num_processes / max(1.0, num_targets),
+        )
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters, self.config.optim.clip_norm or math.inf
+        )
+        loss, norm_value = total / max(1.0, num_targets), float(norm)
+        if not (math.isfinite(loss) and math.isfinite(norm_value)):
+            self._refuse(loss, norm_value, micro_batches)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {"loss": loss, "lr": rate, "grad_norm": norm_value, "targets": num_targets}
+
+    def _backward(self, micro_batches: Sequence[Batch]) -> tuple[float, float]:
+        """Add up gradients of summed losses; return the loss sum and targets of all processes."""
+        self._replica.train()
+        sums_2 = torch.zeros(2, device=self.accelerator.device)
+        for number, batch in enumerate(micro_batches, start=1):
+            with self._synchronised(number == len(micro_batches)):
+                logits = self._replica(batch.features_BTD, batch.valid_BT, self.run.task.name)
+                loss = self.run.task.loss(logits, batch.targets)
+                self.accelerator.backward(loss.total)
+            sums_2[0] += loss.total.detach()
+            sums_2[1] += loss.num_targets
+        total, num_targets = self.accelerator.reduce(sums_2, "sum").tolist()
+        return total, num_targets
+
+    def _synchronised(self, is_last: bool) -> AbstractContextManager[object]:
+        """Exchange gradients between processes only after the last micro-batch."""
+        context: AbstractContextManager[object] = (
+            nullcontext() if is_last else self.accelerator.no_sync(self._replica)
+        )
+        return context
+
+    def _refuse(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> None:
+        videos = {rows.video_id for batch in micro_batches for rows in batch.samples}
+        raise PipelineError(
+            f"step {self.progress.step + 1}: loss {loss}, gradient norm {norm}: not finite. The "
+            f"batch holds {', '.join(sorted(videos))}. Nothing was changed by this step; lower "
+            "optim.lr, or check these videos with vllm-store verify."
+        )
+
+    def _finish_epoch(self, epoch: int, log: RunLog) -> None:
+        """Evaluate, keep the checkpoint if it is the best one, and make it the last one."""
+        prediction = self._predictor().predict(self.run.holdout or self.run.val)
+        if self.run.holdout:
+            scores: Scores = {}
+            value: float | None = -prediction.loss
+        else:
+            scores = self._score(prediction, "last")
+            value = scores.get(self.run.task.main_metric)
+        log.epoch(self.progress.step, epoch, {"evaluation_loss": prediction.loss, **scores})
+        best = self.progress.best_value
+        is_best = self.progress.best_epoch is None or (
+            value is not None and (best is None or value > best)
+        )
+        self.progress = replace(self.progress, scores=scores)
+        if is_best:
+            self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
+            self._save(BEST)
+        self._save(LAST)
+
+    def _score(self, prediction: Prediction, name: str) -> Scores:
+        """Write and score the submission on the main process; others get no scores."""
+        if not self.accelerator.is_main_process:
+            return {}
+        return write_and_score(self.run.task, prediction.outputs, self.folder / PREDICTIONS / name)
+
+    def _predictor(self) -> Predictor:
+        return Predictor(
+            model=self.model,
+            task=self.run.task,
+            stream=self.run.stream,
+            data=self.config.data,
+            batch_size=self.config.optim.micro_batch_size or self.config.optim.batch_size,
+            device=self.accelerator.device,
+            rank=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+        )
+
+    def _save(self, name: str) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        llm = self.model.llm
+        checkpoint = Checkpoint(
+            config=self.config,
+            stream=self.run.stream.name,
+            recipe=self.run.stream.recipe,
+            row_shape=self.run.stream.row_shape,
+            llm=None if llm is None else llm.identity,
+            samples_sha256=samples_sha256(self.run.train),
+            progress=self.progress,
+        )
+        state = optimizer_tensors(self.optimizer, self.model)
+        write_checkpoint(self.folder / name, checkpoint, trained_tensors(self.model), state)
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """Return this process's accelerator for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
+    return Accelerator(cpu=device == "cpu", mixed_precision="no")
+
+
+def _share(batch: Sequence[Window], rank: int, num_processes: int) -> Sequence[Window]:
+    """Return a process's windows of a batch: every ``num_processes``-th.
+
+    A process left without one repeats a window in which no row counts, since all must take part.
+    """
+    own = batch[rank::num_processes]
+    return own or [replace(batch[0], num_context=batch[0].num_rows)]
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """Return the seed of a step's random draws: resuming needs no generator state."""
+    state = np.random.SeedSequence((seed, step, rank)).generate_state(2, np.uint32)
+    return int(state[0]) << 31 | int(state[1]) >> 1

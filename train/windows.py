@@ -1,0 +1,93 @@
+"""Which rows make a window, and in which order windows are shown: pure arithmetic.
+
+Rows count from the first row of their sample. Everything here is a function of its arguments
+(seed, epoch, lengths), so a run goes on from any step, on any number of processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Window", "count_crops", "evaluation_windows", "split", "training_windows"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Rows ``[start, stop)`` of one sample."""
+
+    sample: int
+    """Index of the sample."""
+    start: int
+    stop: int
+    num_context: int = 0
+    """Rows at the front that an earlier window predicts; they only give a past."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the window, context included."""
+        return self.stop - self.start
+
+
+def count_crops(num_rows: int, window_rows: int) -> int:
+    """Count the training crops of a sample: as many as show about every row once.
+
+    >>> [count_crops(rows, 100) for rows in (1, 149, 151, 1000)]
+    [1, 1, 2, 10]
+    """
+    return max(1, round(num_rows / window_rows))
+
+
+def training_windows(
+    lengths: Sequence[int], window_rows: int, *, seed: int, epoch: int
+) -> list[Window]:
+    """Return the training crops of one epoch in the order in which they are shown.
+
+    A sample shorter than a window is taken whole. The starts of a longer one are drawn one from
+    each of as many equal stretches as it has crops, so an epoch covers a long video evenly.
+
+    Args:
+        lengths: Rows of each sample.
+        window_rows: Largest number of rows of a crop.
+        seed: Of the run.
+        epoch: From 0.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    windows = []
+    for sample, num_rows in enumerate(lengths):
+        crops = count_crops(num_rows, window_rows)
+        last_start = max(0, num_rows - window_rows)
+        for position in (np.arange(crops) + rng.random(crops)) / crops:
+            start = int(position * (last_start + 1))
+            windows.append(
+                Window(sample=sample, start=start, stop=min(start + window_rows, num_rows))
+            )
+    return [windows[index] for index in rng.permutation(len(windows))]
+
+
+def evaluation_windows(lengths: Sequence[int], window_rows: int, context_rows: int) -> list[Window]:
+    """Return windows that predict every row once, each with at least ``context_rows`` of past.
+
+    The past of a row is what the sample has, up to ``context_rows``. Long windows come first, so
+    that a batch holds windows of about one length.
+
+    >>> [(w.start, w.stop, w.num_context) for w in evaluation_windows([10], 6, 2)]
+    [(0, 6, 0), (4, 10, 2)]
+    """
+    windows = []
+    for sample, num_rows in enumerate(lengths):
+        predicted = 0
+        while predicted < num_rows:
+            start = max(0, predicted - context_rows)
+            stop = min(start + window_rows, num_rows)
+            windows.append(
+                Window(sample=sample, start=start, stop=stop, num_context=predicted - start)
+            )
+            predicted = stop
+    return sorted(windows, key=lambda window: -window.num_rows)
+
+
+def split(windows: Sequence[Window], size: int) -> list[Sequence[Window]]:
+    """Cut a sequence into runs of ``size``, the last one shorter; 0 does not cut."""
+    step = size or max(1, len(windows))
+    return [windows[first : first + step] for first in range(0, len(windows), step)]
