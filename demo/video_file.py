@@ -11,8 +11,14 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-# One thread: the default depends on the machine, and x264's output on the number of threads.
-ENCODER_OPTIONS = {"crf": "23", "preset": "veryfast", "threads": "1"}
+ENCODER_OPTIONS = {
+    "crf": "23",
+    "preset": "veryfast",
+    # The default number of threads depends on the machine, and the output on the number of threads.
+    "threads": "1",
+    # With its macroblock tree x264 made other bytes of equal frames in 2 of 100 encodings.
+    "mbtree": "0",
+}
 
 
 def write_video(

@@ -179,7 +179,9 @@ class PyavSource:
         """See ``FrameSource``; a file that stops well before its declared end is cut off."""
         end = last_seconds + (self._last_duration or 1 / self.fps)
         declared = self._declared
-        if declared is not None and end < declared - max(Fraction(1), declared / 20):
+        # Some containers (Matroska) count their duration from zero, not from their start.
+        furthest = end + max(self._zero, Fraction(0))
+        if declared is not None and furthest < declared - max(Fraction(1), declared / 20):
             raise VideoError(
                 f"is truncated: frames end at {float(end):.2f} s of the {float(declared):.2f} s "
                 "its header declares. Get the file again."

@@ -88,9 +88,11 @@ def preprocess_frames(frames_NHWC: Tensor, recipe: PreprocessRecipe) -> Tensor:
 def _resize(frames_NCHW: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
     """Resize to whole-numbered pixel values.
 
-    Pretrained networks saw frames that Pillow had rounded to uint8, so the result is rounded. On
-    a CPU torch resizes uint8 with Pillow's own integer arithmetic, at about a tenth of the cost of
-    floats as long as the frames lie channels last (as decoders give them).
+    Pretrained networks saw frames that Pillow had rounded to uint8, so the result is rounded:
+    values then differ from Pillow's by less than 0.03 levels on average, unrounded by 0.3, which
+    moves the rows of EfficientNet-Lite0 by 1-7 %. On a CPU torch resizes uint8 with integer
+    arithmetic as Pillow does, 5 to 15 times faster than floats as long as the frames lie channels
+    last (as decoders give them).
     """
     if tuple(frames_NCHW.shape[2:]) == size:
         return frames_NCHW
@@ -102,11 +104,19 @@ def _resize(frames_NCHW: Tensor, size: tuple[int, int], interpolation: str) -> T
 
 
 def _resize_as_float(frames_NCHW: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """Resize where torch has no integer kernel: GPUs; up to 3 levels from Pillow, on average 0.1."""
-    resized_NCHW = functional.interpolate(
-        frames_NCHW.float(), size, mode=interpolation, antialias=True, align_corners=False
-    )
-    return resized_NCHW.round_().clamp_(0, 255)
+    """Resize where torch has no integer kernel (GPUs), in Pillow's order.
+
+    Width first, rounded to whole levels, then height: what Pillow and torch's integer kernel do.
+    Without that rounding in between, bicubic overshoots end up to 12 levels away; with it 1 or 2.
+    """
+    resized_NCHW = frames_NCHW.float()
+    for step in ((frames_NCHW.shape[2], size[1]), size):
+        resized_NCHW = functional.interpolate(
+            resized_NCHW, step, mode=interpolation, antialias=True, align_corners=False
+        )
+        # Pillow rounds halves up; torch.round would take them to the even number.
+        resized_NCHW = resized_NCHW.add_(0.5).floor_().clamp_(0, 255)
+    return resized_NCHW
 
 
 def _crop(frames_NCHW: Tensor, size: tuple[int, int]) -> Tensor:

@@ -47,10 +47,11 @@ def encode_fixed(encoder: Encoder, pixels_BFCHW: Tensor, batch_size: int) -> Ten
     """Encode any number of windows in batches of exactly ``batch_size``, zeros filling the last.
 
     Matrix libraries choose their kernels by the size of the batch, so the same window gives other
-    last bits in a batch of 1 than in one of 8 (up to 6e-6 of values up to 5.7, float32, CPU). With
-    the size fixed, neither its neighbours nor its place in the batch change a row: measured equal
-    bit for bit for every built-in and transformers family on CPU, float32 and bfloat16. Another
-    number of threads or another machine may still differ in the last bits.
+    last bits in a batch of 1 or 32 than in one of 8 (up to 6e-6 of values up to 5.7, float32, CPU).
+    With the size fixed, neither its neighbours nor its place in the batch change a row: equal bit
+    for bit on a CPU with one thread for EfficientNet, CLIP, SigLIP, ViT and VideoMAE, in float32
+    and bfloat16. The place can still show where a layer's width is no multiple of 16, and another
+    number of threads or another machine may change last bits.
 
     Args:
         encoder: The network.

@@ -10,7 +10,7 @@ from extract.encoders.options import ComputeDtype, EncoderOptions
 
 __all__ = ["choose_device", "choose_dtype"]
 
-_CPU_FLAGS = Path("/proc/cpuinfo")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def choose_device(asked: str) -> torch.device:
@@ -52,7 +52,7 @@ def choose_dtype(options: EncoderOptions, device: torch.device) -> ComputeDtype:
 def _cpu_has_bfloat16() -> bool:
     """Tell whether the CPU multiplies bfloat16; false where the flags cannot be read."""
     try:
-        flags = _CPU_FLAGS.read_text(encoding="utf-8", errors="replace")
+        flags = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
     return bool(re.search(r"\b(amx_bf16|avx512_bf16)\b", flags))

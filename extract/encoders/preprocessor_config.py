@@ -75,11 +75,12 @@ def _size(settings: Mapping[str, Any], where: str) -> tuple[str, list[int]]:
     size = _required(settings, "size", where)
     if isinstance(size, int):
         return _bare_size(settings, size, where)
-    keys = {key for key, value in size.items() if value is not None}
-    if keys == {"shortest_edge"}:
-        return "shortest_edge", [size["shortest_edge"]] * 2
-    if keys == {"height", "width"}:
-        return "exact", [size["height"], size["width"]]
+    if isinstance(size, dict):
+        keys = {key for key, value in size.items() if value is not None}
+        if keys == {"shortest_edge"}:
+            return "shortest_edge", [size["shortest_edge"]] * 2
+        if keys == {"height", "width"}:
+            return "exact", [size["height"], size["width"]]
     raise _unsupported(where, "size", size, "expected shortest_edge, or height and width")
 
 
@@ -104,7 +105,7 @@ def _crop(settings: Mapping[str, Any], where: str) -> list[int] | None:
     crop = _required(settings, "crop_size", where)
     if isinstance(crop, int):
         return [crop, crop]
-    if {"height", "width"} <= crop.keys():
+    if isinstance(crop, dict) and {"height", "width"} <= crop.keys():
         return [crop["height"], crop["width"]]
     raise _unsupported(where, "crop_size", crop, "expected height and width")
 
@@ -126,15 +127,19 @@ def _normalization(settings: Mapping[str, Any], where: str) -> tuple[list[float]
     offset = 1.0 if settings.get("offset") else 0.0
     mean, std = [0.0] * 3, [1.0] * 3
     if settings.get("do_normalize", True):
-        mean = _per_channel(_required(settings, "image_mean", where))
-        std = _per_channel(_required(settings, "image_std", where))
+        mean = _per_channel(settings, "image_mean", where)
+        std = _per_channel(settings, "image_std", where)
     if abs(scale - 1) < 1e-9:
         scale = 1.0  # 0.00392156862745098 is 1/255 as the files write it
     return [(m + offset) / scale for m in mean], [s / scale for s in std]
 
 
-def _per_channel(values: Any) -> list[float]:  # noqa: ANN401  # JSON: a number or a list
-    return [float(values)] * 3 if isinstance(values, int | float) else list(values)
+def _per_channel(settings: Mapping[str, Any], key: str, where: str) -> list[float]:
+    values = _required(settings, key, where)
+    numbers = values if isinstance(values, list) else [values] * 3
+    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+        raise _unsupported(where, key, values, "expected three numbers")
+    return [float(number) for number in numbers]
 
 
 def _required(settings: Mapping[str, Any], key: str, where: str) -> Any:  # noqa: ANN401

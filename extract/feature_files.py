@@ -1,0 +1,164 @@
+"""Feature files that others made: which there are, and the array of one video.
+
+``.npy``, ``.npz`` and ``.pt`` hold one video each; an ``.h5`` file holds one dataset per video. No
+pickle is ever loaded, so object arrays and anything but tensors in a ``.pt`` file are refused.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cache_schema.errors import SourceError
+
+__all__ = ["FeatureFile", "find_feature_files", "read_features"]
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".npy", ".npz", ".pt", ".pth", *HDF5_SUFFIXES)
+
+Values = NDArray[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureFile:
+    """Where the features of one video lie."""
+
+    video_id: str
+    path: Path
+    key: str | None
+    """Name of the array inside the file; None if the file is one array."""
+
+    def __str__(self) -> str:
+        return f"{self.path}" if self.key is None else f"{self.path} ({self.key})"
+
+
+def find_feature_files(source: Path, key: str | None) -> list[FeatureFile]:
+    """Return the features of every video in a folder (searched recursively) or file, by id.
+
+    The id is the path below the folder without suffix; for a dataset of an ``.h5`` file its path
+    in the file follows. A file named directly adds no prefix to its datasets' ids.
+
+    Args:
+        source: Folder or file.
+        key: Name of the array inside each file; in an ``.h5`` file, of the dataset inside each
+            video's group.
+
+    Raises:
+        SourceError: if there is none, or if two claim one id.
+    """
+    found = sorted(_walk(source, key), key=lambda file: file.video_id)
+    if not found:
+        raise SourceError(f"{source}: no feature file there. Looked for {', '.join(SUFFIXES)}.")
+    for first, second in pairwise(found):
+        if first.video_id == second.video_id:
+            raise SourceError(
+                f"{first} and {second} would both be video '{first.video_id}'. "
+                "Import one of them, or move them apart."
+            )
+    return found
+
+
+def read_features(file: FeatureFile) -> Values:
+    """Return the array of one video as it is in its file.
+
+    Raises:
+        SourceError: if the file cannot be read, needs pickle, or has no such array.
+    """
+    suffix = file.path.suffix.lower()
+    try:
+        if suffix in (".npy", ".npz"):
+            with file.path.open("rb") as opened:
+                return _load_numpy(file, opened)
+        if suffix in HDF5_SUFFIXES:
+            with h5py.File(file.path) as datasets:
+                return _numpy(datasets[file.key][()])
+        return _tensor(file, torch.load(file.path, map_location="cpu", weights_only=True))
+    except (OSError, ValueError, EOFError, RuntimeError) as error:
+        raise SourceError(f"{file}: cannot be read: {_first_line(error)}.") from error
+    except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise SourceError(
+            f"{file}: is damaged or holds Python objects, which are never loaded; expected plain "
+            f"arrays or tensors ({_first_line(error)})."
+        ) from error
+
+
+def _walk(source: Path, key: str | None) -> Iterator[FeatureFile]:
+    if not source.exists():
+        raise SourceError(f"{source}: no such file or folder.")
+    root, paths = (source, source.rglob("*")) if source.is_dir() else (source.parent, [source])
+    for path in paths:
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        video_id = path.relative_to(root).with_suffix("").as_posix()
+        if path.suffix.lower() not in HDF5_SUFFIXES:
+            yield FeatureFile(video_id=video_id, path=path, key=key)
+            continue
+        prefix = f"{video_id}/" if source.is_dir() else ""
+        yield from (
+            FeatureFile(video_id=prefix + name, path=path, key=dataset)
+            for name, dataset in _hdf5_videos(path, key)
+        )
+
+
+def _hdf5_videos(path: Path, key: str | None) -> list[tuple[str, str]]:
+    """Return (video, path of its dataset) for every video of an HDF5 file."""
+    names: list[str] = []
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.append(name)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise SourceError(f"{path}: HDF5 cannot read it: {error}.") from error
+    if key is None:
+        return [(name, name) for name in names]
+    end = f"/{key}"
+    return [(name.removesuffix(end), name) for name in names if name.endswith(end)]
+
+
+def _load_numpy(file: FeatureFile, opened: BinaryIO) -> Values:
+    loaded = np.load(opened, allow_pickle=False)
+    if isinstance(loaded, np.lib.npyio.NpzFile):
+        return _numpy(loaded[_only(file, list(loaded))])
+    return _numpy(loaded)
+
+
+def _only(file: FeatureFile, keys: list[str]) -> str:
+    """Return the asked-for key, or the only one there is."""
+    if file.key is None and len(keys) == 1:
+        return keys[0]
+    if file.key not in keys:
+        raise SourceError(f"{file}: holds {', '.join(sorted(keys))}. Choose one with --key.")
+    return file.key
+
+
+def _tensor(file: FeatureFile, value: object) -> Values:
+    if isinstance(value, dict):
+        value = value[_only(file, [str(key) for key in value])]
+    if not isinstance(value, torch.Tensor):
+        raise SourceError(f"{file}: holds {type(value).__name__}, expected a tensor or a dict.")
+    # NumPy has no bfloat16; float32 holds every one of its values.
+    return _numpy((value.float() if value.dtype == torch.bfloat16 else value).numpy())
+
+
+def _numpy(value: object) -> Values:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise ValueError(f"holds {kind}, expected an array of floating point numbers")
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")

@@ -1,0 +1,93 @@
+"""The rules of the house, checked on the source itself."""
+
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cache_schema.parsing import to_mapping
+from extract.config import ExtractConfig
+from train.config import TrainConfig
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("cache_schema", "extract", "train")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+ALLOWED = {"cache_schema": set(), "extract": {"cache_schema"}, "train": {"cache_schema"}}
+ONLY_IN = {
+    "decord": {"extract/decord_source.py"},
+    "h5py": {"cache_schema/hdf5_store.py", "cache_schema/hdf5_rows.py", "extract/imports.py"},
+}
+HEAVY = {"torch", "decord", "transformers", "dask", "av"}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> set[str]:
+    """Return the first parts of all modules a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def functions(path: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_keeps_the_rules(path):
+    package = path.relative_to(ROOT).parts[0]
+    names = imported(path)
+    assert names & set(PACKAGES) - {package} <= ALLOWED[package], "dependencies run one way"
+    if package == "cache_schema":
+        assert not names & HEAVY, "the contract stays light"
+    for library, places in ONLY_IN.items():
+        assert library not in names or str(path.relative_to(ROOT)) in places
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    for function in functions(path):
+        length = (function.end_lineno or 0) - function.lineno + 1
+        assert length <= 80, f"{function.name} has {length} lines"
+    assert ast.get_docstring(tree(path)), "every module says what it owns"
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("vllm-extract", "extract.cli"),
+        ("vllm-store", "extract.store_cli"),
+        ("vllm-train", "train.cli"),
+        ("vllm-predict", "train.predict_cli"),
+        ("vllm-score", "train.score_cli"),
+    ],
+)
+def test_command_lines_import_nothing_heavy(command, module):
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts[command] == f"{module}:main"
+    top = tree(ROOT.joinpath(*module.split(".")).with_suffix(".py")).body
+    modules = {
+        (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else alias.name
+        for node in top
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    # A TYPE_CHECKING block is an ast.If, so it is not seen here.
+    assert modules <= set(sys.stdlib_module_names) | {"click", *PACKAGES}
+
+
+def test_every_package_is_listed_for_installation():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in FILES}
+    assert sorted(listed) == sorted(".".join(path.relative_to(ROOT).parts) for path in folders)
+
+
+@pytest.mark.parametrize(("table", "cls"), [("extract", ExtractConfig), ("train", TrainConfig)])
+def test_pipeline_toml_holds_every_setting_with_its_default(table, cls):
+    document = tomllib.loads((ROOT / "pipeline.toml").read_text())
+    assert document[table] == to_mapping(cls())
