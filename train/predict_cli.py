@@ -26,7 +26,6 @@ __all__ = ["main", "predict"]
 @click.option("--stream", default="", metavar="NAME", help="Default: the one of the same recipe.")
 @click.option("--annotations", default="", metavar="PATH", help="Default: those of the run.")
 @click.option("--subset", default="val", type=click.Choice(["train", "val"]), show_default=True)
-@click.option("--batch-size", default=8, show_default=True, help="Windows per forward pass.")
 @click.option(
     "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
 )
@@ -39,7 +38,6 @@ def predict(
     stream: str,
     annotations: str,
     subset: str,
-    batch_size: int,
     device: str,
     allow_missing: int,
 ) -> None:
@@ -55,12 +53,14 @@ def predict(
     )
     samples = trained.task.samples("train" if subset == "train" else "val")
     found = find_rows(trained.task, samples, trained.stream, allow_missing=allow_missing)
+    config = trained.checkpoint.config
     predictor = Predictor(
         model=trained.model,
         task=trained.task,
         stream=trained.stream,
-        data=trained.checkpoint.config.data,
-        batch_size=batch_size,
+        data=config.data,
+        # As in training: in bfloat16 the last digits depend on the shape of a batch.
+        batch_size=config.optim.micro_batch_size or config.optim.batch_size,
         device=accelerator.device,
     )
     out.parent.mkdir(parents=True, exist_ok=True)

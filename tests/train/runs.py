@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from tests.train.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
-
 from train import prepare as prepare_module
 from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
 from train.trainer import Trainer, make_accelerator

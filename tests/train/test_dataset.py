@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.train.toy import ToyTask, labels_of, make_features, make_store
 
 from cache_schema.errors import AnnotationError
+from tests.train.toy import ToyTask, labels_of, make_features, make_store
 from train.dataset import BatchReader, find_rows
 from train.tasks.base import IGNORED, Sample
 from train.windows import Window, evaluation_windows
@@ -15,7 +15,9 @@ CPU = torch.device("cpu")
 
 def ramp(num_rows, shape=(3,)):
     """Row r holds the value r everywhere."""
-    return np.ones((num_rows, *shape), np.float32) * np.arange(num_rows).reshape(-1, *[1] * len(shape))
+    return np.ones((num_rows, *shape), np.float32) * np.arange(num_rows).reshape(
+        -1, *[1] * len(shape)
+    )
 
 
 @pytest.fixture(scope="module")

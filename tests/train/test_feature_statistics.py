@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from tests.train.toy import ToyTask, make_store
 
 from cache_schema.errors import StoreError
+from tests.train.toy import ToyTask, make_store
 from train import feature_statistics as module
 from train.dataset import find_rows
 from train.feature_statistics import feature_statistics

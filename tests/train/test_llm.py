@@ -4,10 +4,10 @@ import sys
 
 import pytest
 import torch
-from tests.train.tiny_llms import BUILDERS, LAYERS, POSITIONS, WIDTH, save_tiny_llm
 from transformers import AutoModel
 
 from cache_schema.errors import ConfigError
+from tests.train.tiny_llms import BUILDERS, LAYERS, POSITIONS, WIDTH, save_tiny_llm
 from train import llm as llm_module
 from train.config import LlmConfig
 from train.llm import load_llm
@@ -116,7 +116,7 @@ def test_too_many_blocks_are_refused(tmp_path):
 
 
 def test_an_unknown_llm_says_what_is_expected(tmp_path):
-    with pytest.raises(ConfigError, match="Give a folder with config.json"):
+    with pytest.raises(ConfigError, match=r"Give a folder with config\.json"):
         load(tmp_path / "nothing-here")
 
 

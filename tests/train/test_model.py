@@ -1,9 +1,9 @@
 import pytest
 import torch
-from tests.train.tiny_llms import POSITIONS, WIDTH, save_tiny_llm
-from tests.train.toy import CLASSES, ToyTask
 
 from cache_schema.errors import CheckpointError, ConfigError
+from tests.train.tiny_llms import POSITIONS, WIDTH, save_tiny_llm
+from tests.train.toy import CLASSES, ToyTask
 from train.config import DataConfig, LlmConfig, TrainConfig
 from train.model import build_model, load_trained, parameter_counts, trained_tensors
 

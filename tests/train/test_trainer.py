@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
-from tests.train.toy import ToyTask
 
 from cache_schema.errors import ConfigError, PipelineError
+from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
+from tests.train.toy import ToyTask
 from train import trainer as trainer_module
 from train.checkpoint import BEST, LAST, read_checkpoint
 from train.config import AugmentConfig, DataConfig
@@ -154,7 +154,7 @@ def test_a_process_without_a_window_gets_one_in_which_nothing_counts():
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(trainer_module.torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="torch sees no GPU here. Use --device cpu"):
+    with pytest.raises(ConfigError, match=r"torch sees no GPU here\. Use --device cpu"):
         make_accelerator("cuda")
 
 

@@ -1,7 +1,7 @@
 """A toy task and a toy store: the class of a row is written into its features."""
 
-from dataclasses import dataclass, field
 import json
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 

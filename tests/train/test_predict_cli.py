@@ -1,0 +1,57 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from cache_schema.errors import AnnotationError, CheckpointError
+from tests.train.runs import make_config, make_trainer, use_toy_task
+from train.predict_cli import predict
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    toy = use_toy_task(monkeypatch)
+    trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
+    trainer.train()
+    trainer.score_best()
+    return tmp_path, toy
+
+
+def call(root, *more):
+    arguments = [str(root / "run"), "--features", str(root / "f.zarr"), "--device", "cpu", *more]
+    return CliRunner().invoke(predict, arguments, catch_exceptions=False)
+
+
+def test_the_submission_is_that_of_the_best_checkpoint(run):
+    root, _ = run
+    result = call(root, "--out", str(root / "new" / "submission.json"))
+    written = (root / "new" / "submission.json").read_text()
+    assert json.loads(written) == json.loads((root / "run" / "predictions" / "val").read_text())
+    assert "2 samples predicted, 0 videos missing" in result.stdout
+
+
+def test_missing_videos_are_refused_unless_allowed(run):
+    root, toy = run
+    toy.val["zz"] = 4
+    with pytest.raises(AnnotationError, match="zz"):
+        call(root, "--out", str(root / "p.json"))
+    assert (
+        "1 videos missing"
+        in call(root, "--out", str(root / "p.json"), "--allow-missing", "1").stdout
+    )
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no whole checkpoint here"):
+        call(tmp_path, "--out", str(tmp_path / "p.json"))
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys\nfrom train.predict_cli import predict\n"
+        "try:\n    predict(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

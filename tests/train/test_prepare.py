@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError
+from tests.train.runs import make_config, use_toy_task
+from tests.train.tiny_llms import save_tiny_llm
+from tests.train.toy import ToyTask, make_features
+from train.checkpoint import LAST, read_checkpoint
+from train.dataset import SampleRows
+from train.prepare import hold_out, load_trained_run, prepare
+from train.trainer import Trainer, make_accelerator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    return use_toy_task(monkeypatch)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    config = make_config(tmp_path)
+    trainer = Trainer(prepare(config, CPU), make_accelerator("cpu"), tmp_path / "run")
+    trainer.train()
+    return config, trainer, tmp_path / "run"
+
+
+def samples(*videos):
+    return [
+        SampleRows(sample=None, video_id=name, first_row=0, times_R2=[], targets={})
+        for name in videos
+    ]
+
+
+def test_held_out_videos_do_not_depend_on_the_order():
+    names = [f"v{number}" for number in range(20)]
+    train, held = hold_out(samples(*names, *names), 0.2, seed=1)
+    _, again = hold_out(samples(*reversed(names)), 0.2, seed=1)
+    assert {rows.video_id for rows in held} == {rows.video_id for rows in again}
+    assert len({rows.video_id for rows in held}) == 4
+    assert len(train) == 32
+
+
+def test_holding_out_every_video_is_refused():
+    with pytest.raises(ConfigError, match="leaves none of 1 training videos"):
+        hold_out(samples("a", "a"), 0.5, seed=0)
+
+
+def test_a_trained_run_predicts_what_its_best_checkpoint_did(trained):
+    _, trainer, run = trained
+    trainer.score_best()
+    loaded = load_trained_run(run, run.parent / "f.zarr", CPU)
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, loaded.model.state_dict()[name])
+
+
+def test_features_of_another_recipe_are_refused(trained, tmp_path):
+    make_features(tmp_path / "other.zarr", ToyTask(), encoder="clip")
+    with pytest.raises(RecipeMismatchError, match=r"encoder\.id = clip, not toy"):
+        load_trained_run(trained[2], tmp_path / "other.zarr", CPU)
+
+
+def test_other_llm_weights_are_refused(trained, tmp_path):
+    save_tiny_llm("gpt2", tmp_path / "llm")
+    with pytest.raises(CheckpointError, match="weights_sha256 = "):
+        load_trained_run(trained[2], tmp_path / "f.zarr", CPU)
+
+
+def test_changed_samples_are_refused_on_resume(trained, toy):
+    config, _, run = trained
+    del toy.train["b"]
+    resumed = read_checkpoint(run / LAST)[0]
+    with pytest.raises(CheckpointError, match="The 2 training samples are not those of the run"):
+        prepare(config, CPU, resumed)
+
+
+def test_missing_videos_are_counted_when_allowed(tmp_path, toy):
+    toy.train["zz"] = 5
+    config = replace(make_config(tmp_path), allow_missing=1)
+    (tmp_path / "f.zarr").rename(tmp_path / "whole.zarr")
+    make_features(tmp_path / "f.zarr", ToyTask())
+    assert prepare(config, CPU).missing == ["zz"]
