@@ -7,6 +7,7 @@ copy from the page cache, and no HDF5 handle stays open in the process that read
 import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def open_for_reading(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r", libver="v110", swmr=True, locking=False)
     except OSError as error:
+        # A process opens a file one way only, and somebody here may have it open plainly.
+        with suppress(OSError):
+            return h5py.File(path, "r")
         raise StoreError(f"{path}: HDF5 cannot open it: {error}.") from error
 
 
@@ -121,20 +125,25 @@ class _MappedRows:
         """Fill ``out`` with the rows from ``first_row`` on."""
         filled, num_rows = 0, len(out)
         while filled < num_rows:
-            number = bisect_right(self._starts, first_row + filled) - 1
-            offset = first_row + filled - self._starts[number]
+            number, offset = self._find(first_row + filled)
             rows = self._runs[number][offset : offset + num_rows - filled]
-            if number < 0 or not len(rows):
-                raise StoreCorruptError(f"{self._name}: row {first_row + filled} is missing.")
             out[filled : filled + len(rows)] = rows
             filled += len(rows)
 
     def byte_range(self, first_row: int, num_rows: int) -> tuple[int, int]:
         """Return (offset, size) of the rows in the file, as far as they lie in one run."""
-        number = max(0, bisect_right(self._starts, first_row) - 1)
-        offset = first_row - self._starts[number]
+        number, offset = self._find(first_row)
         count = min(num_rows, len(self._runs[number]) - offset)
         return self._offsets[number] + offset * self._row_bytes, count * self._row_bytes
+
+    def _find(self, row: int) -> tuple[int, int]:
+        """Return the run a row lies in, and where in it."""
+        number = bisect_right(self._starts, row) - 1
+        if number >= 0:
+            offset = row - self._starts[number]
+            if offset < len(self._runs[number]):
+                return number, offset
+        raise StoreCorruptError(f"{self._name}: row {row} was committed and is missing.")
 
     def _chunk_runs(self, dataset: h5py.Dataset) -> list[tuple[int, int, int]]:
         """Return (first row, byte offset, rows) of each run of adjacent chunks, in row order."""

@@ -25,27 +25,28 @@ from cache_schema.hdf5_superblock import SUPERBLOCK_BYTES, clear_writer_mark, ha
 from cache_schema.parsing import parse, to_json
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord, decode_lines, encode_line
-from cache_schema.stream import Array, Stream, StreamPart
+from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
 from cache_schema.writing import PendingVideo, check_same_stream, check_stream_name
 
-__all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "read_hdf5_streams", "replaced_file"]
+__all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "read_hdf5_streams", "replaced_store"]
 
 CHUNK_BYTES = 2**20
 """Feature chunks have about this size; rows behind a stream's last commit waste less than one."""
 TIME_CHUNK_ROWS = 4096
 COMMITS_CHUNK_BYTES = 2**16
 PAGE_BYTES = 4096
-"""Metadata never crosses a page, so a killed writer cannot leave half of a piece."""
+"""Metadata up to a page never crosses one, so a killed writer cannot leave half of it. Index blocks
+of very long streams are larger: a small window remains there (docs/format.md, 5.2)."""
 
 
-def read_hdf5_streams(path: Path) -> list[Stream]:
+def read_hdf5_streams(path: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
     """Return every stream with its committed rows, sorted by name."""
     with open_for_reading(path) as file:
         _check_file(file, path)
-        return [_read_stream(path, file[name]) for name in sorted(file)]
+        return [_read_stream(path, file[name], on_damage) for name in sorted(file)]
 
 
-def _read_stream(path: Path, group: h5py.Group) -> Stream:
+def _read_stream(path: Path, group: h5py.Group, on_damage: OnDamage = raise_damage) -> Stream:
     name = group.name.lstrip("/")
     recipe = parse(
         Recipe,
@@ -54,7 +55,11 @@ def _read_stream(path: Path, group: h5py.Group) -> Stream:
         error=StoreCorruptError,
     )
     row_shape = tuple(int(size) for size in group[layout.FEATURES].shape[1:])
-    commits, _ = read_commits(group)
+    try:
+        commits, _ = read_commits(group)
+    except StoreCorruptError as error:
+        on_damage(error)
+        commits = []
     store_id = group.file.attrs["store_id"]
     rows = Hdf5Rows(path, name, store_id, row_shape, recipe.store_dtype)
     parts = [StreamPart(id="0", commits=commits, rows=rows)] if commits else []
@@ -64,7 +69,9 @@ def _read_stream(path: Path, group: h5py.Group) -> Stream:
 def read_commits(group: h5py.Group) -> tuple[list[Commit], int]:
     """Return the commits of a stream and the bytes of the journal up to the end of the last."""
     data = group[layout.COMMITS][:].tobytes().rstrip(b"\0")
-    commits = list(decode_lines(data, where=f"{group.file.filename}: {group.name}/commits"))
+    commits = list(
+        decode_lines(data, where=f"{group.file.filename}: {group.name}/{layout.COMMITS}")
+    )
     end = 0
     for _ in commits:
         end = data.index(b"\n", end) + 1
@@ -181,7 +188,7 @@ class _WriterFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked_folder(path.parent):
             if not path.exists():
-                with replaced_file(path) as temporary:
+                with _replaced_file(path) as temporary:
                     _create(temporary)
         self._descriptor = _lock(path)
         try:
@@ -201,7 +208,7 @@ class _WriterFile:
     def add_stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
         """Make a stream in a copy that then takes the file's place, which no kill can tear."""
         self._file.close()
-        with replaced_file(self.path) as temporary:
+        with _replaced_file(self.path) as temporary:
             shutil.copyfile(self.path, temporary)
             with h5py.File(temporary, "r+", libver=("v110", "v110"), locking=False) as file:
                 _create_stream(file.create_group(name), recipe, row_shape)
@@ -238,6 +245,21 @@ class _WriterFile:
                 f"{self.path}: HDF5 cannot open it for writing: {error}. If HDF5_USE_FILE_LOCKING "
                 "is set, unset it."
             ) from error
+
+
+@contextmanager
+def replaced_store(path: Path) -> Iterator[Path]:
+    """Yield a path for a new store that then takes the place of ``path``, which nobody may write.
+
+    Raises:
+        StoreError: if another process writes the store.
+    """
+    descriptor = _lock(path)
+    try:
+        with _replaced_file(path) as temporary:
+            yield temporary
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: Path) -> None:
@@ -341,9 +363,9 @@ def _locked_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def _replaced_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; afterwards that file is at ``path``, or nothing has changed."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    temporary = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cache_schema.errors import ConfigError, RecipeMismatchError, StoreNotFoundError
 from cache_schema.recipe import Recipe, differences
 from cache_schema.records import VideoRecord
-from cache_schema.stream import Array, Stream
+from cache_schema.stream import Array, OnDamage, Stream, raise_damage
 
 __all__ = ["Store", "StoreWriter", "StreamWriter", "create_store", "open_store", "stream_name"]
 
@@ -93,12 +93,16 @@ def is_hdf5(path: Path) -> bool:
     return path.suffix.lower() in HDF5_SUFFIXES
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: str | Path, on_damage: OnDamage = raise_damage) -> Store:
     """Open a store for reading.
+
+    Args:
+        path: A ``.zarr`` folder or an ``.h5`` file.
+        on_damage: Called for each part with a damaged journal, which is then left out.
 
     Raises:
         StoreNotFoundError: if nothing lies there.
-        StoreError: if it is not a feature store, or of another version.
+        StoreError: if it is not a feature store, of another version, or damaged.
     """
     path = Path(path)
     if not path.exists():
@@ -106,10 +110,10 @@ def open_store(path: str | Path) -> Store:
     if is_hdf5(path):
         from cache_schema.hdf5_store import read_hdf5_streams
 
-        return Store(path, read_hdf5_streams(path))
+        return Store(path, read_hdf5_streams(path, on_damage))
     from cache_schema.zarr_store import read_zarr_streams
 
-    return Store(path, read_zarr_streams(path))
+    return Store(path, read_zarr_streams(path, on_damage))
 
 
 def create_store(path: str | Path) -> StoreWriter:

@@ -3,8 +3,9 @@
 Backends say where the rows of a part lie (``PartRows``); everything else is the same for all.
 """
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.errors import StoreError
+from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
@@ -21,9 +22,16 @@ from cache_schema.timeline import rows_between
 __all__ = ["FeatureRows", "PartRows", "Stream", "StreamPart", "as_float32"]
 
 Array = NDArray[np.generic]
+OnDamage = Callable[[StoreCorruptError], None]
+"""What to do about a part whose journal is damaged; it is left out if this returns."""
 
 WARM_BYTES_PER_SECOND = 2.5e9
 """Batches read slower than this came from the disk: a memory copy is faster, a disk is not."""
+
+
+def raise_damage(error: StoreCorruptError) -> None:
+    """Refuse a store with a damaged part."""
+    raise error
 
 
 class PartRows(Protocol):
@@ -110,6 +118,10 @@ class Stream:
         """Return a video's commit record."""
         return self._locate(video_id)[1]
 
+    def part(self, video_id: str) -> StreamPart:
+        """Return the part that holds a video's rows."""
+        return self.parts[self._locate(video_id)[0]]
+
     def resolve(self, name: str) -> str | None:
         """Return the id an annotation means: the id itself, or the only one ending in ``/name``.
 
@@ -175,6 +187,11 @@ class Stream:
         """Dtype of stored values; uint16 bits for bfloat16."""
         name = self.recipe.store_dtype
         return np.dtype("uint16" if name == "bfloat16" else name)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the features of one row."""
+        return self.numpy_dtype.itemsize * math.prod(self.row_shape)
 
     @cached_property
     def _by_last_part(self) -> dict[str, list[str]]:

@@ -28,7 +28,7 @@ from cache_schema.parsing import parse, to_mapping
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord, append_line, json_object, read_journal
 from cache_schema.shard import ShardFile, shard_metadata
-from cache_schema.stream import Array, Stream, StreamPart
+from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
 from cache_schema.writing import PendingVideo, check_same_stream, check_stream_name
 
 __all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "read_zarr_streams"]
@@ -87,29 +87,35 @@ def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[
     return folder
 
 
-def read_zarr_streams(store: Path) -> list[Stream]:
+def read_zarr_streams(store: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
     """Return every stream with its committed rows, sorted by name."""
     check_store(store)
     folders = sorted(path.parent for path in store.glob(f"*/{layout.ZARR_JSON}"))
-    return [_read_stream(folder) for folder in folders]
+    return [_read_stream(folder, on_damage) for folder in folders]
 
 
-def _read_stream(folder: Path) -> Stream:
+def _read_stream(folder: Path, on_damage: OnDamage = raise_damage) -> Stream:
     attributes = _attributes(folder)
     recipe = parse(
         Recipe, json.dumps(attributes.get("recipe")), where=f"{folder}", error=StoreCorruptError
     )
     row_shape = tuple(int(size) for size in attributes["row_shape"])  # type: ignore[attr-defined]
-    parts = [
-        StreamPart(
-            id=part.name,
-            commits=read_journal(part / layout.COMMITS),
-            rows=ZarrPartRows(part, row_shape, recipe.store_dtype),
-        )
-        for part in sorted((folder / layout.PARTS).iterdir())
-        if part.is_dir()
-    ]
-    return Stream(folder.name, recipe, row_shape, [part for part in parts if part.commits])
+    parts = []
+    for part in part_folders(folder):
+        try:
+            commits = read_journal(part / layout.COMMITS)
+        except StoreCorruptError as error:
+            on_damage(error)
+            continue
+        rows = ZarrPartRows(part, row_shape, recipe.store_dtype)
+        if commits:
+            parts.append(StreamPart(id=part.name, commits=commits, rows=rows))
+    return Stream(folder.name, recipe, row_shape, parts)
+
+
+def part_folders(stream: Path) -> list[Path]:
+    """Return the folders of all parts of a stream, whatever their state, oldest first."""
+    return sorted(path for path in (stream / layout.PARTS).iterdir() if path.is_dir())
 
 
 class ZarrPartRows:
@@ -128,13 +134,18 @@ class ZarrPartRows:
 
     def copy_features(self, first_row: int, out: Array) -> None:
         """See ``PartRows``."""
-        np.copyto(out, self._rows()[first_row : first_row + len(out)])
+        rows = self._rows()[first_row : first_row + len(out)]
+        if len(rows) != len(out):
+            raise self._too_short(layout.FEATURES)
+        np.copyto(out, rows)
 
     def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
         """See ``PartRows``."""
         with self._open(layout.TIME, ndim=2) as file:
             file.seek(first_row * 16)
             data = file.read(num_rows * 16)
+        if len(data) != num_rows * 16:
+            raise self._too_short(layout.TIME)
         return np.frombuffer(data, "<f8").reshape(num_rows, 2)
 
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
@@ -143,20 +154,31 @@ class ZarrPartRows:
         assert self._map is not None
         for first, count in spans:
             start = first * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, start, (first + count) * row_bytes - start)
+            end = (first + count) * row_bytes
+            if end > len(self._map):
+                raise self._too_short(layout.FEATURES)
+            self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
 
     def _open(self, array: str, *, ndim: int) -> BinaryIO:
         try:
             return shard_path(self._folder, array, ndim=ndim).open("rb")
         except FileNotFoundError as error:
             raise StoreError(
-                f"{self._folder}: is gone; the store was compacted since it was opened, or damaged. "
-                "Open it again."
+                f"{self._folder}: has no {array}; the store was compacted since it was opened, or "
+                "is damaged. Open it again."
             ) from error
+
+    def _too_short(self, array: str) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"{self._folder}: the file of {array} ends before its committed rows do. "
+            "Restore it, or remove this part and extract its videos again."
+        )
 
     def _rows(self) -> Array:
         if self._features is None:
             with self._open(layout.FEATURES, ndim=1 + len(self._row_shape)) as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    raise self._too_short(layout.FEATURES)
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             row_bytes = self._dtype.itemsize * int(np.prod(self._row_shape))
             flat = np.frombuffer(
@@ -267,7 +289,7 @@ class _OpenPart:
         self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
         lock_journal(self._journal)
         for folder in (features.parent, self._folder, self._folder.parent):
-            _sync_folder(folder)
+            sync_folder(folder)
         self._committed_rows = 0
 
     @property
@@ -361,10 +383,10 @@ def _write_json(path: Path, value: dict[str, object]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -91,6 +91,7 @@ def info(path: Path, digest: bool, as_json: bool) -> None:
 @STORE
 @click.option("--recompute", type=click.IntRange(min=1), help="Decode and encode N rows again.")
 @click.option("--seed", default=0, show_default=True, help="Which rows --recompute draws.")
+@click.option("--encoder", help="Where to load the encoder from, if the recipe's id is no place.")
 @STREAM
 @JSON
 @click.pass_context
@@ -100,6 +101,7 @@ def verify(
     path: Path,
     recompute: int | None,
     seed: int,
+    encoder: str | None,
     stream_name: str | None,
     as_json: bool,
 ) -> None:
@@ -120,7 +122,7 @@ def verify(
         from extract.recompute import recompute_rows
 
         stream = open_store(path).stream(stream_name)
-        rows = recompute_rows(stream, num_rows=recompute, seed=seed)
+        rows = recompute_rows(stream, recompute, seed, encoder)
     different = [row for row in rows if not row.ok]
     if as_json:
         found = {**asdict(report), "recomputed": [asdict(row) for row in rows]}

@@ -17,7 +17,7 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 ALLOWED = {"cache_schema": set(), "extract": {"cache_schema"}, "train": {"cache_schema"}}
 ONLY_IN = {
     "decord": {"extract/decord_source.py"},
-    "h5py": {"cache_schema/hdf5_store.py", "cache_schema/hdf5_rows.py", "extract/imports.py"},
+    "h5py": {"cache_schema/hdf5_store.py", "cache_schema/hdf5_rows.py", "extract/feature_files.py"},
 }
 HEAVY = {"torch", "decord", "transformers", "dask", "av"}
 

@@ -1,12 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cache_schema.store import create_store, open_store
+from cache_schema.testing import make_recipe, make_rows, make_times, make_video
 from extract.plan import plan_jobs
 from extract.sources import content_digest, find_videos
 from tests.extract.videos import constant_pts, write_video
-from tests.stores import RECIPE, video_record
 
 STREAM = "fake"
 
@@ -20,13 +21,13 @@ def videos(tmp_path):
 
 def commit(store: Path, video_id: str, path: Path):
     """Commit one row for a file, as extraction would."""
-    import numpy as np
-
     writer = create_store(store)
-    stream = writer.stream(STREAM, RECIPE, (2,))
-    stream.append(np.ones((1, 2), np.float16))
-    record = video_record(video_id, digest=content_digest(path), size_bytes=path.stat().st_size)
-    stream.commit(record, np.array([[0.0, 0.5]]))
+    stream = writer.stream(STREAM, make_recipe(), (4,))
+    stream.append(make_rows(1))
+    record = replace(
+        make_video(video_id), digest=content_digest(path), size_bytes=path.stat().st_size
+    )
+    stream.commit(record, make_times(1))
     writer.close()
 
 

@@ -93,13 +93,13 @@ def test_verify_is_0_for_a_good_store_and_1_for_a_damaged_one(path):
 
 @pytest.mark.parametrize("ok", [True, False])
 def test_verify_recomputes_rows(path, monkeypatch, ok):
-    def recompute_rows(stream, num_rows, seed):
-        assert stream.name == "tiny"
+    def recompute_rows(stream, num_rows, seed, encoder):
+        assert (stream.name, encoder) == ("tiny", "models/vit")
         row = RowDifference(video_id="a", row=seed, max_abs=0.5, cosine=0.9, tolerance=0.6, ok=ok)
         return [row] * num_rows
 
     monkeypatch.setattr("extract.recompute.recompute_rows", recompute_rows)
-    result = vllm_store("verify", path, "--recompute", "3", "--seed", "7")
+    result = vllm_store("verify", path, "--recompute", 3, "--seed", 7, "--encoder", "models/vit")
     assert result.exit_code == (0 if ok else 1)
     label = "same" if ok else "PROBLEM"
     line = f"{label}: a row 7: differs by 0.5 (at most 0.6), cosine 0.900000"

@@ -1,0 +1,66 @@
+"""The one place where errors become a sentence on stderr and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some videos failed, 130 interrupted.
+"""
+
+import sys
+import traceback
+
+import click
+
+from cache_schema.errors import PipelineError
+
+__all__ = ["run"]
+
+
+def run(command: click.Command) -> None:
+    """Run a command with the arguments of this process, and leave the process.
+
+    A command says what it returns with ``context.exit(code)``. ``--debug`` is added to it and to
+    its sub-commands.
+    """
+    debug = _Debug()
+    debug.add_to(command)
+    sys.exit(_exit_code(command, debug))
+
+
+def _exit_code(command: click.Command, debug: "_Debug") -> int:
+    try:
+        result = command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "Interrupted. What was committed is kept; run the same again to go on.", err=True
+        )
+        return 130
+    except (PipelineError, OSError) as error:
+        if debug.is_on:
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code if isinstance(error, PipelineError) else 1
+    return result if isinstance(result, int) else 0
+
+
+class _Debug:
+    """Whether ``--debug`` was given."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def add_to(self, command: click.Command) -> None:
+        command.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=self._switch,
+                help="Show where an error came from.",
+            )
+        )
+        for child in command.commands.values() if isinstance(command, click.Group) else ():
+            self.add_to(child)
+
+    def _switch(self, context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        self.is_on |= value

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The whole pipeline on generated videos: `make demo` (BIN = the environment's bin, DEMO = folder).
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+bin=$(cd "${BIN:?}" && pwd)
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+mkdir -p "${DEMO:?}" && cd "$DEMO"
+echo "== 1. a labelled video set, generated"
+(cd "$root" && "$bin/python" -m demo.generate "$OLDPWD/set" --train-videos 16 --val-videos 6)
+
+# The commands below are exactly what you would type; this file holds everything else.
+cat > pipeline.toml <<'TOML'
+[extract]
+fps = 4
+
+[train]
+task = "action_segmentation"
+annotations = "set/annotations/action_segmentation"
+
+[train.optim]
+epochs = 12
+lr = 0.003
+TOML
+
+echo "== 2. vllm-extract set/videos --out feats.zarr"
+"$bin/vllm-extract" set/videos --out feats.zarr
+
+echo "== 3. vllm-train --features feats.zarr"
+rm -rf runs
+"$bin/vllm-train" --features feats.zarr
+
+echo "== 4. the same features, another task: online action detection"
+"$bin/vllm-train" --features feats.zarr --task online_action_detection \
+  --annotations set/annotations/online_action_detection
+
+echo
+echo "Everything lies in $PWD: set/ (videos, labels), feats.zarr (features), runs/ (models,"
+echo "predictions, logs). Look closer: vllm-store info $PWD/feats.zarr; tensorboard --logdir $PWD/runs"

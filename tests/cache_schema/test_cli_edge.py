@@ -1,0 +1,71 @@
+import sys
+
+import click
+import pytest
+
+from cache_schema.cli_edge import run
+from cache_schema.errors import ConfigError, StoreError, VideoError
+
+
+def exit_code(monkeypatch, body, *args):
+    @click.command()
+    def command():
+        body()
+
+    monkeypatch.setattr(sys, "argv", ["vllm-x", *args])
+    with pytest.raises(SystemExit) as error:
+        run(command)
+    return error.value.code
+
+
+def raising(error):
+    def body():
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("no such table"), 2),
+        (VideoError("no such table"), 3),
+        (StoreError("no such table"), 1),
+        (OSError("no such table"), 1),
+    ],
+)
+def test_an_error_is_one_sentence_and_its_exit_code(monkeypatch, capsys, error, code):
+    assert exit_code(monkeypatch, raising(error)) == code
+    assert capsys.readouterr().err == "Error: no such table\n"
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
+    assert exit_code(monkeypatch, raising(StoreError("gone")), "--debug") == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert shown.endswith("Error: gone\n")
+
+
+def test_an_interrupt_is_one_line_and_130(monkeypatch, capsys):
+    assert exit_code(monkeypatch, raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err.strip().startswith("Interrupted.")
+
+
+def test_wrong_usage_is_2_and_names_the_option(monkeypatch, capsys):
+    assert exit_code(monkeypatch, lambda: None, "--speed") == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_itself_keeps_its_traceback(monkeypatch):
+    @click.command()
+    def command():
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr(sys, "argv", ["vllm-x"])
+    with pytest.raises(KeyError, match="a mistake"):
+        run(command)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_commands_own_exit_code_is_kept(monkeypatch, code):
+    assert exit_code(monkeypatch, lambda: click.get_current_context().exit(code)) == code
