@@ -28,7 +28,7 @@ BATCH = 64
 
 
 def build(folder: Path, suffix: str, num_videos: int, dim: int) -> dict[str, tuple[int, int]]:
-    """Write a store and a flat file of the same rows; return id -> (first row, rows) in the file."""
+    """Write a store and a flat file of the same rows; return id -> (first row, rows) there."""
     rng = np.random.default_rng(0)
     lengths = np.exp(rng.uniform(np.log(200), np.log(2000), num_videos)).astype(int)
     recipe = Recipe(
