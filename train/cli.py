@@ -17,6 +17,7 @@ __all__ = ["main", "train"]
 @click.option("--task", metavar="NAME", help="What to learn, for example action_segmentation.")
 @click.option("--annotations", metavar="PATH", help="The task's official annotation files.")
 @click.option("--llm", metavar="NAME", help="smollm2, a hub id, a local folder, or none.")
+@click.option("--tuning", metavar="METHOD", help="basic (the LLM is frozen) or lora:R.")
 @click.option("--stream", metavar="NAME", help="Stream of the store, if it holds several.")
 @click.option("--out", metavar="FOLDER", help="Folder of the run; default runs/<task>.")
 @click.option("--epochs", type=int, help="Passes over the training rows.")

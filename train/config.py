@@ -19,7 +19,6 @@ __all__ = [
     "LlmConfig",
     "OptimConfig",
     "TrainConfig",
-    "TuningConfig",
     "differing_keys",
     "run_folder",
 ]
@@ -42,14 +41,6 @@ class LlmConfig:
     """Of the frozen weights; ``auto`` takes bfloat16 where the device computes in it natively."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """``random`` keeps the architecture only: the control that shows what pretraining adds."""
-
-
-@record
-class TuningConfig:
-    """What of the model is trained."""
-
-    method: Literal["basic"] = "basic"
-    """``basic`` freezes the LLM and trains translator and heads."""
 
 
 @record
@@ -90,7 +81,9 @@ class OptimConfig:
     """AdamW, a warm-up and a decay to zero."""
 
     lr: NonNegative = 1e-3
-    """Learning rate after the warm-up."""
+    """Learning rate after the warm-up, of translator and heads."""
+    llm_lr: NonNegative = 1e-3
+    """The same, of what ``tuning`` trains in the LLM."""
     weight_decay: NonNegative = 0.01
     """Of matrices; vectors (biases, norms) have none."""
     warmup_fraction: Fraction = 0.1
@@ -123,12 +116,13 @@ class TrainConfig:
     """Folder of the run; empty means ``runs/<task>``."""
     seed: CountOrZero = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    tuning: Annotated[str, Field(pattern=r"^(basic|lora:[1-9]\d*)$")] = "basic"
+    """What of the LLM is trained: ``basic`` (nothing) or ``lora:R`` (adapters of rank R)."""
     allow_missing: CountOrZero = 0
     """Annotated videos of a subset that may be missing from the store."""
     checkpoint_steps: Count = 200
     """Steps between checkpoints inside an epoch; there is one at the end of each epoch anyway."""
     llm: LlmConfig = LlmConfig()
-    tuning: TuningConfig = TuningConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 from train.config import LlmConfig
+from train.tuning import tune
 
 __all__ = ["LanguageModel", "LlmIdentity", "load_llm", "native_dtype", "smollm2_folder"]
 
@@ -47,14 +48,14 @@ class LlmIdentity:
 
 
 class LanguageModel(nn.Module):
-    """A frozen decoder-only stack on input embeddings.
+    """A decoder-only stack on input embeddings, frozen but for its adapter if it has one.
 
-    Its parameters take no gradient and dropout stays off, but gradients flow through it.
+    Its dropout stays off, and gradients flow through it to the translator.
     """
 
     def __init__(self, stack: nn.Module, identity: LlmIdentity) -> None:
         super().__init__()
-        self.stack = stack.requires_grad_(False).eval()
+        self.stack = stack.eval()
         self.identity = identity
         settings: Any = stack.config
         self.width_in: int = _embedding(stack).weight.shape[1]
@@ -72,7 +73,7 @@ class LanguageModel(nn.Module):
             tokens_BTE: Input embeddings, any float dtype.
             valid_BT: True for tokens, False for padding, which lies behind them.
         """
-        dtype = next(self.stack.parameters()).dtype
+        dtype = _embedding(self.stack).weight.dtype
         output = self.stack(
             inputs_embeds=tokens_BTE.to(dtype), attention_mask=valid_BT.long(), use_cache=False
         )
@@ -84,13 +85,16 @@ class LanguageModel(nn.Module):
         return super().train(False)
 
 
-def load_llm(config: LlmConfig, device: torch.device, seed: int) -> LanguageModel:
+def load_llm(
+    config: LlmConfig, device: torch.device, seed: int, tuning: str = "basic"
+) -> LanguageModel:
     """Load the LLM of a run, on the CPU.
 
     Args:
         config: ``name`` must not be ``none``.
         device: Where it will run; decides what dtype ``auto`` is.
-        seed: Of random weights.
+        seed: Of random weights and of the adapter.
+        tuning: What of it will be trained.
 
     Raises:
         ConfigError: if the name is unknown, the package is missing, or weights are.
@@ -111,6 +115,7 @@ def load_llm(config: LlmConfig, device: torch.device, seed: int) -> LanguageMode
         dtype="bfloat16" if dtype == torch.bfloat16 else "float32",
         weights_sha256=weights_sha256(stack),
     )
+    tune(stack, tuning, seed=seed)  # after the digest: an adapter is no part of the identity
     return LanguageModel(stack, identity)
 
 

@@ -64,7 +64,11 @@ def build_model(
     Raises:
         ConfigError: if the LLM cannot be loaded or has too few positions for a window.
     """
-    llm = None if config.llm.name == "none" else load_llm(config.llm, device, config.seed)
+    llm = (
+        None
+        if config.llm.name == "none"
+        else load_llm(config.llm, device, config.seed, config.tuning)
+    )
     if llm is not None:
         _check_positions(config, llm)
     torch.manual_seed(config.seed)

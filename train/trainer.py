@@ -35,7 +35,7 @@ from train.evaluate import Prediction, Predictor, Scores, write_and_score
 from train.feature_statistics import feature_statistics
 from train.logs import RunLog
 from train.model import load_trained, trained_tensors
-from train.optim import learning_rate, make_optimizer, set_learning_rate
+from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
 from train.prefetch import Prefetch
 from train.prepare import Prepared
 from train.windows import Window, count_crops, split, training_windows
@@ -143,8 +143,8 @@ class Trainer:
         """Do one optimizer step and return its numbers."""
         step = self.progress.step
         torch.manual_seed(_step_seed(self.config.seed, step, self.accelerator.process_index))
-        rate = learning_rate(self.config.optim, step, self.num_steps)
-        set_learning_rate(self.optimizer, rate)
+        factor = learning_rate_factor(self.config.optim, step, self.num_steps)
+        set_learning_rate(self.optimizer, factor)
         total, num_targets = self._backward(micro_batches)
         # Processes average their gradients; undo that and divide by all valid targets instead.
         torch._foreach_mul_(
@@ -159,7 +159,12 @@ class Trainer:
             self._refuse(loss, norm_value, micro_batches)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return {"loss": loss, "lr": rate, "grad_norm": norm_value, "targets": num_targets}
+        return {
+            "loss": loss,
+            "lr": self.config.optim.lr * factor,
+            "grad_norm": norm_value,
+            "targets": num_targets,
+        }
 
     def _backward(self, micro_batches: Sequence[Batch]) -> tuple[float, float]:
         """Add up gradients of summed losses; return the loss sum and targets of all processes."""

@@ -19,7 +19,7 @@ def arguments(tmp_path, monkeypatch):
     config = make_config(tmp_path)
     flags = {
         "--features": config.features,
-        "--task": "toy",
+        "--task", "--tuning": "toy",
         "--annotations": "none",
         "--llm": config.llm.name,
         "--out": "run",
@@ -112,7 +112,7 @@ def test_missing_videos_are_reported(tmp_path):
 
 
 FLAGS = {
-    "--features", "--task", "--annotations", "--llm", "--stream", "--out", "--epochs", "--lr",
+    "--features", "--task", "--tuning", "--annotations", "--llm", "--stream", "--out", "--epochs", "--lr",
     "--batch-size", "--seed", "--device", "--allow-missing", "--resume", "--set", "--config",
     "--dry-run", "--json",
 }  # fmt: skip

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from train.config import OptimConfig
-from train.optim import learning_rate, make_optimizer, set_learning_rate
+from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
 
 
 def rates(**settings):
     config = OptimConfig(lr=1.0, warmup_fraction=0.2, **settings)
-    return [learning_rate(config, step, 10) for step in range(10)]
+    return [config.lr * learning_rate_factor(config, step, 10) for step in range(10)]
 
 
 def test_rate_warms_up_and_follows_half_a_cosine():
@@ -28,7 +28,8 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.3, 1), (0, 1)]
 
 
-def test_the_rate_is_set_in_every_group():
-    optimizer = make_optimizer(OptimConfig(), torch.nn.Linear(3, 2))
+def test_the_rate_is_a_share_of_each_groups_own_peak():
+    model = torch.nn.ModuleDict({"llm": torch.nn.Linear(3, 2), "heads": torch.nn.Linear(3, 2)})
+    optimizer = make_optimizer(OptimConfig(lr=1.0, llm_lr=0.1), model)
     set_learning_rate(optimizer, 0.25)
-    assert {group["lr"] for group in optimizer.param_groups} == {0.25}
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25, 0.025, 0.025]
