@@ -19,6 +19,7 @@ __all__ = [
     "LlmConfig",
     "OptimConfig",
     "TrainConfig",
+    "TranslatorConfig",
     "differing_keys",
     "run_folder",
 ]
@@ -44,6 +45,16 @@ class LlmConfig:
 
 
 @record
+class TranslatorConfig:
+    """How stored rows become tokens."""
+
+    pool_rows: Count = 1
+    """Rows averaged into each token: the row itself and those before it."""
+    token_rms: NonNegative = 0.0
+    """Root mean square every token is scaled to; 0 only starts at that of the LLM's embeddings."""
+
+
+@record
 class DataConfig:
     """How videos are cut into windows."""
 
@@ -51,12 +62,12 @@ class DataConfig:
     """Rows the LLM sees at once: length of a training crop and of an evaluation window."""
     context_rows: CountOrZero = 128
     """Rows of an evaluation window that repeat the past, so that no prediction starts blind."""
-    holdout_fraction: Fraction = 0.0
-    """Share of the training videos kept out of training to pick the best epoch by their loss.
-
-    0 picks it by the official metric on the validation subset; use more than 0 where that subset
-    is the test set, which is then scored once, at the end.
-    """
+    selection: Literal["val", "holdout", "last"] = "val"
+    """Which epoch is the result: the best on the validation subset by the official metric, the
+    best on held-out training videos by their loss, or the last. Where the validation subset is
+    the test set, ``val`` would peek; with the other two it is scored once, at the end."""
+    holdout_fraction: Fraction = 0.2
+    """Share of the training videos kept out of training with ``selection = "holdout"``."""
 
     def __post_init__(self) -> None:
         if self.context_rows >= self.window_rows:
@@ -74,6 +85,8 @@ class AugmentConfig:
     """Standard deviation of Gaussian noise added to every value."""
     feature_dropout: Fraction = 0.0
     """Probability that a feature dimension is zeroed in a whole window."""
+    state_dropout: Fraction = 0.0
+    """Probability that a value of the LLM's last state is zeroed before the head."""
 
 
 @record
@@ -122,6 +135,7 @@ class TrainConfig:
     """Annotated videos of a subset that may be missing from the store."""
     checkpoint_steps: Count = 200
     """Steps between checkpoints inside an epoch; there is one at the end of each epoch anyway."""
+    translator: TranslatorConfig = TranslatorConfig()
     llm: LlmConfig = LlmConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()

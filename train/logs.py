@@ -73,7 +73,7 @@ class RunLog:
         self._write("epoch", step, {"epoch": epoch, **values})
         if self._enabled:
             text = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-            logger.info("epoch %d, step %d: %s", epoch, step, text)
+            logger.info("epoch %d, step %d%s", epoch, step, f": {text}" if text else "")
 
     def _write(self, kind: str, step: int, values: Mapping[str, float | None]) -> None:
         if not self._enabled:

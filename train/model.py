@@ -30,8 +30,10 @@ class VideoLLM(nn.Module):
         translator: SemanticTranslator,
         llm: LanguageModel | None,
         heads: Mapping[str, nn.Module],
+        state_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(state_dropout)
         self.translator = translator
         self.llm = llm
         self.heads = nn.ModuleDict(heads)
@@ -46,7 +48,7 @@ class VideoLLM(nn.Module):
         """
         tokens_BTE = self.translator(features_BTD)
         hidden_BTE = tokens_BTE if self.llm is None else self.llm(tokens_BTE, valid_BT)
-        logits: dict[str, Tensor] = self.heads[task](hidden_BTE)
+        logits: dict[str, Tensor] = self.heads[task](self.dropout(hidden_BTE))
         return logits
 
 
@@ -75,12 +77,15 @@ def build_model(
     translator = SemanticTranslator(
         row_shape[-1],
         WIDTH_WITHOUT_LLM if llm is None else llm.width_in,
-        output_rms=1.0 if llm is None else llm.embedding_rms,
+        config.translator,
+        start_rms=1.0 if llm is None else llm.embedding_rms,
         augment=FeatureAugment(config.augment),
     )
     width = WIDTH_WITHOUT_LLM if llm is None else llm.width_out
     heads = {name: task.build_head(width) for name, task in tasks.items()}
-    return VideoLLM(translator=translator, llm=llm, heads=heads)
+    return VideoLLM(
+        translator=translator, llm=llm, heads=heads, state_dropout=config.augment.state_dropout
+    )
 
 
 def _check_positions(config: TrainConfig, llm: LanguageModel) -> None:

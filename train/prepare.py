@@ -44,7 +44,7 @@ class Prepared:
     model: VideoLLM
     train: list[SampleRows]
     holdout: list[SampleRows]
-    """Training videos kept out to pick the best epoch; empty without ``holdout_fraction``."""
+    """Training videos kept out to pick the best epoch; empty unless ``selection`` says so."""
     val: list[SampleRows]
     missing: list[str]
     """Annotated videos that are not in the stream."""
@@ -161,7 +161,8 @@ def _training_rows(
     config: TrainConfig, task: Task, stream: Stream
 ) -> tuple[list[SampleRows], list[SampleRows], list[str]]:
     found = find_rows(task, task.samples("train"), stream, allow_missing=config.allow_missing)
-    train, holdout = hold_out(found.rows, config.data.holdout_fraction, config.seed)
+    fraction = config.data.holdout_fraction if config.data.selection == "holdout" else 0.0
+    train, holdout = hold_out(found.rows, fraction, config.seed)
     return train, holdout, found.missing
 
 

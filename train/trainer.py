@@ -197,23 +197,31 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int, log: RunLog) -> None:
         """Evaluate, keep the checkpoint if it is the best one, and make it the last one."""
-        prediction = self._predictor().predict(self.run.holdout or self.run.val)
-        if self.run.holdout:
-            scores: Scores = {}
-            value: float | None = -prediction.loss
+        value: float | None = None
+        scores: Scores = {}
+        if self.config.data.selection == "last":
+            is_best = epoch == self.config.optim.epochs
+            log.epoch(self.progress.step, epoch, {})
         else:
-            scores = self._score(prediction, "last")
-            value = scores.get(self.run.task.main_metric)
-        log.epoch(self.progress.step, epoch, {"evaluation_loss": prediction.loss, **scores})
-        best = self.progress.best_value
-        is_best = self.progress.best_epoch is None or (
-            value is not None and (best is None or value > best)
-        )
+            value, scores, loss = self._evaluate()
+            log.epoch(self.progress.step, epoch, {"evaluation_loss": loss, **scores})
+            best = self.progress.best_value
+            is_best = self.progress.best_epoch is None or (
+                value is not None and (best is None or value > best)
+            )
         self.progress = replace(self.progress, scores=scores)
         if is_best:
             self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
             self._save(BEST)
         self._save(LAST)
+
+    def _evaluate(self) -> tuple[float | None, Scores, float]:
+        """Return what picks the best epoch (larger is better), the scores and the loss."""
+        prediction = self._predictor().predict(self.run.holdout or self.run.val)
+        if self.run.holdout:
+            return -prediction.loss, {}, prediction.loss
+        scores = self._score(prediction, "last")
+        return scores.get(self.run.task.main_metric), scores, prediction.loss
 
     def _score(self, prediction: Prediction, name: str) -> Scores:
         """Write and score the submission on the main process; others get no scores."""

@@ -9,10 +9,12 @@ Shapes: B batch, T rows, N tokens of a row, D feature width, E LLM width.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from train.augment import FeatureAugment
+from train.config import TranslatorConfig
 
-__all__ = ["SemanticTranslator"]
+__all__ = ["SemanticTranslator", "mean_of_past"]
 
 
 class SemanticTranslator(nn.Module):
@@ -22,22 +24,30 @@ class SemanticTranslator(nn.Module):
     std_D: Tensor
 
     def __init__(
-        self, dim: int, width: int, *, output_rms: float = 1.0, augment: FeatureAugment
+        self,
+        dim: int,
+        width: int,
+        config: TranslatorConfig,
+        *,
+        start_rms: float = 1.0,
+        augment: FeatureAugment,
     ) -> None:
-        """Make a translator whose tokens have about ``output_rms`` at the start.
+        """Make a translator whose tokens have about the wanted scale at the start.
 
         Args:
             dim: D, width of a stored feature.
             width: E, width of the LLM's input embeddings.
-            output_rms: Root mean square of the tokens for standardised, independent features.
+            config: Pooling over rows, and the tokens' scale.
+            start_rms: Root mean square of the first tokens where the scale is left to training.
             augment: Applied to standardised features while training.
         """
         super().__init__()
+        self.config = config
         self.register_buffer("mean_D", torch.zeros(dim))
         self.register_buffer("std_D", torch.ones(dim))
         self.augment = augment
         self.linear = nn.Linear(dim, width)
-        nn.init.normal_(self.linear.weight, std=output_rms / dim**0.5)
+        nn.init.normal_(self.linear.weight, std=start_rms / dim**0.5)
         nn.init.zeros_(self.linear.bias)
 
     def set_statistics(self, mean_D: Tensor, std_D: Tensor) -> None:
@@ -52,5 +62,18 @@ class SemanticTranslator(nn.Module):
         standard_BTD = (features_BTD - self.mean_D) / self.std_D
         if self.training:
             standard_BTD = self.augment(standard_BTD)
+        if self.config.pool_rows > 1:
+            standard_BTD = mean_of_past(standard_BTD, self.config.pool_rows)
         tokens_BTE: Tensor = self.linear(standard_BTD)
+        if self.config.token_rms:
+            tokens_BTE = functional.rms_norm(tokens_BTE, tokens_BTE.shape[-1:])
+            tokens_BTE = tokens_BTE * self.config.token_rms
         return tokens_BTE
+
+
+def mean_of_past(values_BTD: Tensor, num_rows: int) -> Tensor:
+    """Return each row's mean with the ``num_rows - 1`` rows before it, fewer at the start."""
+    padded_BDT = functional.pad(values_BTD.transpose(1, 2), (num_rows - 1, 0))
+    sums_BDT = functional.avg_pool1d(padded_BDT, num_rows, stride=1) * num_rows
+    counts_T = torch.arange(1, values_BTD.shape[1] + 1, device=values_BTD.device)
+    return (sums_BDT / counts_T.clamp(max=num_rows)).transpose(1, 2)

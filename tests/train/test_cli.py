@@ -19,7 +19,7 @@ def arguments(tmp_path, monkeypatch):
     config = make_config(tmp_path)
     flags = {
         "--features": config.features,
-        "--task", "--tuning": "toy",
+        "--task": "toy",
         "--annotations": "none",
         "--llm": config.llm.name,
         "--out": "run",
@@ -112,9 +112,9 @@ def test_missing_videos_are_reported(tmp_path):
 
 
 FLAGS = {
-    "--features", "--task", "--tuning", "--annotations", "--llm", "--stream", "--out", "--epochs", "--lr",
-    "--batch-size", "--seed", "--device", "--allow-missing", "--resume", "--set", "--config",
-    "--dry-run", "--json",
+    "--features", "--task", "--tuning", "--annotations", "--llm", "--stream", "--out", "--epochs",
+    "--lr", "--batch-size", "--seed", "--device", "--allow-missing", "--resume", "--set",
+    "--config", "--dry-run", "--json",
 }  # fmt: skip
 
 

@@ -102,7 +102,8 @@ def test_the_best_epoch_is_kept_and_scored_from_its_file(tmp_path, monkeypatch):
 
 def test_held_out_training_videos_pick_the_epoch_and_val_is_scored_once(tmp_path, monkeypatch):
     config = make_config(
-        tmp_path, data=DataConfig(window_rows=16, context_rows=4, holdout_fraction=0.3)
+        tmp_path,
+        data=DataConfig(window_rows=16, context_rows=4, selection="holdout", holdout_fraction=0.3),
     )
     scored = []
     monkeypatch.setattr(

@@ -2,14 +2,16 @@ import pytest
 import torch
 
 from train.augment import FeatureAugment
-from train.config import AugmentConfig
-from train.translator import SemanticTranslator
+from train.config import AugmentConfig, TranslatorConfig
+from train.translator import SemanticTranslator, mean_of_past
 
 
 def translator(dim=64, width=16, **options):
     torch.manual_seed(0)
     augment = FeatureAugment(options.pop("augment", AugmentConfig()))
-    return SemanticTranslator(dim, width, augment=augment, **options)
+    start_rms = options.pop("start_rms", 1.0)
+    config = TranslatorConfig(**options)
+    return SemanticTranslator(dim, width, config, start_rms=start_rms, augment=augment)
 
 
 def test_tokens_are_one_linear_map_of_standardised_features():
@@ -22,7 +24,7 @@ def test_tokens_are_one_linear_map_of_standardised_features():
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_first_tokens_have_the_scale_of_the_llm_whatever_the_features(scale):
-    model = translator(512, 64, output_rms=0.13)
+    model = translator(512, 64, start_rms=0.13)
     features = scale * (torch.randn(4, 100, 512) + 5)
     model.set_statistics(features.mean(dim=(0, 1)), features.std(dim=(0, 1)))
     rms = model(features).detach().square().mean().sqrt()
@@ -62,3 +64,23 @@ def test_noise_has_the_deviation_asked_for():
     torch.manual_seed(0)
     noisy = FeatureAugment(AugmentConfig(noise_std=0.3))(torch.zeros(4, 50, 100))
     assert float(noisy.std()) == pytest.approx(0.3, rel=0.02)
+
+
+def test_a_token_averages_its_row_and_those_before_it():
+    values = torch.tensor([[[1.0], [2], [6], [10]]])
+    expected = torch.tensor([[[1.0], [1.5], [3], [6]]])  # 1, (1+2)/2, (1+2+6)/3, (2+6+10)/3
+    torch.testing.assert_close(mean_of_past(values, 3), expected)
+
+
+def test_pooling_looks_at_no_later_row():
+    model = translator(pool_rows=3)
+    features = torch.randn(1, 6, 64)
+    changed = features.clone()
+    changed[:, 4:] += 1
+    torch.testing.assert_close(model(features)[:, :4], model(changed)[:, :4])
+
+
+def test_every_token_gets_the_scale_that_was_asked_for():
+    tokens = translator(token_rms=2.0)(torch.randn(2, 5, 64))
+    rms = tokens.detach().square().mean(dim=-1).sqrt()
+    torch.testing.assert_close(rms, torch.full_like(rms, 2.0), rtol=1e-4, atol=0)

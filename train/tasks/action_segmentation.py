@@ -9,6 +9,7 @@ Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end s
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest, record
 from train.annotations.breakfast import BreakfastFolder, read_labels
+from train.decoding import ClassOrder, causal_filter, measure_order, two_head
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.row_times import rows_at
 from train.tasks.base import IGNORED, LossSum, Outputs, Sample, Subset
@@ -45,8 +47,13 @@ class ActionSegmentationOptions:
     """Share of each target spread over all classes."""
     smoothing_weight: float = 0.0
     """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
-    decoder: Literal["argmax"] = "argmax"
-    """How the rows' scores become labels."""
+    next_weight: float = 0.0
+    """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
+    decoder: Literal["argmax", "two_head", "causal_filter"] = "argmax"
+    """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
+    forecast, ``causal_filter`` the order of the training labels (``train.decoding``)."""
+    filter_weight: float = 8.0
+    """Of the scores against the order, for ``causal_filter``."""
     variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
     """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
 
@@ -55,8 +62,11 @@ class ActionSegmentationOptions:
             raise ValueError(f"label_fps is {self.label_fps}, must be positive")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}, must be in [0, 1)")
-        if self.smoothing_weight < 0:
-            raise ValueError(f"smoothing_weight is {self.smoothing_weight}, must not be negative")
+        for name in ("smoothing_weight", "next_weight", "filter_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
+        if self.decoder == "two_head" and not self.next_weight:
+            raise ValueError("decoder 'two_head' needs the second head: set next_weight, e.g. 0.5")
 
 
 class ActionSegmentation:
@@ -95,31 +105,36 @@ class ActionSegmentation:
         # A centre on a frame's start must not fall into the frame before by a rounding error.
         frames_T = np.floor(centres_T * float(self._options.label_fps) + 1e-6).astype(np.int64)
         inside_T = frames_T < len(labels_F)
-        return {"current": np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)}
+        current_T = np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)
+        if not self._options.next_weight:
+            return {"current": current_T}
+        return {"current": current_T, "next": np.append(current_T[1:], IGNORED)}
 
     # --- head -----------------------------------------------------------------------------------
 
     def build_head(self, width: int) -> "nn.Module":
-        """Return one linear layer to the classes."""
+        """Return one linear layer to the classes, and one for the next row's if it is learned."""
         from train.heads import LinearHeads
 
-        return LinearHeads(width, {"current": len(self._folder.class_names)})
+        names = ["current", "next"] if self._options.next_weight else ["current"]
+        return LinearHeads(width, dict.fromkeys(names, len(self._folder.class_names)))
 
     # --- loss -----------------------------------------------------------------------------------
 
     def loss(self, logits: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
-        """Return the cross-entropy plus the weighted smoothing between neighbouring rows."""
+        """Return the cross-entropy plus the weighted losses of smoothness and of the next row."""
         from train.losses import cross_entropy_sum, truncated_mse_sum
 
-        logits_BTK, targets_BT = logits["current"], targets["current"]
-        labels = cross_entropy_sum(logits_BTK, targets_BT, self._options.label_smoothing)
-        if not self._options.smoothing_weight:
-            return labels
-        smoothness = truncated_mse_sum(logits_BTK, targets_BT)
-        return LossSum(
-            total=labels.total + self._options.smoothing_weight * smoothness,
-            num_targets=labels.num_targets,
-        )
+        options = self._options
+        labels = cross_entropy_sum(logits["current"], targets["current"], options.label_smoothing)
+        total = labels.total
+        if options.smoothing_weight:
+            smoothness = truncated_mse_sum(logits["current"], targets["current"])
+            total = total + options.smoothing_weight * smoothness
+        if options.next_weight:
+            following = cross_entropy_sum(logits["next"], targets["next"], options.label_smoothing)
+            total = total + options.next_weight * following.total
+        return LossSum(total=total, num_targets=labels.num_targets)
 
     # --- write ----------------------------------------------------------------------------------
 
@@ -134,9 +149,7 @@ class ActionSegmentation:
         video: those without outputs get the first class of mapping.txt throughout.
         """
         predictions = {
-            sample.video_id: self._frame_labels(
-                len(np.asarray(sample.target)), scores["current"], times_T2
-            )
+            sample.video_id: self._frame_labels(len(np.asarray(sample.target)), scores, times_T2)
             for sample, scores, times_T2 in outputs
         }
         test_videos = self._folder.videos("val", self._options.split)
@@ -149,13 +162,31 @@ class ActionSegmentation:
     def _frame_labels(
         self,
         num_frames: int,
-        scores_TK: NDArray[np.float32],
+        scores: Outputs,
         times_T2: NDArray[np.float64],
     ) -> NDArray[np.int64]:
         """Give each frame the class of the row that covers the frame's middle."""
-        classes_T = DECODERS[self._options.decoder](scores_TK)
+        classes_T = self._decode(scores, times_T2)
         middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self._options.label_fps)
         return classes_T[rows_at(times_T2, middles_F)]
+
+    def _decode(self, scores: Outputs, times_T2: NDArray[np.float64]) -> NDArray[np.int64]:
+        current_TK = scores["current"]
+        if self._options.decoder == "two_head":
+            return two_head(current_TK, scores["next"])
+        if self._options.decoder == "causal_filter":
+            row_seconds = float(np.median(times_T2[:, 1] - times_T2[:, 0]))
+            order = self._order(round(row_seconds * float(self._options.label_fps)) or 1)
+            return causal_filter(current_TK, order, self._options.filter_weight)
+        classes_T: NDArray[np.int64] = current_TK.argmax(axis=1)
+        return classes_T
+
+    @cache  # noqa: B019 - a task lives as long as its process
+    def _order(self, frames_per_row: int) -> ClassOrder:
+        """Return how the training labels follow one another, one label per row."""
+        videos = self._folder.videos("train", self._options.split)
+        labels = (self._folder.labels(video_id)[::frames_per_row] for video_id in videos)
+        return measure_order(labels, len(self._folder.class_names))
 
     def _write(self, predictions: Mapping[str, NDArray[np.int64]], path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
@@ -260,15 +291,6 @@ class ActionSegmentation:
         for video_id in self._folder.videos("train", self._options.split):
             counts_K += np.bincount(self._folder.labels(video_id), minlength=len(counts_K))
         return int(counts_K.argmax())
-
-
-def _argmax(scores_TK: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the class with the highest score of each row."""
-    classes_T: NDArray[np.int64] = scores_TK.argmax(axis=1)
-    return classes_T
-
-
-DECODERS = {"argmax": _argmax}
 
 
 def _prediction_paths(folder: Path) -> dict[str, Path]:
