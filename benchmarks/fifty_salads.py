@@ -109,8 +109,8 @@ def prepare(scores: Path, out: Path) -> None:
             bundle.write_text("".join(f"{video}.txt\n" for video in videos))
     (out / "recipe.toml").write_text(RECIPE)
     store = str(out / "feats.zarr")
-    run("vllm-store", "import", str(out / "npy"), store, "--fps", "1", "--window", "1", "--stride", "1", "--stream", "scores",
-        "--dtype", "float32")  # fmt: skip
+    run("vllm-store", "import", str(out / "npy"), store, "--stream", "scores", "--dtype", "float32",
+        "--fps", "1", "--window", "1", "--stride", "1")  # fmt: skip
 
 
 @main.command()

@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cache_schema.store import create_store, open_store
+from cache_schema.store import open_store
 from cache_schema.timeline import count_rows
-from extract.config import ExtractConfig
 from extract.decode import open_video
 from extract.encoders import ENCODERS
 from extract.encoders.fake import FakeEncoder
-from extract.extractor import extract_videos
-from extract.plan import plan_jobs
 from extract.preprocess import preprocess_frames
-from extract.report import RunReport
-from extract.sources import find_videos
-from extract.targets import build_targets, streams_of
+from tests.extract.running import extract
 from tests.extract.videos import (
     OPEN_GOP,
     constant_pts,
@@ -60,21 +55,6 @@ def folder(tmp_path_factory):
     for name, options in VIDEOS.items():
         write_video(root / f"{name}.mp4", **options)
     return root
-
-
-def extract(folder, out, writer=None, **settings):
-    """Extract a folder in this process; return the report and the targets."""
-    config = ExtractConfig(**{"encoders": ("fake",), "device": "cpu"} | settings)
-    targets = build_targets(config, open_store(out) if out.exists() else None)
-    videos = find_videos([str(folder)])
-    plan = plan_jobs(videos, streams_of(targets), open_store(out) if out.exists() else None)
-    report = RunReport(store=str(out), streams=streams_of(targets), failures=plan.failures)
-    store = writer or create_store(out)
-    try:
-        extract_videos(plan.jobs, targets, store, config, report, advance=lambda _: None)
-    finally:
-        store.close()
-    return report, targets
 
 
 def naive_rows(path, encoder, fps, length, stride):
