@@ -32,7 +32,7 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(TEST_ENV) $(BIN)/pytest -n 2
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py

@@ -1,0 +1,120 @@
+"""What the README promises, typed as a user would: the two commands and their companions."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.folder import write_demo
+from demo.truth import SMALL_SPEC
+from tests.train.tiny_llms import save_tiny_llm
+
+SETTINGS = """
+[extract]
+encoders = ["fake"]
+fps = 4
+
+[train]
+task = "action_segmentation"
+annotations = "set/annotations/action_segmentation"
+
+[train.llm]
+name = "llm"
+num_layers = 0
+
+[train.data]
+window_rows = 32
+context_rows = 8
+
+[train.optim]
+epochs = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("user")
+    list(write_demo(path / "set", SMALL_SPEC))
+    save_tiny_llm("llama", path / "llm")
+    (path / "pipeline.toml").write_text(SETTINGS)
+    extracted = command(path, "vllm-extract set/videos --out feats.zarr")
+    assert extracted.returncode == 0, extracted.stderr
+    assert "6 videos extracted" in extracted.stdout
+    return path
+
+
+def command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the installed commands in a folder."""
+    name, *args = line.split()
+    program = Path(sys.executable).with_name(name)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [program, *args], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_from_videos_to_official_scores(folder):
+    trained = command(folder, "vllm-train --features feats.zarr")
+    assert trained.returncode == 0, trained.stderr
+    assert "chance" in trained.stdout
+    assert "majority" in trained.stdout
+    run = "runs/action_segmentation"
+    predicted = command(folder, f"vllm-predict {run} --features feats.zarr --out predictions")
+    assert predicted.returncode == 0, predicted.stderr
+    annotations = "set/annotations/action_segmentation"
+    scored = command(
+        folder,
+        "vllm-score --task action_segmentation --json --predictions predictions "
+        f"--annotations {annotations}",
+    )
+    scores = json.loads(scored.stdout)
+    again = command(folder, f"vllm-score --task action_segmentation --json --annotations "
+                            f"{annotations} --predictions {run}/predictions/val")  # fmt: skip
+    assert scores == json.loads(again.stdout)
+    assert 0 <= scores["Acc"] <= 100
+
+
+def test_the_second_task_trains_on_the_same_features(folder):
+    trained = command(
+        folder,
+        "vllm-train --features feats.zarr --task online_action_detection --json "
+        "--annotations set/annotations/online_action_detection",
+    )
+    assert trained.returncode == 0, trained.stderr
+    report = json.loads(trained.stdout)
+    assert set(report["baselines"]) == {"chance", "majority"}
+    assert "overall_action_mt5r" in report["metrics"]
+
+
+def test_a_video_without_annotation_file_is_said_and_a_video_without_rows_too(folder, tmp_path):
+    (tmp_path / "pipeline.toml").write_text("[extract]\nencoders = ['fake']\n")
+    (tmp_path / "one.mp4").write_bytes((folder / "set/videos/P01_01.mp4").read_bytes())
+    command(tmp_path, "vllm-extract one.mp4 --out feats.zarr")
+    trained = command(
+        tmp_path,
+        "vllm-train --features feats.zarr --task action_segmentation --annotations "
+        f"{folder}/set/annotations/action_segmentation",
+    )
+    assert trained.returncode == 2
+    assert "holds no rows for 4 of 4 annotated videos (P01_01" in trained.stderr
+
+
+def test_training_without_settings_says_which_flags_it_needs(tmp_path):
+    done = command(tmp_path, "vllm-train --features feats.zarr")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "vllm-train needs --task, --annotations" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["vllm-extract --help", "vllm-train --help", "vllm-predict --help", "vllm-score --help",
+     "vllm-store --help", "vllm-store verify --help"],
+)  # fmt: skip
+def test_every_command_explains_itself(tmp_path, line):
+    done = command(tmp_path, line)
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
