@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache_schema import layout
+from cache_schema.durable import sync_path
 from cache_schema.hdf5_store import replaced_store
 from cache_schema.store import Store, is_hdf5, open_store
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.transfer import copy_store, copy_video
-from cache_schema.zarr_store import ZarrStreamWriter, lock_journal, part_folders, sync_folder
+from cache_schema.zarr_store import ZarrStreamWriter, lock_journal, part_folders
 
 __all__ = ["Compaction", "compact_store"]
 
@@ -223,5 +224,5 @@ def _is_sealed(part: Path) -> bool:
 def _remove(part: Path) -> None:
     """Take a part away: at once for readers, then its bytes."""
     (part / layout.COMMITS).unlink(missing_ok=True)
-    sync_folder(part)
+    sync_path(part)
     shutil.rmtree(part)

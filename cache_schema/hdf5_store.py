@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
+from cache_schema.durable import replaced_file
 from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
 from cache_schema.hdf5_rows import Hdf5Rows, open_for_reading
 from cache_schema.hdf5_superblock import SUPERBLOCK_BYTES, clear_writer_mark, has_writer_mark
@@ -188,7 +189,7 @@ class _WriterFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked_folder(path.parent):
             if not path.exists():
-                with _replaced_file(path) as temporary:
+                with replaced_file(path) as temporary:
                     _create(temporary)
         self._descriptor = _lock(path)
         try:
@@ -208,7 +209,7 @@ class _WriterFile:
     def add_stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
         """Make a stream in a copy that then takes the file's place, which no kill can tear."""
         self._file.close()
-        with _replaced_file(self.path) as temporary:
+        with replaced_file(self.path) as temporary:
             shutil.copyfile(self.path, temporary)
             with h5py.File(temporary, "r+", libver=("v110", "v110"), locking=False) as file:
                 _create_stream(file.create_group(name), recipe, row_shape)
@@ -256,7 +257,7 @@ def replaced_store(path: Path) -> Iterator[Path]:
     """
     descriptor = _lock(path)
     try:
-        with _replaced_file(path) as temporary:
+        with replaced_file(path) as temporary:
             yield temporary
     finally:
         os.close(descriptor)
@@ -360,22 +361,3 @@ def _locked_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _replaced_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; afterwards that file is at ``path``, or nothing has changed."""
-    temporary = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,13 +1,12 @@
 """Write a store out as one ``.npy`` file per video, for tools that know nothing else."""
 
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from cache_schema.blocks import checked_blocks
+from cache_schema.durable import replaced_file
 from cache_schema.errors import StoreError
 from cache_schema.store import Store
 from cache_schema.stream import Array, Stream, as_float32
@@ -60,13 +59,5 @@ def _path(folder: Path, video_id: str) -> Path:
 
 def _write(path: Path, values: Array) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, values, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replaced_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values, allow_pickle=False)

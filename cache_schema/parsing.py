@@ -6,7 +6,7 @@
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, dataclass_transform
@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from cache_schema.errors import ConfigError, PipelineError
 
-__all__ = ["nearest", "parse", "record", "to_json", "to_mapping"]
+__all__ = ["differences", "nearest", "parse", "record", "to_json", "to_mapping"]
 
 T = TypeVar("T")
 
@@ -84,6 +84,32 @@ def to_json(value: object) -> str:
     """Return a record or mapping as canonical JSON: sorted keys, no spaces, shortest floats."""
     plain = to_mapping(value) if is_dataclass(value) else value
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def differences(saved: object, given: object, *, ignore: Collection[str] = ()) -> list[str]:
+    """Name every field in which two records differ, as ``table.key = saved, not given``.
+
+    Args:
+        saved: A record.
+        given: Another one of its class.
+        ignore: Dotted keys that may differ.
+    """
+    left, right = (_flatten(to_mapping(one)) for one in (saved, given))
+    return [
+        f"{key} = {left.get(key)}, not {right.get(key)}"
+        for key in sorted(left.keys() | right.keys())
+        if key not in ignore and left.get(key) != right.get(key)
+    ]
+
+
+def _flatten(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
 def _sentence(cls: type[Any], item: Mapping[str, Any], where: str) -> str:

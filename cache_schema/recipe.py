@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from cache_schema.layout import SCHEMA_VERSION
-from cache_schema.parsing import record, to_json, to_mapping
+from cache_schema.parsing import record, to_json
 
 __all__ = [
     "DecoderRecipe",
@@ -17,7 +17,6 @@ __all__ = [
     "PreprocessRecipe",
     "Recipe",
     "SamplingRecipe",
-    "differences",
 ]
 
 UNKNOWN = "unknown"
@@ -100,24 +99,3 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the recipe's canonical JSON."""
         return hashlib.sha256(to_json(self).encode()).hexdigest()
-
-
-def differences(stored: Recipe, wanted: Recipe) -> list[str]:
-    """Name every field in which two recipes differ, as ``table.key = a, not b``."""
-    left, right = (_flatten(to_mapping(recipe)) for recipe in (stored, wanted))
-    keys = sorted(left.keys() | right.keys())
-    return [
-        f"{key} = {left.get(key)}, not {right.get(key)}"
-        for key in keys
-        if left.get(key) != right.get(key)
-    ]
-
-
-def _flatten(mapping: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

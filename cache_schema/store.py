@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import ConfigError, RecipeMismatchError, StoreNotFoundError
-from cache_schema.recipe import Recipe, differences
+from cache_schema.parsing import differences
+from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Array, OnDamage, Stream, raise_damage
 

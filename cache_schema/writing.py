@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from cache_schema import layout
 from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
-from cache_schema.recipe import Recipe, differences
+from cache_schema.parsing import differences
+from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
 from cache_schema.stream import Array, Stream
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
+from cache_schema.durable import replaced_file, sync_path
 from cache_schema.errors import (
     SchemaVersionError,
     StoreCorruptError,
@@ -289,7 +290,7 @@ class _OpenPart:
         self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
         lock_journal(self._journal)
         for folder in (features.parent, self._folder, self._folder.parent):
-            sync_folder(folder)
+            sync_path(folder)
         self._committed_rows = 0
 
     @property
@@ -376,19 +377,5 @@ def _attributes(folder: Path) -> dict[str, object]:
 
 
 def _write_json(path: Path, value: dict[str, object]) -> None:
-    """Write a small file so that it is either whole or absent, whatever happens."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replaced_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")

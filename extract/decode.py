@@ -27,7 +27,6 @@ __all__ = [
     "PyavSource",
     "SampledFrame",
     "VideoFacts",
-    "open_video",
     "probe",
     "sample_frames",
 ]
@@ -76,21 +75,6 @@ class FrameSource(Protocol):
 def pyav_version() -> str:
     """Return the backend's name and version as recipes record it."""
     return f"pyav {av.__version__}"
-
-
-def open_video(path: Path, backend: str) -> FrameSource:
-    """Open a video with the wanted backend; what decord cannot be trusted with, PyAV reads.
-
-    Raises:
-        VideoError: if the file holds no video that PyAV can decode.
-    """
-    if backend == "decord":
-        from extract.decord_source import trusted_decord_source
-
-        source = trusted_decord_source(path)
-        if source is not None:
-            return source
-    return PyavSource(path)
 
 
 def probe(path: Path) -> float:

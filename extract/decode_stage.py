@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cache_schema.errors import VideoError
-from extract.decode import SampledFrame, VideoFacts, open_video, sample_frames
+from extract.decode import SampledFrame, VideoFacts, sample_frames
+from extract.open_video import open_video
 from extract.plan import Job
 from extract.report import RunReport
 

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache_schema.errors import StoreError
-from cache_schema.recipe import Recipe, differences
+from cache_schema.parsing import differences
+from cache_schema.recipe import Recipe
 from cache_schema.stream import Stream, as_float32
 from extract.config import ExtractConfig
-from extract.decode import open_video, sample_frames
+from extract.decode import sample_frames
 from extract.encode_queue import to_stored
 from extract.network_input import network_input
+from extract.open_video import open_video
 from extract.targets import Target, build_targets
 from extract.windows import WindowAssembler
 

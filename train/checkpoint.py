@@ -9,7 +9,6 @@ step, so the step is all there is to keep of them.
 """
 
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cache_schema.durable import sync_path
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse, record, to_json
 from cache_schema.recipe import Recipe
@@ -106,12 +106,12 @@ def write_checkpoint(
     save_file(_on_cpu(optimizer), partial / OPTIMIZER)
     (partial / RUN).write_text(to_json(checkpoint) + "\n", encoding="utf-8")
     for path in (*partial.iterdir(), partial):
-        _sync(path)
+        sync_path(path)
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
     partial.rename(folder)
-    _sync(folder.parent)
+    sync_path(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
 
@@ -192,11 +192,3 @@ def _previous(folder: Path) -> Path:
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

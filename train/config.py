@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cache_schema.errors import ConfigError
-from cache_schema.parsing import record, to_mapping
+from cache_schema.parsing import record
 
 __all__ = [
+    "PLACES",
     "AugmentConfig",
     "DataConfig",
     "LlmConfig",
     "OptimConfig",
     "TrainConfig",
     "TranslatorConfig",
-    "differing_keys",
     "run_folder",
 ]
 
@@ -168,23 +168,3 @@ def run_folder(config: TrainConfig) -> Path:
 
 PLACES = {"annotations", "features", "stream", "out", "device", "allow_missing"}
 """Keys that say where things lie, not what is computed; the recipe and the samples are checked."""
-
-
-def differing_keys(saved: TrainConfig, given: TrainConfig) -> list[str]:
-    """Name every setting that changes the run, as ``table.key = saved, not given``."""
-    left, right = (_flatten(to_mapping(config)) for config in (saved, given))
-    return [
-        f"{key} = {left.get(key)!r}, not {right.get(key)!r}"
-        for key in sorted(left.keys() | right.keys())
-        if key not in PLACES and left.get(key) != right.get(key)
-    ]
-
-
-def _flatten(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

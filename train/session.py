@@ -12,8 +12,9 @@ from typing import Protocol
 from accelerate import Accelerator
 
 from cache_schema.errors import CheckpointError
+from cache_schema.parsing import differences
 from train.checkpoint import BEST, LAST, Checkpoint, has_checkpoint, read_checkpoint
-from train.config import TrainConfig, differing_keys, run_folder
+from train.config import PLACES, TrainConfig, run_folder
 from train.evaluate import Scores, score_table
 from train.logs import METRICS, show_progress
 from train.model import parameter_counts
@@ -177,7 +178,7 @@ def _resumed(config: TrainConfig, folder: Path, *, resume: bool) -> Checkpoint |
             f"{folder}: holds a run already. --resume goes on with it, --out starts another one."
         )
     checkpoint, _, _ = read_checkpoint(folder / LAST)
-    if fields := differing_keys(checkpoint.config, config):
+    if fields := differences(checkpoint.config, config, ignore=PLACES):
         raise CheckpointError(
             f"{folder}: the run was started with other settings: {'; '.join(fields)}. Resume with "
             "the same, or start another run with --out."

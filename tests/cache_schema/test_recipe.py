@@ -5,14 +5,13 @@ from fractions import Fraction
 
 import pytest
 
-from cache_schema.parsing import parse, to_json
+from cache_schema.parsing import differences, parse, to_json
 from cache_schema.recipe import (
     DecoderRecipe,
     EncoderRecipe,
     PreprocessRecipe,
     Recipe,
     SamplingRecipe,
-    differences,
 )
 
 RECIPE = Recipe(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cache_schema.errors import VideoError
-from extract.decode import VideoFacts, open_video, probe, sample_frames
+from extract.decode import VideoFacts, probe, sample_frames
+from extract.open_video import open_video
 from tests.extract.videos import (
     OPEN_GOP,
     constant_pts,

@@ -8,9 +8,9 @@ import torch
 
 from cache_schema.store import open_store
 from cache_schema.timeline import count_rows
-from extract.decode import open_video
 from extract.encoders import ENCODERS
 from extract.encoders.fake import FakeEncoder
+from extract.open_video import open_video
 from extract.preprocess import preprocess_frames
 from tests.extract.running import extract
 from tests.extract.videos import (

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 from cache_schema.errors import ConfigError
+from cache_schema.parsing import differences
 from cache_schema.settings import load_settings
-from train.config import LlmConfig, TrainConfig, differing_keys, require_inputs, run_folder
+from train.config import PLACES, LlmConfig, TrainConfig, require_inputs, run_folder
 
 
 def load(tmp_path, text="", **sources):
@@ -60,4 +61,4 @@ def test_a_run_lies_below_runs_unless_told():
 def test_differences_leave_out_where_things_lie():
     saved = TrainConfig(task="toy", features="a.zarr", out="x")
     given = replace(saved, features="b.zarr", out="y", llm=LlmConfig(num_layers=4))
-    assert differing_keys(saved, given) == ["llm.num_layers = 8, not 4"]
+    assert differences(saved, given, ignore=PLACES) == ["llm.num_layers = 8, not 4"]
