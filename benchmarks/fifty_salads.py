@@ -56,7 +56,7 @@ state_dropout = 0.3
 
 [train.optim]
 lr = 0.002
-llm_lr = 0.015
+llm_lr = 0.005
 warmup_fraction = 0.05
 epochs = 6
 batch_size = 3

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest, parse
 
-__all__ = ["CONFIG_NAME", "TABLES", "load_settings"]
+__all__ = ["CONFIG_NAME", "TABLES", "load_settings", "parse_value"]
 
 CONFIG_NAME = "pipeline.toml"
 TABLES = ("extract", "train")
@@ -78,11 +78,19 @@ def _parse_override(override: str) -> tuple[str, str, object]:
             f"--set {override}: expected table.key=value with a table of {', '.join(TABLES)}, "
             "for example --set extract.fps=4."
         )
+    return owner, dotted, parse_value(text)
+
+
+def parse_value(text: str) -> object:
+    """Return the TOML value a flag's text means; what is none is the text itself.
+
+    >>> parse_value("0.5"), parse_value("[1, 2]"), parse_value("argmax")
+    (0.5, [1, 2], 'argmax')
+    """
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
-    return owner, dotted, value
+        return text.strip()
 
 
 def _put(values: dict[str, Any], dotted: str, value: object) -> None:

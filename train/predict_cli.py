@@ -29,6 +29,13 @@ __all__ = ["main", "predict"]
 @click.option(
     "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
 )
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a task option of the run, e.g. decoder=causal_filter.",
+)
 @click.option("--allow-missing", default=0, metavar="N", help="Videos the store may lack.")
 def predict(
     run: Path,
@@ -39,6 +46,7 @@ def predict(
     annotations: str,
     subset: str,
     device: str,
+    options: tuple[str, ...],
     allow_missing: int,
 ) -> None:
     """Predict with the best checkpoint of RUN and write the official submission."""
@@ -49,7 +57,12 @@ def predict(
 
     accelerator = make_accelerator(device)
     trained = load_trained_run(
-        run, features, accelerator.device, stream_name=stream, annotations=annotations
+        run,
+        features,
+        accelerator.device,
+        stream_name=stream,
+        annotations=annotations,
+        options=_task_options(options),
     )
     samples = trained.task.samples("train" if subset == "train" else "val")
     found = find_rows(trained.task, samples, trained.stream, allow_missing=allow_missing)
@@ -66,6 +79,19 @@ def predict(
     out.parent.mkdir(parents=True, exist_ok=True)
     trained.task.write_predictions(predictor.predict(found.rows).outputs, out)
     click.echo(f"{out}: {len(found.rows)} samples predicted, {len(found.missing)} videos missing.")
+
+
+def _task_options(texts: tuple[str, ...]) -> dict[str, object]:
+    from cache_schema.errors import ConfigError
+    from cache_schema.settings import parse_value
+
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--option {text}: expected KEY=VALUE, such as decoder=argmax.")
+        options[key.strip()] = parse_value(value)
+    return options
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Settings -> Prepared for training; a run's folder -> Trained for prediction.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -107,6 +107,7 @@ def load_trained_run(
     *,
     stream_name: str = "",
     annotations: str = "",
+    options: Mapping[str, object] | None = None,
 ) -> Trained:
     """Rebuild the model of a run's best epoch for features of the same recipe.
 
@@ -116,6 +117,7 @@ def load_trained_run(
         device: Where the model will run.
         stream_name: Stream to read; empty looks for the recipe of the run.
         annotations: Where the annotations lie now; empty takes the run's.
+        options: Task options that differ from the run's, such as the decoder.
 
     Raises:
         CheckpointError: if the run holds no checkpoint.
@@ -126,6 +128,9 @@ def load_trained_run(
     config = checkpoint.config
     if annotations:
         config = replace(config, annotations=annotations)
+    if options:
+        own = {**config.tasks.get(config.task, {}), **options}
+        config = replace(config, tasks={**config.tasks, config.task: own})
     stream = require_stream(open_store(features), checkpoint, stream_name)
     task = make_task(config)
     model = _build(config, stream, task, device, checkpoint)

@@ -5,7 +5,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from cache_schema.errors import AnnotationError, CheckpointError
+from cache_schema.errors import AnnotationError, CheckpointError, ConfigError
 from tests.train.runs import make_config, make_trainer, use_toy_task
 from train.predict_cli import predict
 
@@ -55,3 +55,20 @@ def test_help_needs_no_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_task_options_can_differ_from_the_runs(run, monkeypatch):
+    root, _ = run
+    seen = {}
+    monkeypatch.setattr(
+        "train.prepare.load_task",
+        lambda name, annotations, options: seen.update(options) or pytest.fail("loaded"),
+    )
+    with pytest.raises(pytest.fail.Exception, match="loaded"):
+        call(root, "--out", str(root / "p.json"), "--option", "decoder=two_head", "--option", "k=2")
+    assert seen == {"decoder": "two_head", "k": 2}
+
+
+def test_an_option_without_a_value_is_refused(run):
+    with pytest.raises(ConfigError, match="--option decoder: expected KEY=VALUE"):
+        call(run[0], "--out", "p.json", "--option", "decoder")
