@@ -48,7 +48,7 @@ def extract_videos(
     """
     fps = sampling_fps(config)
     with (
-        WriteStage(writer, report) as write,
+        WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report) as decode,
     ):
         encoding = _EncodeStage(targets, config.batch_size, write, report)

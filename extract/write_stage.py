@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cache_schema.store import StoreWriter, StreamWriter
@@ -45,12 +46,15 @@ Item = Append | Commit | Abandon
 class WriteStage:
     """Writes what is put into it; leaving the block normally waits until all of it is durable."""
 
-    def __init__(self, writer: StoreWriter, report: RunReport) -> None:
-        self._writer = writer
+    def __init__(self, writer: StoreWriter, targets: Sequence[Target], report: RunReport) -> None:
+        # All at once: an HDF5 file is copied when a stream is added to one that has rows.
+        self._streams = {
+            target.stream: writer.stream(target.stream, target.recipe, target.encoder.row_shape)
+            for target in targets
+        }
         self._report = report
         self._items: queue.Queue[Item | None] = queue.Queue(QUEUE_ITEMS)
         self._error: BaseException | None = None
-        self._streams: dict[str, StreamWriter] = {}
         self._streams_done: dict[Job, int] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="write")
@@ -100,20 +104,13 @@ class WriteStage:
             self._error = error
 
     def _handle(self, item: Item) -> None:
-        stream = self._stream(item.work.target)
+        stream = self._streams[item.work.target.stream]
         if isinstance(item, Append):
             stream.append(item.values)
         elif isinstance(item, Abandon):
             stream.abandon()
         else:
             self._commit(stream, item.work)
-
-    def _stream(self, target: Target) -> StreamWriter:
-        if target.stream not in self._streams:
-            self._streams[target.stream] = self._writer.stream(
-                target.stream, target.recipe, target.encoder.row_shape
-            )
-        return self._streams[target.stream]
 
     def _commit(self, stream: StreamWriter, work: Work) -> None:
         facts = work.facts

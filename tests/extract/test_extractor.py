@@ -97,13 +97,15 @@ def test_rows_equal_a_naive_reference(folder, tmp_path, encoder, fps, length, st
         assert len(got.times_R2) == len(expected)
 
 
-def test_one_decode_fills_several_streams(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", ["zarr", "h5"])
+def test_one_decode_fills_several_streams(folder, tmp_path, monkeypatch, suffix):
+    out = tmp_path / f"f.{suffix}"
     opened = []
     monkeypatch.setattr(
         "extract.decode_stage.open_video", lambda *args: opened.append(args) or open_video(*args)
     )
-    report, _ = extract(folder, tmp_path / "f.zarr", encoders=("fake", "clip_fake"))
-    rows = {s.name: s.num_rows for s in open_store(tmp_path / "f.zarr").streams.values()}
+    report, _ = extract(folder, out, encoders=("fake", "clip_fake"))
+    rows = {s.name: s.num_rows for s in open_store(out).streams.values()}
     assert rows["fake"] > rows["clip_fake"] > 0
     assert report.num_rows == sum(rows.values())
     assert len(opened) == report.num_done == 3
