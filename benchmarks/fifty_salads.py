@@ -41,7 +41,7 @@ tuning = "lora:16"
 num_layers = 2
 
 [train.translator]
-pool_rows = 3
+pool_rows = 2
 token_rms = 1.0
 
 [train.data]
@@ -129,6 +129,21 @@ def train(out: Path, variant: str, seed: int, name: str | None, settings: tuple[
             str(out / "feats.zarr"), "--annotations", str(out / "labels"), "--out", str(folder),
             "--seed", str(seed), "--set", f"train.tasks.action_segmentation.split={fold}",
             *VARIANTS[variant], *settings)  # fmt: skip
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.argument("name")
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--option", "options", multiple=True, help="Passed on to vllm-predict.")
+def predict(out: Path, name: str, runs: tuple[str, ...], options: tuple[str, ...]) -> None:
+    """Let RUNS decide together (or one decide with other options); store it as the run NAME."""
+    for fold in FOLDS:
+        folders = [str(out / "runs" / run_name / f"fold{fold}") for run_name in runs]
+        target = out / "runs" / name / f"fold{fold}" / "predictions" / "val"
+        more = [text for option in options for text in ("--option", option)]
+        run("vllm-predict", *folders, "--features", str(out / "feats.zarr"), "--out", str(target),
+            *more)  # fmt: skip
 
 
 @main.command()

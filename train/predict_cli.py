@@ -8,7 +8,7 @@ __all__ = ["main", "predict"]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option(
     "--features",
     required=True,
@@ -38,7 +38,7 @@ __all__ = ["main", "predict"]
 )
 @click.option("--allow-missing", default=0, metavar="N", help="Videos the store may lack.")
 def predict(
-    run: Path,
+    runs: tuple[Path, ...],
     *,
     features: Path,
     out: Path,
@@ -49,36 +49,28 @@ def predict(
     options: tuple[str, ...],
     allow_missing: int,
 ) -> None:
-    """Predict with the best checkpoint of RUN and write the official submission."""
-    from train.dataset import find_rows
-    from train.evaluate import Predictor
-    from train.prepare import load_trained_run
-    from train.trainer import make_accelerator
+    """Predict with the best checkpoint of RUN and write the official submission.
 
-    accelerator = make_accelerator(device)
-    trained = load_trained_run(
-        run,
+    Several runs of one task, such as seeds, decide together: their log-probabilities are averaged.
+    """
+    from train.ensemble import predict_runs
+
+    prediction = predict_runs(
+        runs,
         features,
-        accelerator.device,
+        subset="train" if subset == "train" else "val",
         stream_name=stream,
         annotations=annotations,
         options=_task_options(options),
-    )
-    samples = trained.task.samples("train" if subset == "train" else "val")
-    found = find_rows(trained.task, samples, trained.stream, allow_missing=allow_missing)
-    config = trained.checkpoint.config
-    predictor = Predictor(
-        model=trained.model,
-        task=trained.task,
-        stream=trained.stream,
-        data=config.data,
-        # As in training: in bfloat16 the last digits depend on the shape of a batch.
-        batch_size=config.optim.micro_batch_size or config.optim.batch_size,
-        device=accelerator.device,
+        allow_missing=allow_missing,
+        device=device,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    trained.task.write_predictions(predictor.predict(found.rows).outputs, out)
-    click.echo(f"{out}: {len(found.rows)} samples predicted, {len(found.missing)} videos missing.")
+    prediction.task.write_predictions(prediction.outputs, out)
+    click.echo(
+        f"{out}: {len(prediction.outputs)} samples predicted, "
+        f"{len(prediction.missing)} videos missing."
+    )
 
 
 def _task_options(texts: tuple[str, ...]) -> dict[str, object]:
