@@ -9,7 +9,7 @@ from cache_schema.records import VideoRecord
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 from extract.decode import probe
-from extract.report import Failure
+from extract.report import Failure, failure_of
 from extract.sources import VideoFile, content_digest
 
 __all__ = ["Job", "Plan", "plan_jobs"]
@@ -86,6 +86,8 @@ class _Planner:
         self, video: VideoFile, streams: Sequence[str]
     ) -> Job | Failure | list[tuple[str, str]]:
         """Return the job for a video, why it cannot be used, or where it already lies."""
+        if not _is_text(video):
+            return failure_of(video, "open", "its name is not valid UTF-8. Rename the file.")
         records = [self._records.get(name, {}).get(video.id) for name in streams]
         if all(record is not None and record.size_bytes == video.size_bytes for record in records):
             return []
@@ -93,8 +95,9 @@ class _Planner:
         known = [self._known(name, video, digest) for name in streams]
         changed = [record for record in known if record is not None and record.digest != digest]
         if changed:
-            return _failure(
+            return failure_of(
                 video,
+                "open",
                 "has changed since it was extracted: its content differs from the stored one's. "
                 "Extract it under another name, or into a new store.",
             )
@@ -104,7 +107,7 @@ class _Planner:
         try:
             seconds = probe(video.path)
         except VideoError as error:
-            return _failure(video, str(error))
+            return failure_of(video, "open", str(error))
         return Job(video=video, digest=digest, declared_seconds=seconds, streams=missing)
 
     def _known(self, stream: str, video: VideoFile, digest: str) -> VideoRecord | None:
@@ -117,5 +120,10 @@ class _Planner:
         return by_id or (twin if twin is not None and twin.id not in self._wanted else None)
 
 
-def _failure(video: VideoFile, error: str) -> Failure:
-    return Failure(video_id=video.id, path=str(video.path), stage="open", error=error)
+def _is_text(video: VideoFile) -> bool:
+    """Tell whether a file's name is text: the store and the ledger hold nothing else."""
+    try:
+        str(video.path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from extract.sources import VideoFile
 
-__all__ = ["Failure", "RunReport", "append_failures", "ledger_path"]
+__all__ = ["Failure", "RunReport", "append_failures", "failure_of", "ledger_path"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +22,15 @@ class Failure:
     """``open``, ``decode`` or ``encode``."""
     error: str
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def failure_of(video: VideoFile, stage: str, error: str) -> Failure:
+    """Return the ledger entry of a video; bytes of its name that are no text are spelt out."""
+    names = (
+        text.encode("utf-8", "backslashreplace").decode() for text in (video.id, str(video.path))
+    )
+    video_id, path = names
+    return Failure(video_id=video_id, path=path, stage=stage, error=error)
 
 
 @dataclass(kw_only=True)
@@ -41,9 +50,7 @@ class RunReport:
 
     def fail(self, video: VideoFile, stage: str, error: str) -> None:
         """Note that a video could not be used."""
-        self.failures.append(
-            Failure(video_id=video.id, path=str(video.path), stage=stage, error=error)
-        )
+        self.failures.append(failure_of(video, stage, error))
 
     @property
     def exit_code(self) -> int:
