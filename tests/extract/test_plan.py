@@ -78,8 +78,7 @@ def test_what_cannot_be_opened_fails_without_stopping_the_plan(videos):
 
 def test_a_name_that_is_no_text_fails_by_itself(videos):
     data = (videos / "long.mp4").read_bytes()
-    with open(os.fsencode(videos) + b"/bad\xff.mp4", "wb") as file:
-        file.write(data)
+    Path(os.fsdecode(os.fsencode(videos) + b"/bad\xff.mp4")).write_bytes(data)
     result = plan(videos)
     assert [(failure.video_id, failure.error) for failure in result.failures] == [
         ("bad\\udcff", "its name is not valid UTF-8. Rename the file.")
