@@ -210,11 +210,9 @@ class Stream:
             ) from None
 
     def _window(self, video_id: str, first_row: int, num_rows: int) -> tuple[int, int, int]:
-        span = self._spans.get(video_id)
-        if span is None:
-            self._locate(video_id)  # raises
-            raise AssertionError
-        number, video_first_row, video_rows = span
+        if video_id not in self._spans:
+            self._locate(video_id)  # says what there is instead
+        number, video_first_row, video_rows = self._spans[video_id]
         if first_row < 0 or first_row + num_rows > video_rows:
             raise StoreError(
                 f"stream '{self.name}': window [{first_row}, {first_row + num_rows}) of "

@@ -123,15 +123,18 @@ def _run(
     from extract.plan import plan_jobs
     from extract.report import RunReport, append_failures
     from extract.sources import find_videos
-    from extract.targets import build_targets
+    from extract.targets import build_targets, streams_of
 
     videos = find_videos(inputs)
     store = open_store(out) if out.exists() else None
     targets = build_targets(config, store)
-    streams = [target.stream for target in targets]
+    streams = streams_of(targets)
     hidden = not sys.stderr.isatty() or quiet
     plan = plan_jobs(
-        videos, streams, store, lambda items: tqdm(items, "looking", unit=" video", disable=hidden)
+        videos,
+        streams,
+        store,
+        lambda items: tqdm(items, "looking", total=len(videos), unit=" video", disable=hidden),
     )
     report = RunReport(store=str(out), streams=streams, num_skipped=plan.num_complete)
     report.failures.extend(plan.failures)

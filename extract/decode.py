@@ -84,7 +84,7 @@ def probe(path: Path) -> float:
         VideoError: if the file holds no video.
     """
     with _open(path) as container:
-        stream = _video_stream(container, path)
+        stream = _video_stream(container)
         return float(_declared_duration(container, stream) or 0)
 
 
@@ -138,9 +138,8 @@ class PyavSource:
     """Forward decoding with PyAV (FFmpeg); the reference backend."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._container = _open(path)
-        self._stream = _video_stream(self._container, path)
+        self._stream = _video_stream(self._container)
         self._stream.thread_type = "AUTO"
         self._zero = start_seconds(self._container, self._stream)
         self._declared = _declared_duration(self._container, self._stream)
@@ -207,7 +206,7 @@ def _open(path: Path) -> av.container.InputContainer:
         raise VideoError(f"cannot be opened as a video: {_reason(error)}.") from error
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> VideoStream:
+def _video_stream(container: av.container.InputContainer) -> VideoStream:
     for stream in container.streams.video:
         # Cover art of an audio file is a video stream of one picture.
         if not stream.disposition & av.stream.Disposition.attached_pic:

@@ -40,11 +40,15 @@ class Plan:
     """Videos that cannot even be opened."""
 
 
+Outcome = Job | Failure | list[tuple[str, str]]
+"""What is to be done about a video: extract it, report it, or nothing but say where it lies."""
+
+
 def plan_jobs(
     videos: Sequence[VideoFile],
     streams: Sequence[str],
     store: Store | None,
-    progress: Callable[[Iterable[VideoFile]], Iterable[VideoFile]] = iter,
+    progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
 ) -> Plan:
     """Compare the videos with the store's commits and open those that need work.
 
@@ -54,19 +58,17 @@ def plan_jobs(
     """
     present = [store.streams[name] for name in streams if store and name in store.streams]
     planner = _Planner(present, wanted={video.id for video in videos})
-    plan = Plan(jobs=[], num_complete=0, moved=[], failures=[])
-    num_complete = 0
     with ThreadPoolExecutor(PROBE_THREADS) as pool:
-        for outcome in pool.map(lambda video: planner.look(video, streams), progress(videos)):
-            if isinstance(outcome, Job):
-                plan.jobs.append(outcome)
-            elif isinstance(outcome, Failure):
-                plan.failures.append(outcome)
-            else:
-                num_complete += 1
-                plan.moved.extend(outcome)
-    plan.jobs.sort(key=lambda job: (-job.declared_seconds, job.video.id))
-    return Plan(jobs=plan.jobs, num_complete=num_complete, moved=plan.moved, failures=plan.failures)
+        # Around the results, not the videos: the pool takes those in all at once.
+        outcomes = list(progress(pool.map(lambda video: planner.look(video, streams), videos)))
+    jobs = [outcome for outcome in outcomes if isinstance(outcome, Job)]
+    complete = [outcome for outcome in outcomes if isinstance(outcome, list)]
+    return Plan(
+        jobs=sorted(jobs, key=lambda job: (-job.declared_seconds, job.video.id)),
+        num_complete=len(complete),
+        moved=[pair for pairs in complete for pair in pairs],
+        failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
+    )
 
 
 class _Planner:
@@ -82,9 +84,7 @@ class _Planner:
             for name, records in self._records.items()
         }
 
-    def look(
-        self, video: VideoFile, streams: Sequence[str]
-    ) -> Job | Failure | list[tuple[str, str]]:
+    def look(self, video: VideoFile, streams: Sequence[str]) -> Outcome:
         """Return the job for a video, why it cannot be used, or where it already lies."""
         if not _is_text(video):
             return failure_of(video, "open", "its name is not valid UTF-8. Rename the file.")

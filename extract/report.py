@@ -26,11 +26,9 @@ class Failure:
 
 def failure_of(video: VideoFile, stage: str, error: str) -> Failure:
     """Return the ledger entry of a video; bytes of its name that are no text are spelt out."""
-    names = (
-        text.encode("utf-8", "backslashreplace").decode() for text in (video.id, str(video.path))
-    )
-    video_id, path = names
-    return Failure(video_id=video_id, path=path, stage=stage, error=error)
+    names = {"video_id": video.id, "path": str(video.path)}
+    spelt = {key: name.encode("utf-8", "backslashreplace").decode() for key, name in names.items()}
+    return Failure(**spelt, stage=stage, error=error)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from extract.decode import pyav_version
 from extract.encoders import EncoderOptions, load_encoder
 from extract.encoders.base import Encoder
 
-__all__ = ["Target", "build_targets", "encoder_options", "sampling_fps"]
+__all__ = ["Target", "build_targets", "sampling_fps", "streams_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,7 @@ def sampling_fps(config: ExtractConfig) -> Fraction | None:
     return config.fps or None
 
 
-def encoder_options(config: ExtractConfig) -> EncoderOptions:
-    """Return how encoders are to be loaded."""
+def _encoder_options(config: ExtractConfig) -> EncoderOptions:
     return EncoderOptions(
         device=config.device,
         compute_dtype=config.compute_dtype,
@@ -49,7 +48,7 @@ def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
 
 
 def _target(name: str, config: ExtractConfig, store: Store | None) -> Target:
-    encoder = load_encoder(name, encoder_options(config))
+    encoder = load_encoder(name, _encoder_options(config))
     recipe = Recipe(
         origin="extracted",
         encoder=encoder.recipe,
