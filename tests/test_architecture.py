@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_schema.parsing import to_mapping
+from cache_schema.parsing import parse, to_mapping
 from extract.config import ExtractConfig
 from train.config import TrainConfig
 
@@ -90,4 +90,12 @@ def test_every_package_is_listed_for_installation():
 @pytest.mark.parametrize(("table", "cls"), [("extract", ExtractConfig), ("train", TrainConfig)])
 def test_pipeline_toml_holds_every_setting_with_its_default(table, cls):
     document = tomllib.loads((ROOT / "pipeline.toml").read_text())
-    assert document[table] == to_mapping(cls())
+    default = to_mapping(cls())
+    assert to_mapping(parse(cls, document[table], where=table)) == default
+    assert keys(document[table]) == keys(default)
+
+
+def keys(table):
+    return {key: keys(value) for key, value in table.items() if isinstance(value, dict)} | {
+        key: None for key, value in table.items() if not isinstance(value, dict)
+    }

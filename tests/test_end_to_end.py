@@ -72,7 +72,7 @@ def test_from_videos_to_official_scores(folder):
     )
     scores = json.loads(scored.stdout)
     again = command(folder, f"vllm-score --task action_segmentation --json --annotations "
-                            f"{annotations} --predictions {run}/predictions/val")  # fmt: skip
+                            f"{annotations} --predictions {run}/predictions/val/action_segmentation")  # fmt: skip
     assert scores == json.loads(again.stdout)
     assert 0 <= scores["Acc"] <= 100
 

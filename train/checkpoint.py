@@ -1,6 +1,6 @@
 """A checkpoint: one folder with everything a run needs to go on, or a prediction to start.
 
-    model.safetensors       translator and heads (the frozen LLM is only named, with its digest)
+    model.safetensors       translator and heads (pretrained networks are named, with a digest)
     optimizer.safetensors   AdamW's moments, ``<parameter>/<state>``
     run.json                settings, recipe and stream, samples, position, scores
 
@@ -46,7 +46,7 @@ __all__ = [
 
 LAST = "checkpoint-last"
 BEST = "checkpoint-best"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 RUN = "run.json"
@@ -74,8 +74,8 @@ class Checkpoint:
     stream: str
     recipe: Recipe
     row_shape: tuple[int, ...]
-    llm: LlmIdentity | None
-    """None without an LLM."""
+    pretrained: Mapping[str, LlmIdentity]
+    """Module path -> network whose weights are not in the checkpoint; ``llm`` is the LLM."""
     samples_sha256: str
     """Over the rows that are trained on."""
     progress: Progress

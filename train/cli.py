@@ -14,8 +14,12 @@ __all__ = ["main", "train"]
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--features", metavar="STORE", help="Feature store made by vllm-extract.")
-@click.option("--task", metavar="NAME", help="What to learn, for example action_segmentation.")
-@click.option("--annotations", metavar="PATH", help="The task's official annotation files.")
+@click.option(
+    "--task", multiple=True, metavar="NAME", help="What to learn; repeat it to learn several."
+)
+@click.option(
+    "--annotations", multiple=True, metavar="PATH", help="Annotation files, one for each --task."
+)
 @click.option("--llm", metavar="NAME", help="smollm2, a hub id, a local folder, or none.")
 @click.option("--tuning", metavar="METHOD", help="basic (the LLM is frozen) or lora:R.")
 @click.option("--stream", metavar="NAME", help="Stream of the store, if it holds several.")
@@ -35,6 +39,8 @@ __all__ = ["main", "train"]
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     *,
+    task: tuple[str, ...],
+    annotations: tuple[str, ...],
     llm: str | None,
     epochs: int | None,
     lr: float | None,
@@ -46,11 +52,13 @@ def train(
     as_json: bool,
     **flags: object,
 ) -> None:
-    """Train a task's head and the translator on stored features.
+    """Train the translator and the heads of one task or several on stored features.
 
     Settings come from pipeline.toml ([train]), --set and the flags, the latter win.
     """
     flags |= {
+        "task": list(task) or None,
+        "annotations": list(annotations) or None,
         "llm.name": llm,
         "optim.epochs": epochs,
         "optim.lr": lr,

@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
@@ -19,6 +19,7 @@ __all__ = [
     "DataConfig",
     "LlmConfig",
     "OptimConfig",
+    "TextConfig",
     "TrainConfig",
     "TranslatorConfig",
     "run_folder",
@@ -30,6 +31,17 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _as_names(value: object) -> object:
+    """Take one text for a list of one, and an empty text for none."""
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+"""One text or a list of texts."""
+
+
 @record
 class LlmConfig:
     """The language model between translator and head."""
@@ -38,10 +50,24 @@ class LlmConfig:
     """``smollm2``, a hub id, a local folder, or ``none``: translator straight to the head."""
     num_layers: CountOrZero = 8
     """Keep the first so many blocks; 0 keeps all."""
+    stack: Literal["decoder", "encoder"] = "decoder"
+    """``encoder`` takes the bidirectional half of an encoder-decoder (T5): the paper's control for
+    tasks that see the whole video. Of a decoder-only LLM there is the decoder only."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the frozen weights; ``auto`` takes bfloat16 where the device computes in it natively."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """``random`` keeps the architecture only: the control that shows what pretraining adds."""
+
+
+@record
+class TextConfig:
+    """How a query becomes tokens, for tasks that have one."""
+
+    encoder: str = ""
+    """Empty: the LLM's own tokenizer and embeddings. Else a text encoder (hub id, local folder or
+    ``smollm2``), frozen, whose features a trained linear layer projects to the LLM's width."""
+    max_tokens: Count = 64
+    """Longest query; a longer one is an error."""
 
 
 @record
@@ -117,16 +143,16 @@ class OptimConfig:
 class TrainConfig:
     """Everything one training run depends on."""
 
-    task: str = ""
-    """Name of the task; required."""
-    annotations: str = ""
-    """Folder or file of the task's official annotations; required."""
+    task: Names = ()
+    """Name of the task, or of several that share translator and LLM; required."""
+    annotations: Names = ()
+    """Folder or file of each task's official annotations, in the order of the tasks; required."""
     features: str = ""
     """Feature store made by vllm-extract; required."""
     stream: str = ""
     """Stream of the store; empty takes the only one."""
     out: str = ""
-    """Folder of the run; empty means ``runs/<task>``."""
+    """Folder of the run; empty means ``runs/<task>``, the tasks joined by ``+``."""
     seed: CountOrZero = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     tuning: Annotated[str, Field(pattern=r"^(basic|lora:[1-9]\d*)$")] = "basic"
@@ -140,8 +166,17 @@ class TrainConfig:
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
+    text: TextConfig = TextConfig()
+    weights: Mapping[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
+    """Task name -> how often an epoch shows its rows; 1 where nothing is said."""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options of each task by its name, as the task defines them."""
+
+    def __post_init__(self) -> None:
+        for name in self.weights.keys() - set(self.task):
+            raise ValueError(f"weights names '{name}', which is none of the run's tasks")
+        if len(set(self.task)) < len(self.task):
+            raise ValueError(f"task names one of {', '.join(self.task)} twice")
 
 
 FLAGS = {"task": "--task", "annotations": "--annotations", "features": "--features"}
@@ -159,11 +194,16 @@ def require_inputs(config: TrainConfig) -> None:
             f"vllm-train needs {', '.join(missing)}: give the flag, or set the key of that name "
             "under [train] in pipeline.toml."
         )
+    if len(config.task) != len(config.annotations):
+        raise ConfigError(
+            f"vllm-train got {len(config.task)} tasks and {len(config.annotations)} annotations; "
+            "give one --annotations for each --task, in the same order."
+        )
 
 
 def run_folder(config: TrainConfig) -> Path:
     """Return where the run lies."""
-    return Path(config.out) if config.out else Path("runs") / config.task
+    return Path(config.out) if config.out else Path("runs") / "+".join(config.task)
 
 
 PLACES = {"annotations", "features", "stream", "out", "device", "allow_missing"}

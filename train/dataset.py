@@ -1,10 +1,11 @@
 """From samples in seconds to rows of a stream, and from windows of rows to batches.
 
-samples + stream -> SampleRows; windows -> Batch on the device.
+samples + stream -> SampleRows; windows + task -> Batch on the device.
 
 Shapes: B batch, T rows of a window, R rows of a sample, D feature width.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,9 @@ from train.windows import Window
 __all__ = ["Batch", "BatchReader", "Found", "SampleRows", "find_rows"]
 
 
+Target = NDArray[np.int64] | NDArray[np.float32]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleRows:
     """A sample, found in the stream."""
@@ -34,8 +38,6 @@ class SampleRows:
     """Of the sample, from the video's first row."""
     times_R2: NDArray[np.float64]
     """Start and end second of each row."""
-    targets: Mapping[str, NDArray[np.int64]]
-    """Head name -> (R,) class of each row."""
 
     @property
     def num_rows(self) -> int:
@@ -51,13 +53,10 @@ class Found:
     missing: list[str]
 
 
-def find_rows(
-    task: Task, samples: Sequence[Sample], stream: Stream, *, allow_missing: int
-) -> Found:
+def find_rows(samples: Sequence[Sample], stream: Stream, *, allow_missing: int) -> Found:
     """Find the rows of every sample.
 
     Args:
-        task: Gives each row its target.
         samples: Of one subset.
         stream: Where the features are.
         allow_missing: Largest number of videos that may be missing.
@@ -70,7 +69,7 @@ def find_rows(
     missing: dict[str, None] = {}
     for sample in samples:
         video_id = stream.resolve(sample.video_id)
-        found = video_id and _rows_of(task, sample, video_id, times_of(video_id))
+        found = video_id and _rows_of(sample, video_id, times_of(video_id))
         if found:
             rows.append(found)
         else:
@@ -80,16 +79,12 @@ def find_rows(
     return Found(rows=rows, missing=list(missing))
 
 
-def _rows_of(
-    task: Task, sample: Sample, video_id: str, times_R2: NDArray[np.float64]
-) -> SampleRows | None:
+def _rows_of(sample: Sample, video_id: str, times_R2: NDArray[np.float64]) -> SampleRows | None:
     first, last = rows_between(times_R2, sample.start_seconds, sample.end_seconds)
     if first == last:
         return None
-    times_R2 = times_R2[first:last]
-    targets = task.row_targets(sample, times_R2)
     return SampleRows(
-        sample=sample, video_id=video_id, first_row=first, times_R2=times_R2, targets=targets
+        sample=sample, video_id=video_id, first_row=first, times_R2=times_R2[first:last]
     )
 
 
@@ -111,16 +106,15 @@ class Batch:
     valid_BT: Tensor
     """True for rows, False for padding."""
     targets: Mapping[str, Tensor]
-    """Head name -> (B, T) class; IGNORED for padding and context rows."""
+    """What the task asks of each window, by name; see ``Task.targets``."""
     windows: Sequence[Window]
     samples: Sequence[SampleRows]
     """The sample of each window."""
 
     @property
-    def times(self) -> list[NDArray[np.float64]]:
-        """Return the (T, 2) start and end seconds of each window's rows."""
-        pairs = zip(self.samples, self.windows, strict=True)
-        return [rows.times_R2[window.start : window.stop] for rows, window in pairs]
+    def queries(self) -> list[str]:
+        """Return the text of each window's sample."""
+        return [rows.sample.query for rows in self.samples]
 
 
 class BatchReader:
@@ -130,7 +124,10 @@ class BatchReader:
     as float32, to the device.
     """
 
-    def __init__(self, stream: Stream, rows: Sequence[SampleRows], device: torch.device) -> None:
+    def __init__(
+        self, task: Task, stream: Stream, rows: Sequence[SampleRows], device: torch.device
+    ) -> None:
+        self._task = task
         self._stream = stream
         self._rows = rows
         self._device = device
@@ -145,7 +142,7 @@ class BatchReader:
         return Batch(
             features_BTD=self._features(windows, samples, num_rows),
             valid_BT=(torch.arange(num_rows) < lengths_B1).to(self._device),
-            targets=self._targets(windows, samples, num_rows),
+            targets=self._targets(windows, samples),
             windows=windows,
             samples=samples,
         )
@@ -179,17 +176,35 @@ class BatchReader:
         return self._buffer[:size].view(shape)
 
     def _targets(
-        self, windows: Sequence[Window], samples: Sequence[SampleRows], num_rows: int
+        self, windows: Sequence[Window], samples: Sequence[SampleRows]
     ) -> dict[str, Tensor]:
-        tensors = {}
-        for name in samples[0].targets:
-            values_BT = np.full((len(windows), num_rows), IGNORED, np.int64)
-            for line_T, rows, window in zip(values_BT, samples, windows, strict=True):
-                first = window.start + window.num_context
-                wanted = rows.targets[name][first : window.stop]
-                line_T[window.num_context : window.num_rows] = wanted
-            tensors[name] = torch.from_numpy(values_BT).to(self._device)
-        return tensors
+        targets = [
+            self._window_targets(rows, window)
+            for rows, window in zip(samples, windows, strict=True)
+        ]
+        return {
+            name: torch.from_numpy(_stacked([arrays[name] for arrays in targets])).to(self._device)
+            for name in targets[0]
+        }
+
+    def _window_targets(self, rows: SampleRows, window: Window) -> Mapping[str, Target]:
+        targets = self._task.targets(rows.sample, rows.times_R2, window)
+        if window.num_context < window.num_rows:
+            return targets
+        return {name: np.full_like(array, _filler(array)) for name, array in targets.items()}
+
+
+def _stacked(arrays: Sequence[Target]) -> Target:
+    """Stack arrays of different sizes, padded at the end of each dimension."""
+    sizes = np.array([array.shape for array in arrays]).max(axis=0)
+    stacked = np.full((len(arrays), *sizes), _filler(arrays[0]), arrays[0].dtype)
+    for place, array in zip(stacked, arrays, strict=True):
+        place[tuple(map(slice, array.shape))] = array
+    return stacked
+
+
+def _filler(array: Target) -> float:
+    return IGNORED if array.dtype.kind == "i" else math.nan
 
 
 def _as_numpy(tensor: Tensor) -> NDArray[np.generic]:

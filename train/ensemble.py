@@ -1,22 +1,25 @@
 """Predict with one run, or with several that decide together.
 
-Shapes: T rows of a sample, K classes.
+Shapes: R rows of a sample, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from cache_schema.errors import CheckpointError
 from train.dataset import find_rows
-from train.evaluate import Predicted, Predictor
-from train.prepare import Trained, load_trained_run
-from train.tasks.base import Outputs, Subset, Task
+from train.evaluate import Predictor
+from train.prepare import Trained, load_trained_run, the_task
+from train.tasks.base import SampleOutput, Subset, Task, WindowOutput
 from train.trainer import make_accelerator
+from train.windows import Window
 
-__all__ = ["RunsPrediction", "mean_outputs", "predict_runs"]
+__all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +27,9 @@ class RunsPrediction:
     """What the runs say about a subset."""
 
     task: Task
-    outputs: list[Predicted]
+    outputs: Iterable[SampleOutput]
+    """Made while they are gone through."""
+    num_samples: int
     missing: list[str]
     """Annotated videos that the store lacks."""
 
@@ -35,6 +40,7 @@ def predict_runs(
     *,
     subset: Subset,
     stream_name: str,
+    task_name: str,
     annotations: str,
     options: Mapping[str, object],
     allow_missing: int,
@@ -45,7 +51,8 @@ def predict_runs(
     One run's outputs are its logits; of several, the mean of their log-probabilities.
 
     Raises:
-        CheckpointError: if a run is none, or the runs learned different tasks.
+        CheckpointError: if a run is none, the runs learned different tasks, or the task's outputs
+            are not class scores of rows.
     """
     place = make_accelerator(device).device
     trained = [
@@ -54,47 +61,70 @@ def predict_runs(
             features,
             place,
             stream_name=stream_name,
+            task_name=task_name,
             annotations=annotations,
             options=options,
         )
         for run in runs
     ]
-    task = trained[0].task
-    for run, one in zip(runs, trained, strict=True):
-        if one.task.name != task.name:
+    names = [the_task(one.checkpoint.config, task_name) for one in trained]
+    task = trained[0].tasks[names[0]]
+    _check_together(runs, names, task)
+    samples = task.samples(subset)
+    found = [find_rows(samples, one.stream, allow_missing=allow_missing) for one in trained]
+    outputs = [
+        _predictor(one, name).predict(rows.rows).outputs
+        for one, name, rows in zip(trained, names, found, strict=True)
+    ]
+    return RunsPrediction(
+        task=task,
+        outputs=outputs[0] if len(runs) == 1 else _together(outputs),
+        num_samples=len(found[0].rows),
+        missing=found[0].missing,
+    )
+
+
+def mean_log_probabilities(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the mean of the runs' log-probabilities over the classes, the last dimension."""
+    mean: NDArray[np.float32] = np.mean([log_softmax(one, axis=-1) for one in outputs], axis=0)
+    return mean
+
+
+def _check_together(runs: Sequence[Path], names: Sequence[str], task: Task) -> None:
+    for run, name in zip(runs, names, strict=True):
+        if name != names[0]:
             raise CheckpointError(
-                f"{run}: learned {one.task.name}, {runs[0]} learned {task.name}. "
+                f"{run}: learned {name}, {runs[0]} learned {names[0]}. "
                 "Only runs of one task can decide together."
             )
-    outputs = []
-    for one in trained:
-        found = find_rows(task, task.samples(subset), one.stream, allow_missing=allow_missing)
-        outputs.append(_predictor(one).predict(found.rows).outputs)
-    together = outputs[0]
-    if len(outputs) > 1:
-        together = [_mean(same) for same in zip(*outputs, strict=True)]
-    return RunsPrediction(task=task, outputs=together, missing=found.missing)
+    if len(runs) > 1 and not task.class_outputs:
+        raise CheckpointError(
+            f"{len(runs)} runs of {task.name} cannot decide together: its outputs are not class "
+            "scores of rows, so they have no mean. Predict with one run."
+        )
 
 
-def mean_outputs(outputs: Sequence[Outputs]) -> Outputs:
-    """Return the mean of the runs' log-probabilities, (T, K) for each head."""
-    return {
-        name: sum(log_softmax(one[name], axis=1) for one in outputs) / len(outputs)
-        for name in outputs[0]
-    }
+def _together(outputs: Sequence[Iterable[SampleOutput]]) -> Iterator[SampleOutput]:
+    """Average what the runs say, sample by sample; each cut its windows in its own way."""
+    for same in zip(*outputs, strict=True):
+        first = same[0]
+        arrays = {
+            name: mean_log_probabilities([one.rows(name) for one in same])
+            for name in first.windows[0].arrays
+        }
+        whole = Window(sample=0, start=0, stop=len(first.times_R2))
+        yield SampleOutput(
+            sample=first.sample,
+            times_R2=first.times_R2,
+            windows=[WindowOutput(window=whole, arrays=arrays)],
+        )
 
 
-def _mean(same: Sequence[Predicted]) -> Predicted:
-    """Average what the runs say about one sample."""
-    sample, _, times_T2 = same[0]
-    return sample, mean_outputs([outputs for _, outputs, _ in same]), times_T2
-
-
-def _predictor(trained: Trained) -> Predictor:
+def _predictor(trained: Trained, name: str) -> Predictor:
     config = trained.checkpoint.config
     return Predictor(
         model=trained.model,
-        task=trained.task,
+        task=trained.tasks[name],
         stream=trained.stream,
         data=config.data,
         # As in training: in bfloat16 the last digits depend on the shape of a batch.

@@ -1,15 +1,15 @@
-"""From a model and samples to outputs of every row, and from those to official scores.
+"""From a model and samples to outputs of every window, and from those to official scores.
 
-SampleRows -> windows -> logits -> stitched Outputs per sample -> submission file -> scores.
+SampleRows -> windows -> head outputs -> SampleOutput -> submission file -> scores.
 
-Shapes: B batch, T rows of a window, R rows of a sample, K classes.
+Shapes: B batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
@@ -20,25 +20,35 @@ from train.config import DataConfig
 from train.dataset import Batch, BatchReader, SampleRows
 from train.model import VideoLLM
 from train.prefetch import Prefetch
-from train.tasks.base import Outputs, Sample, Task
+from train.tasks.base import SampleOutput, Task, WindowOutput
 from train.windows import evaluation_windows, split
 
-__all__ = ["Predicted", "Prediction", "Predictor", "Scores", "score_table", "write_and_score"]
-
-Predicted = tuple[Sample, Outputs, NDArray[np.float64]]
-"""A sample, head name -> (R, K) scores of its rows, and the rows' (R, 2) times."""
+__all__ = ["Predictions", "Predictor", "Scores", "score_table", "write_and_score"]
 
 Scores = dict[str, float | None]
 
+Array = NDArray[Any]
+
+
+@dataclass(kw_only=True, slots=True)
+class LossTotal:
+    """A loss that is still being added up."""
+
+    total: float = 0.0
+    num_targets: int = 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """What a model says about some samples."""
+class Predictions:
+    """What a model says about some samples, one by one; to be gone through once."""
 
-    outputs: list[Predicted]
-    """One per sample, in their order."""
-    loss: float
-    """Mean over the valid targets."""
+    outputs: Iterable[SampleOutput]
+    losses: LossTotal
+
+    @property
+    def loss(self) -> float:
+        """Mean over the valid targets of the samples that were gone through."""
+        return self.losses.total / max(1, self.losses.num_targets)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,50 +65,66 @@ class Predictor:
     rank: int = 0
     num_processes: int = 1
 
-    def predict(self, samples: Sequence[SampleRows]) -> Prediction:
-        """Return the outputs of all samples on every process; each predicts its share."""
+    def predict(self, samples: Sequence[SampleRows]) -> Predictions:
+        """Return the outputs of all samples; of several processes each predicts its share.
+
+        Longer samples come first, so that a batch holds windows of about one length. One process
+        holds the outputs of a batch only; several hold all, since each one gets them.
+        """
+        order = sorted(samples, key=lambda rows: -rows.num_rows)
+        losses = LossTotal()
+        own = self._outputs(order[self.rank :: self.num_processes], losses)
+        if self.num_processes == 1:
+            return Predictions(outputs=own, losses=losses)
+        return _gathered(list(own), losses)
+
+    def _outputs(self, samples: Sequence[SampleRows], losses: LossTotal) -> Iterator[SampleOutput]:
         self.model.eval()
-        own = range(self.rank, len(samples), self.num_processes)
-        outputs: list[Outputs] = [{} for _ in own]
-        total, num_targets = 0.0, 0
-        for batch in self._batches([samples[index] for index in own]):
-            with torch.inference_mode():
-                logits = self.model(batch.features_BTD, batch.valid_BT, self.task.name)
-                loss = self.task.loss(logits, batch.targets)
-            _stitch(outputs, batch, logits)
-            total += float(loss.total)
-            num_targets += loss.num_targets
-        gathered = dict(gather_object(list(zip(own, outputs, strict=True))))
-        sums = np.array(gather_object([(total, num_targets)])).sum(axis=0)
-        return Prediction(
-            outputs=[
-                (rows.sample, gathered[index], rows.times_R2) for index, rows in enumerate(samples)
-            ],
-            loss=float(sums[0] / max(1, sums[1])),
-        )
+        windows: list[WindowOutput] = []
+        for batch in self._batches(samples):
+            arrays = self._forward(batch, losses)
+            for place, (rows, window) in enumerate(zip(batch.samples, batch.windows, strict=True)):
+                own = {name: values[place] for name, values in arrays.items()}
+                windows.append(WindowOutput(window=window, arrays=own))
+                if window.stop == rows.num_rows:
+                    yield SampleOutput(sample=rows.sample, times_R2=rows.times_R2, windows=windows)
+                    windows = []
+
+    def _forward(self, batch: Batch, losses: LossTotal) -> Mapping[str, Array]:
+        with torch.inference_mode():
+            outputs: dict[str, Tensor] = self.model(
+                batch.features_BTD, batch.valid_BT, self.task.name, batch.queries, batch.targets
+            )
+            loss = self.task.loss(outputs, batch.targets)
+        losses.total += float(loss.total)
+        losses.num_targets += loss.num_targets
+        return {name: _array(values) for name, values in outputs.items()}
 
     def _batches(self, samples: Sequence[SampleRows]) -> Iterator[Batch]:
         lengths = [rows.num_rows for rows in samples]
         windows = evaluation_windows(lengths, self.data.window_rows, self.data.context_rows)
-        reader = BatchReader(self.stream, samples, self.device)
+        reader = BatchReader(self.task, self.stream, samples, self.device)
         batches = (reader.read(part) for part in split(windows, self.batch_size))
         with Prefetch(batches) as prefetched:
             yield from prefetched
 
 
-def _stitch(outputs: Sequence[Outputs], batch: Batch, logits: Mapping[str, Tensor]) -> None:
-    """Put each window's new rows where they belong in their sample's output."""
-    for name, values_BTK in logits.items():
-        arrays = values_BTK.float().cpu().numpy()
-        for values_TK, rows, window in zip(arrays, batch.samples, batch.windows, strict=True):
-            output = outputs[window.sample]
-            if name not in output:
-                output[name] = np.empty((rows.num_rows, values_TK.shape[1]), np.float32)
-            new = slice(window.num_context, window.num_rows)
-            output[name][window.start + window.num_context : window.stop] = values_TK[new]
+def _gathered(own: list[SampleOutput], losses: LossTotal) -> Predictions:
+    """Give every process the outputs and the loss of all."""
+    sums = gather_object([(losses.total, losses.num_targets)])
+    everywhere = LossTotal(
+        total=sum(total for total, _ in sums), num_targets=sum(count for _, count in sums)
+    )
+    return Predictions(outputs=gather_object(own), losses=everywhere)
 
 
-def write_and_score(task: Task, outputs: Sequence[Predicted], path: Path) -> Scores:
+def _array(values: Tensor) -> Array:
+    # Half precision goes to float32: NumPy lacks bfloat16, and official files hold float32.
+    array: Array = (values.float() if values.is_floating_point() else values).cpu().numpy()
+    return array
+
+
+def write_and_score(task: Task, outputs: Iterable[SampleOutput], path: Path) -> Scores:
     """Write the official submission and score that very file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     task.write_predictions(outputs, path)

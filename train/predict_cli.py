@@ -24,6 +24,7 @@ __all__ = ["main", "predict"]
     help="Where the submission goes.",
 )
 @click.option("--stream", default="", metavar="NAME", help="Default: the one of the same recipe.")
+@click.option("--task", default="", metavar="NAME", help="Of a run that learned several.")
 @click.option("--annotations", default="", metavar="PATH", help="Default: those of the run.")
 @click.option("--subset", default="val", type=click.Choice(["train", "val"]), show_default=True)
 @click.option(
@@ -43,6 +44,7 @@ def predict(
     features: Path,
     out: Path,
     stream: str,
+    task: str,
     annotations: str,
     subset: str,
     device: str,
@@ -60,6 +62,7 @@ def predict(
         features,
         subset="train" if subset == "train" else "val",
         stream_name=stream,
+        task_name=task,
         annotations=annotations,
         options=_task_options(options),
         allow_missing=allow_missing,
@@ -68,7 +71,7 @@ def predict(
     out.parent.mkdir(parents=True, exist_ok=True)
     prediction.task.write_predictions(prediction.outputs, out)
     click.echo(
-        f"{out}: {len(prediction.outputs)} samples predicted, "
+        f"{out}: {prediction.num_samples} samples predicted, "
         f"{len(prediction.missing)} videos missing."
     )
 

@@ -1,4 +1,4 @@
-"""Put a run together from its settings: task, stream, samples, model.
+"""Put a run together from its settings: tasks, stream, samples, model.
 
 Settings -> Prepared for training; a run's folder -> Trained for prediction.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from cache_schema.errors import CheckpointError, ConfigError
-from cache_schema.parsing import to_mapping
+from cache_schema.parsing import nearest, to_mapping
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from train.checkpoint import (
@@ -27,11 +27,35 @@ from train.checkpoint import (
 from train.config import TrainConfig
 from train.dataset import SampleRows, find_rows
 from train.llm import LlmIdentity
-from train.model import VideoLLM, build_model, load_trained
+from train.model import VideoLLM, build_model, load_trained, pretrained_identities
 from train.tasks import load_task
 from train.tasks.base import Task
 
-__all__ = ["Prepared", "Trained", "hold_out", "load_trained_run", "make_task", "prepare"]
+__all__ = [
+    "Prepared",
+    "TaskData",
+    "Trained",
+    "hold_out",
+    "load_trained_run",
+    "make_tasks",
+    "prepare",
+    "the_task",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskData:
+    """One task of a run and its samples."""
+
+    task: Task
+    train: list[SampleRows]
+    holdout: list[SampleRows]
+    """Training videos kept out to pick the best epoch; empty unless ``selection`` says so."""
+    val: list[SampleRows]
+    missing: list[str]
+    """Annotated videos that are not in the stream."""
+    weight: float = 1.0
+    """How often an epoch shows the training rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,15 +63,10 @@ class Prepared:
     """Everything a trainer works on."""
 
     config: TrainConfig
-    task: Task
     stream: Stream
     model: VideoLLM
-    train: list[SampleRows]
-    holdout: list[SampleRows]
-    """Training videos kept out to pick the best epoch; empty unless ``selection`` says so."""
-    val: list[SampleRows]
-    missing: list[str]
-    """Annotated videos that are not in the stream."""
+    tasks: list[TaskData]
+    """One or more, in the order of the settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +74,17 @@ class Trained:
     """A model as a run's best epoch left it."""
 
     checkpoint: Checkpoint
-    task: Task
+    tasks: dict[str, Task]
     stream: Stream
     model: VideoLLM
 
 
-def make_task(config: TrainConfig) -> Task:
-    """Load the task of a run with its options."""
-    return load_task(config.task, Path(config.annotations), config.tasks.get(config.task, {}))
+def make_tasks(config: TrainConfig) -> dict[str, Task]:
+    """Load the tasks of a run with their options."""
+    return {
+        name: load_task(name, Path(annotations), config.tasks.get(name, {}))
+        for name, annotations in zip(config.task, config.annotations, strict=True)
+    }
 
 
 def prepare(
@@ -83,21 +105,12 @@ def prepare(
         stream = store.stream(config.stream or None)
     else:
         stream = require_stream(store, resumed, config.stream)
-    task = make_task(config)
-    train, holdout, missing = _training_rows(config, task, stream)
+    tasks = make_tasks(config)
+    data = [_task_data(config, task, stream) for task in tasks.values()]
     if resumed is not None:
-        _check_samples(train, resumed)
-    found = find_rows(task, task.samples("val"), stream, allow_missing=config.allow_missing)
-    return Prepared(
-        config=config,
-        task=task,
-        stream=stream,
-        model=_build(config, stream, task, device, resumed),
-        train=train,
-        holdout=holdout,
-        val=found.rows,
-        missing=[*missing, *found.missing],
-    )
+        _check_samples(data, resumed)
+    model = _build(config, stream, tasks, device, resumed)
+    return Prepared(config=config, stream=stream, model=model, tasks=data)
 
 
 def load_trained_run(
@@ -106,6 +119,7 @@ def load_trained_run(
     device: torch.device,
     *,
     stream_name: str = "",
+    task_name: str = "",
     annotations: str = "",
     options: Mapping[str, object] | None = None,
 ) -> Trained:
@@ -116,26 +130,49 @@ def load_trained_run(
         features: Store with the videos to predict.
         device: Where the model will run.
         stream_name: Stream to read; empty looks for the recipe of the run.
-        annotations: Where the annotations lie now; empty takes the run's.
-        options: Task options that differ from the run's, such as the decoder.
+        task_name: Task that annotations and options are for; may be empty if the run has one.
+        annotations: Where its annotations lie now; empty takes the run's.
+        options: Its options that differ from the run's, such as the decoder.
 
     Raises:
         CheckpointError: if the run holds no checkpoint.
+        ConfigError: if the run has not learned the task, or several and none is named.
         RecipeMismatchError: naming every field in which the features differ.
     """
     folder = run / BEST if has_checkpoint(run / BEST) else run / LAST
     checkpoint, tensors, _ = read_checkpoint(folder)
-    config = checkpoint.config
-    if annotations:
-        config = replace(config, annotations=annotations)
-    if options:
-        own = {**config.tasks.get(config.task, {}), **options}
-        config = replace(config, tasks={**config.tasks, config.task: own})
+    config = _for_prediction(checkpoint.config, task_name, annotations, options or {})
     stream = require_stream(open_store(features), checkpoint, stream_name)
-    task = make_task(config)
-    model = _build(config, stream, task, device, checkpoint)
+    tasks = make_tasks(config)
+    model = _build(config, stream, tasks, device, checkpoint)
     load_trained(model, tensors, where=str(folder))
-    return Trained(checkpoint=checkpoint, task=task, stream=stream, model=model.to(device))
+    return Trained(checkpoint=checkpoint, tasks=tasks, stream=stream, model=model.to(device))
+
+
+def the_task(config: TrainConfig, name: str) -> str:
+    """Return the task to predict: the named one, or the only one.
+
+    Raises:
+        ConfigError: if the run has not learned it, or has several and none is named.
+    """
+    if name in config.task:
+        return name
+    if name:
+        raise ConfigError(f"The run has not learned task '{name}'. {nearest(name, config.task)}")
+    if len(config.task) > 1:
+        raise ConfigError(f"The run has learned {', '.join(config.task)}. Choose with --task.")
+    return config.task[0]
+
+
+def _for_prediction(
+    config: TrainConfig, task_name: str, annotations: str, options: Mapping[str, object]
+) -> TrainConfig:
+    name = the_task(config, task_name)
+    if annotations:
+        places = dict(zip(config.task, config.annotations, strict=True)) | {name: annotations}
+        config = replace(config, annotations=tuple(places.values()))
+    own = {**config.tasks.get(name, {}), **options}
+    return replace(config, tasks={**config.tasks, name: own})
 
 
 def hold_out(
@@ -162,16 +199,23 @@ def hold_out(
     )
 
 
-def _training_rows(
-    config: TrainConfig, task: Task, stream: Stream
-) -> tuple[list[SampleRows], list[SampleRows], list[str]]:
-    found = find_rows(task, task.samples("train"), stream, allow_missing=config.allow_missing)
+def _task_data(config: TrainConfig, task: Task, stream: Stream) -> TaskData:
+    found = find_rows(task.samples("train"), stream, allow_missing=config.allow_missing)
     fraction = config.data.holdout_fraction if config.data.selection == "holdout" else 0.0
     train, holdout = hold_out(found.rows, fraction, config.seed)
-    return train, holdout, found.missing
+    val = find_rows(task.samples("val"), stream, allow_missing=config.allow_missing)
+    return TaskData(
+        task=task,
+        train=train,
+        holdout=holdout,
+        val=val.rows,
+        missing=[*found.missing, *val.missing],
+        weight=config.weights.get(task.name, 1.0),
+    )
 
 
-def _check_samples(train: Sequence[SampleRows], resumed: Checkpoint) -> None:
+def _check_samples(data: Sequence[TaskData], resumed: Checkpoint) -> None:
+    train = [rows for one in data for rows in one.train]
     if samples_sha256(train) != resumed.samples_sha256:
         raise CheckpointError(
             f"The {len(train)} training samples are not those of the run that is to be resumed: "
@@ -183,20 +227,21 @@ def _check_samples(train: Sequence[SampleRows], resumed: Checkpoint) -> None:
 def _build(
     config: TrainConfig,
     stream: Stream,
-    task: Task,
+    tasks: Mapping[str, Task],
     device: torch.device,
     saved: Checkpoint | None,
 ) -> VideoLLM:
-    """Build the model; with the LLM, in the dtype, that a saved run was trained against."""
-    if saved is not None and saved.llm is not None:
-        config = replace(config, llm=replace(config.llm, dtype=saved.llm.dtype))
-    model = build_model(config, stream.row_shape, {task.name: task}, device)
-    if saved is not None and model.llm is not None:
-        _check_llm(model.llm.identity, saved.llm)
+    """Build the model; with the networks, in the dtype, that a saved run was trained against."""
+    if saved is not None and "llm" in saved.pretrained:
+        config = replace(config, llm=replace(config.llm, dtype=saved.pretrained["llm"].dtype))
+    model = build_model(config, stream.row_shape, tasks, device)
+    if saved is not None:
+        for path, got in pretrained_identities(model).items():
+            _check_network(path, got, saved.pretrained.get(path))
     return model
 
 
-def _check_llm(got: LlmIdentity, expected: LlmIdentity | None) -> None:
+def _check_network(path: str, got: LlmIdentity, expected: LlmIdentity | None) -> None:
     if got == expected:
         return
     left, right = to_mapping(got), to_mapping(expected) if expected else {}
@@ -204,6 +249,6 @@ def _check_llm(got: LlmIdentity, expected: LlmIdentity | None) -> None:
         f"{key} = {left[key]}, not {right.get(key)}" for key in left if left[key] != right.get(key)
     ]
     raise CheckpointError(
-        f"llm '{got.name}' is not the one the run was trained against: {'; '.join(fields)}. "
+        f"{path} '{got.name}' is not the one the run was trained against: {'; '.join(fields)}. "
         "Get the same weights, or train a new run."
     )

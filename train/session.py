@@ -19,7 +19,7 @@ from train.evaluate import Scores, score_table
 from train.logs import METRICS, show_progress
 from train.model import parameter_counts
 from train.prepare import Prepared, prepare
-from train.trainer import PREDICTIONS, Trainer, make_accelerator
+from train.trainer import PREDICTIONS, Trainer, joined, make_accelerator
 
 __all__ = ["DryRun", "Report", "Trained", "dry_run", "train"]
 
@@ -117,7 +117,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
     started = time.perf_counter()
     folder = run_folder(config)
     resumed = _resumed(config, folder, resume=resume)
-    accelerator = make_accelerator(config.device)
+    accelerator = make_accelerator(config.device, several_tasks=len(config.task) > 1)
     show_progress(accelerator.is_main_process)
     prepared = _prepare(config, accelerator, resumed)
     trainer = Trainer(prepared, accelerator, folder)
@@ -129,12 +129,12 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         return None
     return Trained(
         metrics=metrics,
-        baselines=prepared.task.baselines(folder / PREDICTIONS),
+        baselines=_baselines(prepared, folder),
         run=folder,
         steps=trainer.progress.step,
         seconds=time.perf_counter() - started,
         best_epoch=trainer.progress.best_epoch,
-        missing=prepared.missing,
+        missing=_missing(prepared),
     )
 
 
@@ -152,16 +152,33 @@ def dry_run(config: TrainConfig) -> DryRun:
     )
 
 
+def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:
+    """Return baseline -> scores; of several tasks each is there if all of them have it."""
+    own = {
+        data.task.name: data.task.baselines(folder / PREDICTIONS / "baselines" / data.task.name)
+        for data in prepared.tasks
+    }
+    shared = [name for name in next(iter(own.values())) if all(name in one for one in own.values())]
+    return {name: joined({task: one[name] for task, one in own.items()}) for name in shared}
+
+
+def _missing(prepared: Prepared) -> list[str]:
+    return list(dict.fromkeys(video for data in prepared.tasks for video in data.missing))
+
+
 def _reads(prepared: Prepared) -> dict[str, object]:
-    subsets = {"train": prepared.train, "holdout": prepared.holdout, "val": prepared.val}
-    return {
+    facts: dict[str, object] = {
         "features": prepared.config.features,
         "stream": prepared.stream.name,
-        "annotations": prepared.config.annotations,
-        **{f"{name} samples": len(rows) for name, rows in subsets.items()},
-        **{f"{name} rows": sum(one.num_rows for one in rows) for name, rows in subsets.items()},
-        "missing videos": len(prepared.missing),
     }
+    for data, place in zip(prepared.tasks, prepared.config.annotations, strict=True):
+        prefix = f"{data.task.name} " if len(prepared.tasks) > 1 else ""
+        facts[f"{prefix}annotations"] = place
+        subsets = {"train": data.train, "holdout": data.holdout, "val": data.val}
+        for name, rows in subsets.items():
+            facts[f"{prefix}{name} samples"] = len(rows)
+            facts[f"{prefix}{name} rows"] = sum(one.num_rows for one in rows)
+    return {**facts, "missing videos": len(_missing(prepared))}
 
 
 def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint | None) -> Prepared:

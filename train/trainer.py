@@ -7,7 +7,8 @@ random is a function of (seed, step), so a run that was cut off goes on exactly.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 
 from cache_schema.errors import ConfigError, PipelineError
 from train.checkpoint import (
@@ -31,16 +32,17 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.dataset import Batch, BatchReader
-from train.evaluate import Prediction, Predictor, Scores, write_and_score
+from train.evaluate import Predictor, Scores, write_and_score
 from train.feature_statistics import feature_statistics
 from train.logs import RunLog
-from train.model import load_trained, trained_tensors
+from train.model import load_trained, pretrained_identities, trained_tensors
 from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
 from train.prefetch import Prefetch
-from train.prepare import Prepared
-from train.windows import Window, count_crops, split, training_windows
+from train.prepare import Prepared, TaskData
+from train.tasks.base import Task
+from train.windows import TaskWindows, Window, count_batches, epoch_batches, split
 
-__all__ = ["PREDICTIONS", "Trainer", "make_accelerator"]
+__all__ = ["PREDICTIONS", "Trainer", "joined", "make_accelerator"]
 
 PREDICTIONS = "predictions"
 
@@ -63,9 +65,13 @@ class Trainer:
         self.model = run.model.to(accelerator.device)
         self.optimizer = make_optimizer(self.config.optim, self.model)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
-        self.lengths = [rows.num_rows for rows in run.train]
-        crops = sum(count_crops(rows, self.config.data.window_rows) for rows in self.lengths)
-        self.steps_per_epoch = math.ceil(crops / self.config.optim.batch_size)
+        self.windows = [
+            TaskWindows(lengths=[rows.num_rows for rows in data.train], weight=data.weight)
+            for data in run.tasks
+        ]
+        self.steps_per_epoch = count_batches(
+            self.windows, self.config.data.window_rows, self.config.optim.batch_size
+        )
         self.num_steps = self.steps_per_epoch * self.config.optim.epochs
         self.progress = Progress()
         self._replica: torch.nn.Module = self.model
@@ -95,14 +101,16 @@ class Trainer:
         """Return the official scores of the best checkpoint, read back from its file."""
         folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
         load_trained(self.model, read_checkpoint(folder)[1], where=str(folder))
-        return self._score(self._predictor().predict(self.run.val), "val")
+        scores = {data.task.name: self._score(data, "val")[0] for data in self.run.tasks}
+        return joined(scores)
 
     def _standardise(self) -> None:
         """Measure the training rows once; other processes get the main one's numbers."""
         width = self.run.stream.row_shape[-1]
         statistics_2D = torch.zeros(2, width, device=self.accelerator.device)
         if self.accelerator.is_main_process:
-            measured = np.stack(feature_statistics(self.run.stream, self.run.train))
+            rows = [rows for data in self.run.tasks for rows in data.train]
+            measured = np.stack(feature_statistics(self.run.stream, rows))
             statistics_2D = torch.from_numpy(measured).float().to(self.accelerator.device)
         mean_D, std_D = broadcast(statistics_2D)
         self.model.translator.set_statistics(mean_D, std_D)
@@ -111,9 +119,9 @@ class Trainer:
         epoch, first_step = divmod(self.progress.step, self.steps_per_epoch)
         started = time.perf_counter()
         with Prefetch(self._batches(epoch, first_step)) as batches:
-            for micro_batches in batches:
+            for task, micro_batches in batches:
                 waited = time.perf_counter() - started
-                values = self._step(micro_batches)
+                values = self._step(task, micro_batches)
                 self.progress = replace(self.progress, step=self.progress.step + 1)
                 seconds = time.perf_counter() - started
                 timing = {"seconds": seconds, "wait_seconds": waited}
@@ -128,24 +136,32 @@ class Trainer:
         if step % self.config.checkpoint_steps == 0 and step % self.steps_per_epoch:
             self._save(LAST)
 
-    def _batches(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
+    def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[Task, list[Batch]]]:
         """Yield this process's share of every batch of the epoch that is left."""
-        config = self.config
-        windows = training_windows(
-            self.lengths, config.data.window_rows, seed=config.seed, epoch=epoch
+        optim = self.config.optim
+        device = self.accelerator.device
+        readers = [
+            BatchReader(data.task, self.run.stream, data.train, device) for data in self.run.tasks
+        ]
+        batches = epoch_batches(
+            self.windows,
+            self.config.data.window_rows,
+            optim.batch_size,
+            seed=self.config.seed,
+            epoch=epoch,
         )
-        reader = BatchReader(self.run.stream, self.run.train, self.accelerator.device)
-        for batch in split(windows, config.optim.batch_size)[first_step:]:
+        for index, batch in batches[first_step:]:
             share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
-            yield [reader.read(part) for part in split(share, config.optim.micro_batch_size)]
+            parts = split(share, optim.micro_batch_size)
+            yield self.run.tasks[index].task, [readers[index].read(part) for part in parts]
 
-    def _step(self, micro_batches: Sequence[Batch]) -> dict[str, float]:
+    def _step(self, task: Task, micro_batches: Sequence[Batch]) -> dict[str, float]:
         """Do one optimizer step and return its numbers."""
         step = self.progress.step
         torch.manual_seed(_step_seed(self.config.seed, step, self.accelerator.process_index))
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
         set_learning_rate(self.optimizer, factor)
-        total, num_targets = self._backward(micro_batches)
+        total, num_targets = self._backward(task, micro_batches)
         # Processes average their gradients; undo that and divide by all valid targets instead.
         torch._foreach_mul_(
             [value.grad for value in self.parameters if value.grad is not None],
@@ -166,14 +182,16 @@ class Trainer:
             "targets": num_targets,
         }
 
-    def _backward(self, micro_batches: Sequence[Batch]) -> tuple[float, float]:
+    def _backward(self, task: Task, micro_batches: Sequence[Batch]) -> tuple[float, float]:
         """Add up gradients of summed losses; return the loss sum and targets of all processes."""
         self._replica.train()
         sums_2 = torch.zeros(2, device=self.accelerator.device)
         for number, batch in enumerate(micro_batches, start=1):
             with self._synchronised(number == len(micro_batches)):
-                logits = self._replica(batch.features_BTD, batch.valid_BT, self.run.task.name)
-                loss = self.run.task.loss(logits, batch.targets)
+                outputs = self._replica(
+                    batch.features_BTD, batch.valid_BT, task.name, batch.queries, batch.targets
+                )
+                loss = task.loss(outputs, batch.targets)
                 self.accelerator.backward(loss.total)
             sums_2[0] += loss.total.detach()
             sums_2[1] += loss.num_targets
@@ -216,23 +234,44 @@ class Trainer:
         self._save(LAST)
 
     def _evaluate(self) -> tuple[float | None, Scores, float]:
-        """Return what picks the best epoch (larger is better), the scores and the loss."""
-        prediction = self._predictor().predict(self.run.holdout or self.run.val)
-        if self.run.holdout:
-            return -prediction.loss, {}, prediction.loss
-        scores = self._score(prediction, "last")
-        return scores.get(self.run.task.main_metric), scores, prediction.loss
+        """Return what picks the best epoch (larger is better), the scores and the loss.
 
-    def _score(self, prediction: Prediction, name: str) -> Scores:
+        Of several tasks it is the mean of what each would be picked by.
+        """
+        values: list[float | None] = []
+        scores: dict[str, Scores] = {}
+        losses = []
+        for data in self.run.tasks:
+            if data.holdout:
+                loss = self._holdout_loss(data)
+                value: float | None = -loss
+            else:
+                scores[data.task.name], loss = self._score(data, "last")
+                value = data.task.quality(scores[data.task.name])
+            values.append(value)
+            losses.append(loss)
+        defined = [value for value in values if value is not None]
+        mean = sum(defined) / len(defined) if defined else None
+        return mean, joined(scores), sum(losses) / len(losses)
+
+    def _holdout_loss(self, data: TaskData) -> float:
+        predictions = self._predictor(data.task).predict(data.holdout)
+        deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
+        return predictions.loss
+
+    def _score(self, data: TaskData, name: str) -> tuple[Scores, float]:
         """Write and score the submission on the main process; others get no scores."""
-        if not self.accelerator.is_main_process:
-            return {}
-        return write_and_score(self.run.task, prediction.outputs, self.folder / PREDICTIONS / name)
+        predictions = self._predictor(data.task).predict(data.val)
+        scores: Scores = {}
+        if self.accelerator.is_main_process:
+            path = self.folder / PREDICTIONS / name / f"{data.task.name}{data.task.submission}"
+            scores = write_and_score(data.task, predictions.outputs, path)
+        return scores, predictions.loss
 
-    def _predictor(self) -> Predictor:
+    def _predictor(self, task: Task) -> Predictor:
         return Predictor(
             model=self.model,
-            task=self.run.task,
+            task=task,
             stream=self.run.stream,
             data=self.config.data,
             batch_size=self.config.optim.micro_batch_size or self.config.optim.batch_size,
@@ -244,29 +283,40 @@ class Trainer:
     def _save(self, name: str) -> None:
         if not self.accelerator.is_main_process:
             return
-        llm = self.model.llm
         checkpoint = Checkpoint(
             config=self.config,
             stream=self.run.stream.name,
             recipe=self.run.stream.recipe,
             row_shape=self.run.stream.row_shape,
-            llm=None if llm is None else llm.identity,
-            samples_sha256=samples_sha256(self.run.train),
+            pretrained=pretrained_identities(self.model),
+            samples_sha256=samples_sha256([rows for data in self.run.tasks for rows in data.train]),
             progress=self.progress,
         )
         state = optimizer_tensors(self.optimizer, self.model)
         write_checkpoint(self.folder / name, checkpoint, trained_tensors(self.model), state)
 
 
-def make_accelerator(device: str) -> Accelerator:
-    """Return this process's accelerator for ``auto``, ``cpu`` or ``cuda``.
+def joined(scores: Mapping[str, Scores]) -> Scores:
+    """Return the scores of one task as they are, those of several as ``<task>/<metric>``."""
+    if len(scores) == 1:
+        return next(iter(scores.values()))
+    return {f"{task}/{key}": value for task, own in scores.items() for key, value in own.items()}
+
+
+def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator:
+    """Return this process's accelerator.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        several_tasks: A step then uses one of several heads, which processes must allow for.
 
     Raises:
         ConfigError: if a GPU is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
-    return Accelerator(cpu=device == "cpu", mixed_precision="no")
+    options = DistributedDataParallelKwargs(find_unused_parameters=several_tasks)
+    return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[options])
 
 
 def _share(batch: Sequence[Window], rank: int, num_processes: int) -> Sequence[Window]:

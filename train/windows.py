@@ -4,12 +4,21 @@ Rows count from the first row of their sample. Everything here is a function of 
 (seed, epoch, lengths), so a run goes on from any step, on any number of processes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Window", "count_crops", "evaluation_windows", "split", "training_windows"]
+__all__ = [
+    "TaskWindows",
+    "Window",
+    "count_batches",
+    "epoch_batches",
+    "evaluation_windows",
+    "split",
+    "training_windows",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,20 +48,22 @@ def count_crops(num_rows: int, window_rows: int) -> int:
 
 
 def training_windows(
-    lengths: Sequence[int], window_rows: int, *, seed: int, epoch: int
+    lengths: Sequence[int], window_rows: int, *, seed: int, epoch: int, task: int = 0, turn: int = 0
 ) -> list[Window]:
-    """Return the training crops of one epoch in the order in which they are shown.
+    """Return crops that show about every row once, in the order in which they are shown.
 
     A sample shorter than a window is taken whole. The starts of a longer one are drawn one from
-    each of as many equal stretches as it has crops, so an epoch covers a long video evenly.
+    each of as many equal stretches as it has crops, so they cover a long video evenly.
 
     Args:
         lengths: Rows of each sample.
         window_rows: Largest number of rows of a crop.
         seed: Of the run.
         epoch: From 0.
+        task: Index of the task, of several.
+        turn: How often this epoch has shown the rows already.
     """
-    rng = np.random.default_rng((seed, epoch))
+    rng = np.random.default_rng((seed, epoch, task, turn))
     windows = []
     for sample, num_rows in enumerate(lengths):
         crops = count_crops(num_rows, window_rows)
@@ -65,11 +76,50 @@ def training_windows(
     return [windows[index] for index in rng.permutation(len(windows))]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskWindows:
+    """What one of the tasks of a run has to show."""
+
+    lengths: Sequence[int]
+    """Rows of each sample."""
+    weight: float = 1.0
+    """How often an epoch shows the rows."""
+
+    def num_windows(self, window_rows: int) -> int:
+        """Return the crops of an epoch, at least one."""
+        crops = sum(count_crops(rows, window_rows) for rows in self.lengths)
+        return max(1, round(crops * self.weight))
+
+
+def count_batches(tasks: Sequence[TaskWindows], window_rows: int, batch_size: int) -> int:
+    """Count the batches of an epoch."""
+    return sum(-(-task.num_windows(window_rows) // batch_size) for task in tasks)
+
+
+def epoch_batches(
+    tasks: Sequence[TaskWindows], window_rows: int, batch_size: int, *, seed: int, epoch: int
+) -> list[tuple[int, Sequence[Window]]]:
+    """Return the batches of an epoch as (index of the task, its windows), tasks mixed."""
+    batches = []
+    for index, task in enumerate(tasks):
+        wanted = task.num_windows(window_rows)
+        windows: list[Window] = []
+        for turn in range(math.ceil(task.weight)):
+            windows += training_windows(
+                task.lengths, window_rows, seed=seed, epoch=epoch, task=index, turn=turn
+            )
+        batches += [(index, part) for part in split(windows[:wanted], batch_size)]
+    if len(tasks) == 1:
+        return batches  # its windows are in a random order already
+    order = np.random.default_rng((seed, epoch, len(tasks))).permutation(len(batches))
+    return [batches[place] for place in order]
+
+
 def evaluation_windows(lengths: Sequence[int], window_rows: int, context_rows: int) -> list[Window]:
     """Return windows that predict every row once, each with at least ``context_rows`` of past.
 
-    The past of a row is what the sample has, up to ``context_rows``. Long windows come first, so
-    that a batch holds windows of about one length.
+    The past of a row is what the sample has, up to ``context_rows``. Samples keep their order, and
+    so do the rows of each.
 
     >>> [(w.start, w.stop, w.num_context) for w in evaluation_windows([10], 6, 2)]
     [(0, 6, 0), (4, 10, 2)]
@@ -84,7 +134,7 @@ def evaluation_windows(lengths: Sequence[int], window_rows: int, context_rows: i
                 Window(sample=sample, start=start, stop=stop, num_context=predicted - start)
             )
             predicted = stop
-    return sorted(windows, key=lambda window: -window.num_rows)
+    return windows
 
 
 def split(windows: Sequence[Window], size: int) -> list[Sequence[Window]]:

@@ -18,8 +18,8 @@ def make_config(root, **settings):
         make_features(root / "f.zarr", ToyTask())
         save_tiny_llm("llama", root / "llm")
     defaults = {
-        "task": "toy",
-        "annotations": "none",
+        "task": ("toy",),
+        "annotations": ("none",),
         "features": str(root / "f.zarr"),
         "out": str(root / "run"),
         "device": "cpu",

@@ -25,7 +25,7 @@ def content(step=3, **recipe_options):
         stream="toy",
         recipe=recipe(**recipe_options),
         row_shape=(WIDTH,),
-        llm=None,
+        pretrained={},
         samples_sha256="0" * 64,
         progress=Progress(step=step, best_value=0.5, best_epoch=1, scores={"accuracy": None}),
     )
@@ -78,7 +78,7 @@ def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path):
         "optimizer.safetensors",
         "run.json",
     ]
-    assert json.loads((tmp_path / "last" / "run.json").read_text())["format_version"] == 1
+    assert json.loads((tmp_path / "last" / "run.json").read_text())["format_version"] == 2
 
 
 @pytest.mark.parametrize("name", ["run.json", "model.safetensors"])

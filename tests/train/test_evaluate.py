@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.train.runs import make_config, make_trainer, use_toy_task, with_optim
-from tests.train.toy import ToyTask
+from tests.train.toy import ToyTask, labels_of
 from train.evaluate import Predictor, score_table, write_and_score
 
 
@@ -16,7 +16,7 @@ def trainer(tmp_path, monkeypatch):
 def predictor(trainer, **changes):
     settings = {
         "model": trainer.model,
-        "task": trainer.run.task,
+        "task": trainer.run.tasks[0].task,
         "stream": trainer.run.stream,
         "data": trainer.config.data,
         "batch_size": 2,
@@ -41,45 +41,59 @@ def naive(trainer, rows, window_rows=16, context_rows=4):
 
 
 def test_stitched_outputs_equal_windows_predicted_by_hand(trainer):
-    prediction = predictor(trainer).predict(trainer.run.val)
-    assert [sample.video_id for sample, _, _ in prediction.outputs] == ["d", "e"]
-    for rows, (_, outputs, times_R2) in zip(trainer.run.val, prediction.outputs, strict=True):
-        np.testing.assert_allclose(outputs["current"], naive(trainer, rows), atol=1e-5)
-        assert len(times_R2) == rows.num_rows
+    val = trainer.run.tasks[0].val
+    outputs = list(predictor(trainer).predict(val).outputs)
+    assert [output.sample.video_id for output in outputs] == ["d", "e"]  # the longer one first
+    for rows, output in zip(val, outputs, strict=True):
+        np.testing.assert_allclose(output.rows("current"), naive(trainer, rows), atol=1e-5)
+        assert len(output.times_R2) == rows.num_rows
 
 
 def test_the_loss_is_the_mean_over_all_rows(trainer):
-    prediction = predictor(trainer, batch_size=1).predict(trainer.run.val)
-    logits = np.concatenate([outputs["current"] for _, outputs, _ in prediction.outputs])
-    targets = np.concatenate([rows.targets["current"] for rows in trainer.run.val])
+    val = trainer.run.tasks[0].val
+    prediction = predictor(trainer, batch_size=1).predict(val)
+    logits = np.concatenate([output.rows("current") for output in prediction.outputs])
+    targets = np.concatenate([labels_of(rows.video_id, rows.num_rows) for rows in val])
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(targets))
     assert prediction.loss == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_processes_predict_disjoint_samples(trainer, monkeypatch):
-    whole = predictor(trainer).predict(trainer.run.val).outputs
-    parts = []
-    monkeypatch.setattr("train.evaluate.gather_object", lambda part: parts.append(part) or part)
-    for rank in range(2):
-        with pytest.raises(KeyError):  # nobody sends the other process's sample here
-            predictor(trainer, rank=rank, num_processes=2).predict(trainer.run.val)
-    shares = [parts[0], parts[2]]  # each process gathers outputs, then loss sums
-    assert [[index for index, _ in share] for share in shares] == [[0], [1]]
-    for share in shares:
-        for index, outputs in share:
-            np.testing.assert_allclose(outputs["current"], whole[index][1]["current"], atol=1e-5)
+    monkeypatch.setattr("train.evaluate.gather_object", lambda part: part)  # nobody else sends
+    val = trainer.run.tasks[0].val
+    whole = list(predictor(trainer).predict(val).outputs)
+    shares = [
+        list(predictor(trainer, rank=rank, num_processes=2).predict(val).outputs)
+        for rank in range(2)
+    ]
+    assert [[one.sample.video_id for one in share] for share in shares] == [["d"], ["e"]]
+    for (output,), expected in zip(shares, whole, strict=True):
+        np.testing.assert_allclose(output.rows("current"), expected.rows("current"), atol=1e-5)
+
+
+def test_one_process_predicts_no_further_than_asked(trainer):
+    calls = []
+    trainer.model.register_forward_hook(lambda *_: calls.append(1))
+    outputs = predictor(trainer, batch_size=1).predict(trainer.run.tasks[0].val).outputs
+    next(outputs)
+    assert len(calls) == 3  # the first sample has three windows
+    outputs.close()
 
 
 def test_scores_are_those_of_the_written_file(trainer, tmp_path):
-    outputs = predictor(trainer).predict(trainer.run.val).outputs
-    scores = write_and_score(trainer.run.task, outputs, tmp_path / "new" / "submission")
+    outputs = predictor(trainer).predict(trainer.run.tasks[0].val).outputs
+    scores = write_and_score(trainer.run.tasks[0].task, outputs, tmp_path / "new" / "submission")
     assert scores == ToyTask().score(tmp_path / "new" / "submission")
 
 
 def test_training_does_not_change_how_evaluation_runs(trainer):
-    first = predictor(trainer).predict(trainer.run.val)
-    trainer.model.train()
-    assert predictor(trainer).predict(trainer.run.val).loss == first.loss
+    losses = []
+    for mode in (False, True):
+        trainer.model.train(mode)
+        prediction = predictor(trainer).predict(trainer.run.tasks[0].val)
+        assert len(list(prediction.outputs)) == 2
+        losses.append(prediction.loss)
+    assert losses[0] == losses[1]
 
 
 def test_the_table_aligns_metrics_and_columns():
@@ -93,4 +107,4 @@ def test_the_table_aligns_metrics_and_columns():
 
 def test_predictor_takes_the_run_batch_size(tmp_path, trainer):
     trainer.config = with_optim(trainer.config, batch_size=7)
-    assert trainer._predictor().batch_size == 7
+    assert trainer._predictor(trainer.run.tasks[0].task).batch_size == 7

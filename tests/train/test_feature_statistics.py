@@ -11,9 +11,8 @@ from train.feature_statistics import feature_statistics
 def measure(path, videos, **options):
     stream = make_store(path / "f.zarr", videos, **options).stream()
     task = ToyTask(train={name: len(values) for name, values in videos.items()})
-    return feature_statistics(
-        stream, find_rows(task, task.samples("train"), stream, allow_missing=0).rows
-    )
+    found = find_rows(task.samples("train"), stream, allow_missing=0)
+    return feature_statistics(stream, found.rows)
 
 
 def noise(num_rows, shape=(4,)):

@@ -28,7 +28,9 @@ def test_the_submission_is_that_of_the_best_checkpoint(run):
     root, _ = run
     result = call(root, "--out", str(root / "new" / "submission.json"))
     written = (root / "new" / "submission.json").read_text()
-    assert json.loads(written) == json.loads((root / "run" / "predictions" / "val").read_text())
+    assert json.loads(written) == json.loads(
+        (root / "run" / "predictions" / "val" / "toy.json").read_text()
+    )
     assert "2 samples predicted, 0 videos missing" in result.stdout
 
 

@@ -29,10 +29,7 @@ def trained(tmp_path):
 
 
 def samples(*videos):
-    return [
-        SampleRows(sample=None, video_id=name, first_row=0, times_R2=[], targets={})
-        for name in videos
-    ]
+    return [SampleRows(sample=None, video_id=name, first_row=0, times_R2=[]) for name in videos]
 
 
 def test_held_out_videos_do_not_depend_on_the_order():
@@ -82,4 +79,4 @@ def test_missing_videos_are_counted_when_allowed(tmp_path, toy):
     config = replace(make_config(tmp_path), allow_missing=1)
     (tmp_path / "f.zarr").rename(tmp_path / "whole.zarr")
     make_features(tmp_path / "f.zarr", ToyTask())
-    assert prepare(config, CPU).missing == ["zz"]
+    assert prepare(config, CPU).tasks[0].missing == ["zz"]

@@ -7,8 +7,10 @@ import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotation_folders import breakfast_folder, write
+from tests.train.outputs import head_context, output_of, states_of, targets_of
 from train.tasks import load_task
 from train.tasks.base import IGNORED
+from train.windows import Window
 
 SIL, POUR, STIR = range(3)
 TRAIN = {"t": ["stir"] * 5 + ["SIL"] * 3}
@@ -35,7 +37,10 @@ def one_hot(classes):
 
 
 def predict(task, folder, times, classes):
-    outputs = [(sample, one_hot(classes[sample.video_id]), times) for sample in task.samples("val")]
+    outputs = [
+        output_of(sample, times, **one_hot(classes[sample.video_id]))
+        for sample in task.samples("val")
+    ]
     task.write_predictions(outputs, folder / "predictions")
     return folder / "predictions"
 
@@ -51,16 +56,25 @@ def test_a_sample_is_a_whole_video_and_its_frame_classes(task):
 def test_a_row_learns_the_label_frame_at_its_centre(folder, rows_per_second):
     task = load_task("action_segmentation", folder, {"label_fps": 15})
     sample = task.samples("val")[1]
-    targets = task.row_targets(sample, rows(10, rows_per_second))["current"]
+    targets = targets_of(task, sample, rows(10, rows_per_second))["current"]
     exact = [math.floor(Fraction(2 * i + 1, 2 * rows_per_second) * 15) for i in range(10)]
     labels = [STIR] * 3 + [POUR] * 3
     assert targets.tolist() == [labels[i] if i < 6 else IGNORED for i in exact]
 
 
+def test_a_window_learns_the_next_row_beyond_its_end(folder):
+    task = load_task("action_segmentation", folder, {"label_fps": 2, "next_weight": 0.5})
+    sample, times = task.samples("val")[1], rows(6, 2)
+    part = task.targets(sample, times, Window(sample=0, start=1, stop=5, num_context=1))
+    assert part["current"].tolist() == [IGNORED, STIR, POUR, POUR]
+    assert part["next"].tolist() == [IGNORED, POUR, POUR, POUR]
+    assert targets_of(task, sample, times)["next"].tolist()[-1] == IGNORED
+
+
 def test_a_centre_on_a_frames_start_belongs_to_that_frame(folder):
     task = load_task("action_segmentation", folder, {"label_fps": 15})
     times = rows(30, 7.5) % 0.4  # centres at k/15 s, some a rounding error below
-    targets = task.row_targets(task.samples("val")[0], times[:3])["current"]
+    targets = targets_of(task, task.samples("val")[0], times[:3])["current"]
     assert targets.tolist() == [SIL, POUR, POUR]
 
 
@@ -74,7 +88,7 @@ def test_every_frame_gets_the_row_over_its_middle(task, folder):
 def test_targets_given_back_as_scores_are_a_perfect_prediction(task, folder):
     times = rows(12, 4)
     classes = {
-        sample.video_id: task.row_targets(sample, times)["current"]
+        sample.video_id: targets_of(task, sample, times)["current"]
         for sample in task.samples("val")
     }
     scores = task.score(predict(task, folder, times, classes))
@@ -83,21 +97,21 @@ def test_targets_given_back_as_scores_are_a_perfect_prediction(task, folder):
 
 def test_test_videos_without_outputs_get_the_first_class(task, folder):
     sample, _ = task.samples("val")
-    output = (sample, one_hot([POUR] * 3), rows(3, 1))
+    output = output_of(sample, rows(3, 1), **one_hot([POUR] * 3))
     task.write_predictions([output], folder / "predictions")
     assert (folder / "predictions" / "b.txt").read_text() == "SIL\n" * 6
 
 
 def test_predictions_of_training_videos_are_written_alone(task, folder):
     (sample,) = task.samples("train")
-    task.write_predictions([(sample, one_hot([STIR] * 4), rows(4, 1))], folder / "p")
+    task.write_predictions([output_of(sample, rows(4, 1), **one_hot([STIR] * 4))], folder / "p")
     assert [path.name for path in (folder / "p").iterdir()] == ["t.txt"]
 
 
 def test_the_head_is_one_linear_layer_and_the_loss_is_cross_entropy(task):
-    head = task.build_head(8)
+    head = task.build_head(head_context(8))
     assert sum(one.numel() for one in head.parameters()) == (8 + 1) * 3
-    logits = head(torch.zeros(1, 2, 8))
+    logits = head(states_of(torch.zeros(1, 2, 8)))
     loss = task.loss(logits, {"current": torch.tensor([[STIR, IGNORED]])})
     assert loss.num_targets == 1
     assert loss.total.item() == pytest.approx(-logits["current"][0, 0].log_softmax(0)[STIR].item())

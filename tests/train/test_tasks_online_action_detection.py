@@ -4,8 +4,10 @@ import torch
 
 from cache_schema.errors import AnnotationError
 from tests.train.annotation_folders import epic_folder, epic_row, write
+from tests.train.outputs import head_context, output_of, targets_of
 from train.tasks import load_task
 from train.tasks.base import IGNORED
+from train.windows import Window
 
 TRAIN = [
     epic_row("t0", "00.00", "01.00", 3, 10, video="P03_01"),
@@ -52,8 +54,16 @@ def test_videos_without_actions_are_samples_too(folder):
     task = load_task("online_action_detection", folder, {})
     assert [sample.video_id for sample in task.samples("val")] == ["P01_01", "P02_01", "P09_01"]
     assert task.samples("val")[2].target.tolist() == []
-    targets = task.row_targets(task.samples("val")[2], rows(2, 1))
+    targets = targets_of(task, task.samples("val")[2], rows(2, 1))
     assert targets["current"].tolist() == [IGNORED, IGNORED]
+
+
+def test_a_window_learns_what_all_rows_do_except_of_its_context(task):
+    sample, times = task.samples("val")[0], rows(8, 4)
+    whole = targets_of(task, sample, times)
+    part = task.targets(sample, times, Window(sample=0, start=1, stop=5, num_context=2))
+    for name, values in whole.items():
+        assert part[name].tolist() == [IGNORED] * 2 + values[3:5].tolist()
 
 
 @pytest.mark.parametrize(
@@ -67,14 +77,14 @@ def test_videos_without_actions_are_samples_too(folder):
 )
 def test_a_row_learns_the_cell_it_ends_in(task, rows_per_second, expected):
     times = rows(2 * rows_per_second, rows_per_second)
-    targets = task.row_targets(task.samples("val")[0], times)
+    targets = targets_of(task, task.samples("val")[0], times)
     assert targets["current"].tolist() == expected
     assert targets["next"].tolist() == [*expected[1:], IGNORED]
 
 
 def test_background_can_be_learnt(folder):
     task = load_task("online_action_detection", folder, {"learn_background": True})
-    targets = task.row_targets(task.samples("val")[0], rows(8, 4))
+    targets = targets_of(task, task.samples("val")[0], rows(8, 4))
     assert targets["current"].tolist() == [0, 2, 2, 2, 1, 1, 0, 0]
     assert targets["next"].tolist() == [2, 2, 2, 1, 1, 0, 0, IGNORED]
 
@@ -82,7 +92,7 @@ def test_background_can_be_learnt(folder):
 def test_a_cell_gets_the_latest_row_that_has_ended_and_nothing_of_the_future(task, folder):
     sample = task.samples("val")[0]
     logits = np.array([[9, 0, 0, 0], [0, 9, 0, 0]], np.float32)
-    scores = submission(task, folder, [(sample, {"current": logits}, rows(2, 1))])["P01_01"]
+    scores = submission(task, folder, [output_of(sample, rows(2, 1), current=logits)])["P01_01"]
     soft = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = [np.full(4, 0.25)] * 3 + [soft[0]] * 4 + [soft[1]]
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
@@ -93,9 +103,9 @@ def test_later_rows_never_change_earlier_cells(task, folder):
     sample, rng = task.samples("val")[0], np.random.default_rng(0)
     logits = rng.normal(size=(30, 4)).astype(np.float32)
     times = rows(30, 15)
-    before = submission(task, folder, [(sample, {"current": logits}, times)])["P01_01"]
+    before = submission(task, folder, [output_of(sample, times, current=logits)])["P01_01"]
     logits[times[:, 1] > 1.25 + 1e-9] += 5.0 * np.eye(4, dtype=np.float32)[2]
-    after = submission(task, folder, [(sample, {"current": logits}, times)])["P01_01"]
+    after = submission(task, folder, [output_of(sample, times, current=logits)])["P01_01"]
     assert (before[:5] == after[:5]).all()
     assert (before[5:] != after[5:]).any(axis=1).all()
 
@@ -104,9 +114,9 @@ def test_targets_given_back_as_scores_hit_every_action_cell(task, folder):
     outputs = []
     for sample in task.samples("val"):
         times = rows(8, 4)
-        current = task.row_targets(sample, times)["current"]
+        current = targets_of(task, sample, times)["current"]
         logits = 9 * np.eye(4, dtype=np.float32)[np.maximum(current, 0)]
-        outputs.append((sample, {"current": logits}, times))
+        outputs.append(output_of(sample, times, current=logits))
     arrays = submission(task, folder, outputs)
     assert {name: array.shape for name, array in arrays.items()} == {
         "P01_01": (8, 4),
@@ -118,20 +128,20 @@ def test_targets_given_back_as_scores_hit_every_action_cell(task, folder):
 
 def test_videos_without_outputs_get_uniform_scores(task, folder):
     sample = task.samples("val")[0]
-    output = (sample, {"current": np.zeros((2, 4), np.float32)}, rows(2, 1))
+    output = output_of(sample, rows(2, 1), current=np.zeros((2, 4), np.float32))
     arrays = submission(task, folder, [output])
     assert (arrays["P02_01"] == 0.25).all()
 
 
 def test_training_videos_get_as_many_cells_as_their_rows_last(task, folder):
     (sample,) = task.samples("train")
-    output = (sample, {"current": np.zeros((3, 4), np.float32)}, rows(3, 2))
+    output = output_of(sample, rows(3, 2), current=np.zeros((3, 4), np.float32))
     arrays = submission(task, folder, [output])
     assert {name: array.shape for name, array in arrays.items()} == {"P03_01": (6, 4)}
 
 
 def test_two_linear_layers_are_trained_by_one_mean(task):
-    head = task.build_head(8)
+    head = task.build_head(head_context(8))
     assert sum(one.numel() for one in head.parameters()) == 2 * (8 + 1) * 4
     logits = {name: torch.zeros(1, 3, 4) for name in ("current", "next")}
     targets = {"current": torch.tensor([[1, 2, IGNORED]]), "next": torch.tensor([[2, 3, 1]])}

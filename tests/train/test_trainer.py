@@ -33,10 +33,10 @@ def stop_after(trainer, steps):
     """Die like a killed process once so many steps are done and saved."""
     step = trainer._step
 
-    def dying(batches):
+    def dying(task, batches):
         if trainer.progress.step == steps:
             raise Killed
-        return step(batches)
+        return step(task, batches)
 
     trainer._step = dying
 
@@ -92,7 +92,7 @@ def test_the_best_epoch_is_kept_and_scored_from_its_file(tmp_path, monkeypatch):
     trainer = make_trainer(with_optim(make_config(tmp_path), epochs=3), tmp_path / "run")
     monkeypatch.setattr(ToyTask, "score", lambda self, path: {"accuracy": next(values)})
     trainer.train()
-    assert (trainer.progress.best_epoch, trainer.progress.best_value) == (2, 30.0)
+    assert (trainer.progress.best_epoch, trainer.progress.best_value) == (2, 0.3)
     best = read_checkpoint(tmp_path / "run" / BEST)[0]
     assert best.progress.step == 2 * STEPS_PER_EPOCH
     assert trainer.score_best() == {"accuracy": 77.0}
@@ -114,16 +114,16 @@ def test_held_out_training_videos_pick_the_epoch_and_val_is_scored_once(tmp_path
     assert scored == []
     assert trainer.progress.best_value < 0  # minus the loss
     trainer.score_best()
-    assert scored == ["val"]
-    held = {rows.video_id for rows in trainer.run.holdout}
+    assert scored == ["toy.json"]
+    held = {rows.video_id for rows in trainer.run.tasks[0].holdout}
     assert len(held) == 1
-    assert held.isdisjoint({rows.video_id for rows in trainer.run.train})
+    assert held.isdisjoint({rows.video_id for rows in trainer.run.tasks[0].train})
 
 
 def test_every_epoch_writes_a_submission_and_its_scores(tmp_path):
     trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
     trainer.train()
-    predictions = json.loads((tmp_path / "run" / "predictions" / "last").read_text())
+    predictions = json.loads((tmp_path / "run" / "predictions" / "last" / "toy.json").read_text())
     assert {name: len(classes) for name, classes in predictions.items()} == {"d": 30, "e": 17}
     text = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     epochs = [line for line in map(json.loads, text) if line["kind"] == "epoch"]

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.windows import count_crops, evaluation_windows, split, training_windows
+from train.windows import (
+    TaskWindows,
+    count_batches,
+    count_crops,
+    epoch_batches,
+    evaluation_windows,
+    split,
+    training_windows,
+)
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=8)
 
@@ -54,3 +62,34 @@ def test_split_keeps_the_rest(size, expected):
 
 def test_split_of_nothing_is_nothing():
     assert split([], 0) == []
+
+
+def test_an_epoch_of_one_task_shows_its_crops_in_their_order():
+    batches = epoch_batches([TaskWindows(lengths=[50, 9])], 16, 2, seed=1, epoch=3)
+    shown = [window for _, part in batches for window in part]
+    assert shown == training_windows([50, 9], 16, seed=1, epoch=3)
+    assert [len(part) for _, part in batches] == [2, 2]
+
+
+@given(st.lists(LENGTHS, min_size=2, max_size=3), st.sampled_from([0.3, 1.0, 2.5]))
+def test_weights_say_how_often_an_epoch_shows_a_tasks_crops(lengths, weight):
+    tasks = [TaskWindows(lengths=one, weight=weight if i else 1.0) for i, one in enumerate(lengths)]
+    batches = epoch_batches(tasks, 16, 4, seed=0, epoch=0)
+    assert len(batches) == count_batches(tasks, 16, 4)
+    for index, task in enumerate(tasks):
+        crops = sum(count_crops(rows, 16) for rows in task.lengths)
+        shown = sum(len(part) for place, part in batches if place == index)
+        assert shown == max(1, round(crops * task.weight))
+
+
+def test_batches_of_several_tasks_are_mixed():
+    tasks = [TaskWindows(lengths=[200]), TaskWindows(lengths=[200])]
+    order = [index for index, _ in epoch_batches(tasks, 10, 1, seed=0, epoch=0)]
+    assert order.count(0) == order.count(1) == 20
+    assert order != sorted(order)
+    assert order != [index for index, _ in epoch_batches(tasks, 10, 1, seed=0, epoch=1)]
+
+
+def test_a_second_pass_over_a_task_draws_other_crops():
+    first, second = (training_windows([90], 16, seed=0, epoch=0, turn=turn) for turn in (0, 1))
+    assert sorted(map(repr, first)) != sorted(map(repr, second))

@@ -3,7 +3,20 @@
 from pathlib import Path
 
 import torch
-from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel, OPTConfig, OPTModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import (
+    GPT2Config,
+    GPT2Model,
+    LlamaConfig,
+    LlamaModel,
+    OPTConfig,
+    OPTModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5Model,
+)
 
 WIDTH = 32
 LAYERS = 2
@@ -61,7 +74,32 @@ def _llama():
     )
 
 
+def _t5():
+    return T5Model(
+        T5Config(
+            vocab_size=50,
+            d_model=WIDTH,
+            d_kv=8,
+            d_ff=48,
+            num_layers=LAYERS,
+            num_heads=4,
+            decoder_start_token_id=0,
+        )
+    )
+
+
+def save_tiny_tokenizer(folder: Path, words="where is it the cat dog") -> Path:
+    """Save a tokenizer of one token per word beside an LLM."""
+    known = {word: place for place, word in enumerate(["<unk>", "<end>", *words.split()])}
+    model = Tokenizer(WordLevel(known, unk_token="<unk>"))
+    model.pre_tokenizer = WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>", eos_token="<end>")
+    fast.save_pretrained(folder)
+    return folder
+
+
 BUILDERS = {
+    "t5": _t5,
     "gpt2": _gpt2,
     "opt": _opt_plain,
     "opt-projected": _opt_projected,

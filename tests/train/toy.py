@@ -12,7 +12,7 @@ from cache_schema.errors import AnnotationError
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import create_store, open_store
-from train.tasks.base import IGNORED, LossSum, Sample
+from train.tasks.base import IGNORED, LossSum, Sample, without_context
 
 CLASSES = 3
 WIDTH = 6
@@ -88,6 +88,11 @@ class ToyTask:
     val: dict[str, int] = field(default_factory=lambda: {"d": 30, "e": 17})
     name = "toy"
     main_metric = "accuracy"
+    submission = ".json"
+    online = True
+    query_place = "none"
+    class_outputs = True
+    appended_tokens = 0
     blow_up: bool = False
 
     def samples(self, subset):
@@ -97,16 +102,17 @@ class ToyTask:
             for name in videos
         ]
 
-    def row_targets(self, sample, times_T2):
-        return {"current": labels_of(sample.video_id, len(times_T2))}
+    def targets(self, sample, times_R2, window):
+        labels = labels_of(sample.video_id, len(times_R2))[window.start : window.stop]
+        return {"current": without_context(labels, window)}
 
-    def build_head(self, width):
-        return Head(width)
+    def build_head(self, context):
+        return Head(context.width)
 
-    def loss(self, logits, targets):
+    def loss(self, outputs, targets):
         flat = targets["current"].flatten()
         total = torch.nn.functional.cross_entropy(
-            logits["current"].flatten(0, 1), flat, ignore_index=IGNORED, reduction="sum"
+            outputs["current"].flatten(0, 1), flat, ignore_index=IGNORED, reduction="sum"
         )
         return LossSum(
             total=total * (float("nan") if self.blow_up else 1.0),
@@ -114,7 +120,7 @@ class ToyTask:
         )
 
     def write_predictions(self, outputs, path):
-        classes = {one.video_id: out["current"].argmax(1).tolist() for one, out, _ in outputs}
+        classes = {one.sample.video_id: one.rows("current").argmax(1).tolist() for one in outputs}
         Path(path).write_text(json.dumps(classes))
 
     def score(self, predictions):
@@ -124,7 +130,11 @@ class ToyTask:
         hits = [np.array(p) == labels_of(name, len(p)) for name, p in predicted.items()]
         return {"accuracy": 100 * float(np.concatenate(hits).mean()), "undefined": None}
 
+    def quality(self, scores):
+        return scores["accuracy"] / 100
+
     def baselines(self, folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
         Path(folder, "chance").write_text("{}")
         return {"chance": {"accuracy": 100 / CLASSES}, "majority": {"accuracy": 40.0}}
 
@@ -134,8 +144,8 @@ class Head(torch.nn.Module):
         super().__init__()
         self.linear = torch.nn.Linear(width, CLASSES)
 
-    def forward(self, hidden_BTE):
-        return {"current": self.linear(hidden_BTE)}
+    def forward(self, states):
+        return {"current": self.linear(states.rows_BTE)}
 
 
 def make_features(path, task, **options):

@@ -13,7 +13,15 @@ from pathlib import Path
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest
 
-__all__ = ["CsvRow", "check_folder", "check_subset", "line_error", "read_csv", "read_lines"]
+__all__ = [
+    "CsvRow",
+    "check_folder",
+    "check_subset",
+    "line_error",
+    "read_csv",
+    "read_lines",
+    "read_text",
+]
 
 SUBSETS = ("train", "val")
 
@@ -52,7 +60,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         AnnotationError: The file is missing, is not UTF-8, is empty or has a blank line inside.
     """
-    lines = [line.strip() for line in _read_text(path).split("\n")]
+    lines = [line.strip() for line in read_text(path).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -99,7 +107,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[CsvRow]:
     Raises:
         AnnotationError: The file is missing, is not UTF-8, lacks a column or a record is cut short.
     """
-    reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
@@ -123,8 +131,12 @@ def _rows(path: Path, reader: "csv.DictReader[str]", columns: Sequence[str]) -> 
         yield row
 
 
-def _read_text(path: Path) -> str:
-    """Return a file's text; a byte-order mark and foreign line ends go away here."""
+def read_text(path: Path) -> str:
+    """Return a file's text; a byte-order mark and foreign line ends go away here.
+
+    Raises:
+        AnnotationError: The file is missing or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,8 +12,14 @@ from train.tasks.base import Task
 __all__ = ["TASKS", "load_task"]
 
 TASKS = {
-    "action_segmentation": "train.tasks.action_segmentation:ActionSegmentation",
     "online_action_detection": "train.tasks.online_action_detection:OnlineActionDetection",
+    "action_anticipation": "train.tasks.action_anticipation:ActionAnticipation",
+    "action_segmentation": "train.tasks.action_segmentation:ActionSegmentation",
+    "online_captioning": "train.tasks.online_captioning:OnlineCaptioning",
+    "long_term_anticipation": "train.tasks.long_term_anticipation:LongTermAnticipation",
+    "moment_query": "train.tasks.moment_query:MomentQuery",
+    "natural_language_query": "train.tasks.natural_language_query:NaturalLanguageQuery",
+    "highlight_detection": "train.tasks.highlight_detection:HighlightDetection",
 }
 """Task name -> module and class; the class has ``options_type``, the record of its options."""
 

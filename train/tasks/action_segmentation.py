@@ -7,7 +7,7 @@ Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end s
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,17 @@ from train.annotations.breakfast import BreakfastFolder, read_labels
 from train.decoding import ClassOrder, causal_filter, measure_order, two_head
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.row_times import rows_at
-from train.tasks.base import IGNORED, LossSum, Outputs, Sample, Subset
+from train.tasks.base import (
+    IGNORED,
+    HeadContext,
+    LossSum,
+    QueryPlace,
+    Sample,
+    SampleOutput,
+    Subset,
+    without_context,
+)
+from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -74,6 +84,11 @@ class ActionSegmentation:
 
     name: ClassVar[str] = "action_segmentation"
     main_metric: ClassVar[str] = "F1@0.25"
+    submission: ClassVar[str] = ""
+    online: ClassVar[bool] = False
+    query_place: ClassVar[QueryPlace] = "none"
+    class_outputs: ClassVar[bool] = True
+    appended_tokens: int = 0
     options_type: ClassVar[type] = ActionSegmentationOptions
 
     def __init__(self, annotations: Path, options: ActionSegmentationOptions) -> None:
@@ -96,43 +111,49 @@ class ActionSegmentation:
 
     # --- targets --------------------------------------------------------------------------------
 
-    def row_targets(
-        self, sample: Sample, times_T2: NDArray[np.float64]
+    def targets(
+        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
     ) -> dict[str, NDArray[np.int64]]:
         """Return the class of the label frame at each row's centre, none behind the last one."""
+        # One row more, for what comes next; behind the video nothing does.
+        labels = self._labels_at(sample, times_R2[window.start : window.stop + 1])
+        current_T = without_context(labels[: window.num_rows], window)
+        if not self._options.next_weight:
+            return {"current": current_T}
+        following = np.append(labels[1:], IGNORED)[: window.num_rows]
+        return {"current": current_T, "next": without_context(following, window)}
+
+    def _labels_at(self, sample: Sample, times_T2: NDArray[np.float64]) -> NDArray[np.int64]:
         labels_F = np.asarray(sample.target, dtype=np.int64)
         centres_T = times_T2.mean(axis=1)
         # A centre on a frame's start must not fall into the frame before by a rounding error.
         frames_T = np.floor(centres_T * float(self._options.label_fps) + 1e-6).astype(np.int64)
         inside_T = frames_T < len(labels_F)
-        current_T = np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)
-        if not self._options.next_weight:
-            return {"current": current_T}
-        return {"current": current_T, "next": np.append(current_T[1:], IGNORED)}
+        return np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)
 
     # --- head -----------------------------------------------------------------------------------
 
-    def build_head(self, width: int) -> "nn.Module":
+    def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one linear layer to the classes, and one for the next row's if it is learned."""
-        from train.heads import LinearHeads
+        from train.heads.linear import LinearHeads
 
         names = ["current", "next"] if self._options.next_weight else ["current"]
-        return LinearHeads(width, dict.fromkeys(names, len(self._folder.class_names)))
+        return LinearHeads(context.width, dict.fromkeys(names, len(self._folder.class_names)))
 
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, logits: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the cross-entropy plus the weighted losses of smoothness and of the next row."""
         from train.losses import cross_entropy_sum, truncated_mse_sum
 
         options = self._options
-        labels = cross_entropy_sum(logits["current"], targets["current"], options.label_smoothing)
+        labels = cross_entropy_sum(outputs["current"], targets["current"], options.label_smoothing)
         total = labels.total
         if options.smoothing_weight:
-            smoothness = truncated_mse_sum(logits["current"], targets["current"])
+            smoothness = truncated_mse_sum(outputs["current"], targets["current"])
             total = total + options.smoothing_weight * smoothness
         if options.next_weight:
-            following = cross_entropy_sum(logits["next"], targets["next"], options.label_smoothing)
+            following = cross_entropy_sum(outputs["next"], targets["next"], options.label_smoothing)
             total = total + options.next_weight * following.total
         return LossSum(total=total, num_targets=labels.num_targets)
 
@@ -140,7 +161,7 @@ class ActionSegmentation:
 
     def write_predictions(
         self,
-        outputs: Sequence[tuple[Sample, Outputs, NDArray[np.float64]]],
+        outputs: Iterable[SampleOutput],
         path: Path,
     ) -> None:
         """Write ``<video>.txt`` per sample into the folder ``path``: the label of every frame.
@@ -148,10 +169,7 @@ class ActionSegmentation:
         A submission of test videos is made whole, since the official evaluators know no missing
         video: those without outputs get the first class of mapping.txt throughout.
         """
-        predictions = {
-            sample.video_id: self._frame_labels(len(np.asarray(sample.target)), scores, times_T2)
-            for sample, scores, times_T2 in outputs
-        }
+        predictions = {one.sample.video_id: self._frame_labels(one) for one in outputs}
         test_videos = self._folder.videos("val", self._options.split)
         if predictions.keys() <= set(test_videos):
             for video_id in test_videos:
@@ -159,27 +177,23 @@ class ActionSegmentation:
                     predictions[video_id] = np.zeros_like(self._folder.labels(video_id))
         self._write(predictions, path)
 
-    def _frame_labels(
-        self,
-        num_frames: int,
-        scores: Outputs,
-        times_T2: NDArray[np.float64],
-    ) -> NDArray[np.int64]:
+    def _frame_labels(self, output: SampleOutput) -> NDArray[np.int64]:
         """Give each frame the class of the row that covers the frame's middle."""
-        classes_T = self._decode(scores, times_T2)
+        num_frames = len(np.asarray(output.sample.target))
+        classes_R = self._decode(output)
         middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self._options.label_fps)
-        return classes_T[rows_at(times_T2, middles_F)]
+        return classes_R[rows_at(output.times_R2, middles_F)]
 
-    def _decode(self, scores: Outputs, times_T2: NDArray[np.float64]) -> NDArray[np.int64]:
-        current_TK = scores["current"]
+    def _decode(self, output: SampleOutput) -> NDArray[np.int64]:
+        current_RK = output.rows("current")
         if self._options.decoder == "two_head":
-            return two_head(current_TK, scores["next"])
+            return two_head(current_RK, output.rows("next"))
         if self._options.decoder == "causal_filter":
-            row_seconds = float(np.median(times_T2[:, 1] - times_T2[:, 0]))
+            row_seconds = float(np.median(output.times_R2[:, 1] - output.times_R2[:, 0]))
             order = self._order(round(row_seconds * float(self._options.label_fps)) or 1)
-            return causal_filter(current_TK, order, self._options.filter_weight)
-        classes_T: NDArray[np.int64] = current_TK.argmax(axis=1)
-        return classes_T
+            return causal_filter(current_RK, order, self._options.filter_weight)
+        classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
+        return classes_R
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _order(self, frames_per_row: int) -> ClassOrder:
@@ -257,6 +271,11 @@ class ActionSegmentation:
                 "the video's groundTruth file."
             )
         return LabelPair(truth_F=truth_F, predicted_F=predicted_F)
+
+    def quality(self, scores: Mapping[str, float | None]) -> float | None:
+        """Return F1@0.25 as a fraction."""
+        value = scores[self.main_metric]
+        return None if value is None else value / 100
 
     # --- baselines ------------------------------------------------------------------------------
 

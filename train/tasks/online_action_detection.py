@@ -9,7 +9,7 @@ in a video or subset, 2 start and end seconds.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -27,7 +27,17 @@ from train.annotations.epic import ACTION_FILES, Action, EpicFolder, VerbNoun
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
 from train.row_times import rows_completed_by
-from train.tasks.base import IGNORED, LossSum, Outputs, Sample, Subset
+from train.tasks.base import (
+    IGNORED,
+    HeadContext,
+    LossSum,
+    QueryPlace,
+    Sample,
+    SampleOutput,
+    Subset,
+    without_context,
+)
+from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -58,6 +68,11 @@ class OnlineActionDetection:
 
     name: ClassVar[str] = "online_action_detection"
     main_metric: ClassVar[str] = "overall_action_mt5r"
+    submission: ClassVar[str] = ".npz"
+    online: ClassVar[bool] = True
+    query_place: ClassVar[QueryPlace] = "none"
+    class_outputs: ClassVar[bool] = True
+    appended_tokens: int = 0
     options_type: ClassVar[type] = OnlineActionDetectionOptions
 
     def __init__(self, annotations: Path, options: OnlineActionDetectionOptions) -> None:
@@ -124,40 +139,47 @@ class OnlineActionDetection:
 
     # --- targets --------------------------------------------------------------------------------
 
-    def row_targets(
-        self, sample: Sample, times_T2: NDArray[np.float64]
+    def targets(
+        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
     ) -> dict[str, NDArray[np.int64]]:
         """Return the column at each row's last instant, and that of the row after it.
 
         A row is first used for the cell in which it ends, so that cell's action is what it is to
-        say. The last row has no next one.
+        say. The last row of a video has no next one.
         """
+        columns = self._columns_at(sample, times_R2[window.start : window.stop + 1, 1])
+        following = np.append(columns[1:], IGNORED)[: window.num_rows]
+        return {
+            "current": without_context(columns[: window.num_rows], window),
+            "next": without_context(following, window),
+        }
+
+    def _columns_at(self, sample: Sample, ends_T: NDArray[np.float64]) -> NDArray[np.int64]:
         labels_F = np.asarray(sample.target, dtype=np.int64)
-        last_seconds_T = times_T2[:, 1] - ROUNDING_SECONDS
-        cells_T = np.maximum(np.floor(last_seconds_T * CELLS_PER_SECOND), 0).astype(np.int64)
+        last_cells_T = np.floor((ends_T - ROUNDING_SECONDS) * CELLS_PER_SECOND)
+        cells_T = np.maximum(last_cells_T, 0).astype(np.int64)
         # One background cell behind the last action stands for the rest of the video.
-        padded = np.append(labels_F, BACKGROUND)
-        current_T = padded[np.minimum(cells_T, len(labels_F))]
-        if not self._options.learn_background:
-            current_T = np.where(current_T == BACKGROUND, IGNORED, current_T)
-        return {"current": current_T, "next": np.append(current_T[1:], IGNORED)}
+        columns_T = np.append(labels_F, BACKGROUND)[np.minimum(cells_T, len(labels_F))]
+        if self._options.learn_background:
+            return columns_T
+        return np.where(columns_T == BACKGROUND, IGNORED, columns_T)
 
     # --- head -----------------------------------------------------------------------------------
 
-    def build_head(self, width: int) -> "nn.Module":
+    def build_head(self, context: HeadContext) -> "nn.Module":
         """Return two linear layers: the current row's column and the next one's."""
-        from train.heads import LinearHeads
+        from train.heads.linear import LinearHeads
 
-        return LinearHeads(width, {"current": self._num_columns, "next": self._num_columns})
+        return LinearHeads(context.width, {"current": self._num_columns, "next": self._num_columns})
 
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, logits: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the cross-entropy of both layers, summed over the targets of both."""
         from train.losses import cross_entropy_sum
 
         current, following = (
-            cross_entropy_sum(logits[name], targets[name]) for name in ("current", "next")
+            cross_entropy_sum(outputs[name], targets[name]) for name in ("current", "next")
         )
         return LossSum(
             total=current.total + following.total,
@@ -168,7 +190,7 @@ class OnlineActionDetection:
 
     def write_predictions(
         self,
-        outputs: Sequence[tuple[Sample, Outputs, NDArray[np.float64]]],
+        outputs: Iterable[SampleOutput],
         path: Path,
     ) -> None:
         """Write the npz file ``path``: softmax scores of every cell, from the past only.
@@ -179,11 +201,13 @@ class OnlineActionDetection:
         write_score_archive(path, self._submission(outputs))
 
     def _submission(
-        self, outputs: Sequence[tuple[Sample, Outputs, NDArray[np.float64]]]
+        self, outputs: Iterable[SampleOutput]
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        for sample, scores, times_T2 in outputs:
-            yield sample.video_id, self._cell_scores(sample.video_id, scores["current"], times_T2)
-        given = {sample.video_id for sample, _, _ in outputs}
+        given: set[str] = set()
+        for output in outputs:
+            video_id = output.sample.video_id
+            yield video_id, self._cell_scores(video_id, output.rows("current"), output.times_R2)
+            given.add(video_id)
         if given <= self._cells.keys():
             for video_id, num_cells in self._cells.items():
                 if video_id not in given:
@@ -249,6 +273,11 @@ class OnlineActionDetection:
             "tail_action_mt5r_by_rule": class_mean_recall(hits_N[tail_N], labels_N[tail_N]),
             "mAP": mean_average_precision(_class_columns(videos, num_classes)),
         }
+
+    def quality(self, scores: Mapping[str, float | None]) -> float | None:
+        """Return the overall recall as a fraction."""
+        value = scores[self.main_metric]
+        return None if value is None else value / 100
 
     def _is_tail_K(self) -> NDArray[np.bool_]:
         verbs, nouns = self._folder.tail_verbs(), self._folder.tail_nouns()

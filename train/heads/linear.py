@@ -1,7 +1,6 @@
-"""The linear layers that turn the LLM's hidden states into a task's result.
+"""One linear layer per output on every row's state, and nothing else.
 
-One linear layer per output and nothing else: supervision comes from the LLM's last state only
-(adaptation principles of arXiv 2305.13292).
+Supervision comes from the LLM's last state only (adaptation principles of arXiv 2305.13292).
 
 Shapes: B batch, T rows, E LLM width, K classes.
 """
@@ -9,6 +8,8 @@ Shapes: B batch, T rows, E LLM width, K classes.
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+
+from train.tasks.base import States
 
 __all__ = ["LinearHeads"]
 
@@ -28,6 +29,6 @@ class LinearHeads(nn.Module):
             {name: nn.Linear(width, count) for name, count in num_classes.items()}
         )
 
-    def forward(self, hidden_BTE: Tensor) -> dict[str, Tensor]:
+    def forward(self, states: States) -> dict[str, Tensor]:
         """Return output name -> logits_BTK."""
-        return {name: layer(hidden_BTE) for name, layer in self.layers.items()}
+        return {name: layer(states.rows_BTE) for name, layer in self.layers.items()}

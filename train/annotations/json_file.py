@@ -1,0 +1,95 @@
+"""Records of an official JSON or JSON-lines file.
+
+File in, typed records out. Official files carry many more keys than are needed, so unknown ones are
+passed over; whatever is wrong with a needed one ends as an ``AnnotationError`` that names file,
+record, field, what was found and what was expected.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from cache_schema.errors import AnnotationError
+from train.annotations.reading import line_error, read_lines, read_text
+
+__all__ = ["json_record", "read_json", "read_json_lines", "read_json_object"]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def json_record(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen, keyword-only record of a JSON object; other keys are passed over."""
+    config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+    made: type[T] = dataclass(frozen=True, kw_only=True, slots=True, config=config)(cls)  # type: ignore[assignment]
+    return made
+
+
+def read_json(path: Path, cls: type[T]) -> T:
+    """Return a JSON file as a record, or as any type pydantic knows, such as ``dict[str, Clip]``.
+
+    Raises:
+        AnnotationError: The file is missing or cut short, or a needed field is missing or wrong.
+    """
+    try:
+        made: T = _adapter(cls).validate_json(read_text(path))  # type: ignore[arg-type]
+        return made
+    except pydantic.ValidationError as problem:
+        raise AnnotationError(f"{path}: {_sentence(problem)}") from problem
+
+
+def read_json_lines(path: Path, cls: type[T]) -> list[T]:
+    """Return the records of a file with one JSON object per line.
+
+    Raises:
+        AnnotationError: As ``read_json``; it names the line. A blank line is one, too.
+    """
+    records: list[T] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            records.append(_adapter(cls).validate_json(line))  # type: ignore[arg-type]
+        except pydantic.ValidationError as problem:
+            raise line_error(path, number, _sentence(problem)) from problem
+    return records
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return a JSON file whose values the caller checks itself, such as a large submission.
+
+    Raises:
+        AnnotationError: The file is missing, cut short, empty or holds no JSON object.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except ValueError as error:
+        raise AnnotationError(f"{path}: not valid JSON: {error}. Is it cut short?") from error
+    if not isinstance(value, dict):
+        raise AnnotationError(f"{path}: got {type(value).__name__}, expected a JSON object.")
+    return value
+
+
+@cache
+def _adapter(cls: type[object]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls, config=None if hasattr(cls, "__pydantic_config__") else _STRICT)
+
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+def _sentence(problem: pydantic.ValidationError) -> str:
+    """Tell the first problem: where, what was found, what is wrong with it."""
+    item = problem.errors()[0]
+    if item["type"] == "json_invalid":
+        return f"{item['msg']}. Is the file cut short?"
+    *parents, field = [str(part) for part in item["loc"]] or ["whole file"]
+    where = f"record {'.'.join(parents)}, " if parents else ""
+    if item["type"] in {"missing", "missing_argument"}:
+        return f"{where}field '{field}' is missing."
+    shown = repr(item["input"])
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f"{where}field '{field}' is {shown}: {item['msg']}."
