@@ -140,7 +140,7 @@ def predict(out: Path, name: str, runs: tuple[str, ...], options: tuple[str, ...
     """Let RUNS decide together (or one decide with other options); store it as the run NAME."""
     for fold in FOLDS:
         folders = [str(out / "runs" / run_name / f"fold{fold}") for run_name in runs]
-        target = out / "runs" / name / f"fold{fold}" / "predictions" / "val"
+        target = out / "runs" / name / f"fold{fold}" / "predictions" / "val" / "action_segmentation"
         more = [text for option in options for text in ("--option", option)]
         run("vllm-predict", *folders, "--features", str(out / "feats.zarr"), "--out", str(target),
             *more)  # fmt: skip
@@ -156,7 +156,7 @@ def score(out: Path) -> None:
     for folder in sorted((out / "runs").iterdir()):
         pooled = out / "pooled" / folder.name
         pooled.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("fold*/predictions/val/*.txt"):
+        for path in folder.glob("fold*/predictions/val/action_segmentation/*.txt"):
             (pooled / path.name).write_text(path.read_text())
         if len(list(pooled.iterdir())) < 50:
             continue

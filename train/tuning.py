@@ -17,7 +17,11 @@ __all__ = ["METHODS", "parse_tuning", "tune"]
 
 METHODS = ("basic", "lora:R")
 
-ATTENTION = {"gpt2": ["c_attn"], "opt": ["q_proj", "k_proj", "v_proj", "out_proj"]}
+ATTENTION = {
+    "gpt2": ["c_attn"],
+    "opt": ["q_proj", "k_proj", "v_proj", "out_proj"],
+    "t5": ["q", "k", "v", "o"],
+}
 """Family -> its attention projections; GPT-2's are fused, as in the paper's counts."""
 
 ATTENTION_OF_OTHERS = ["q_proj", "k_proj", "v_proj", "o_proj"]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest, record
-from train.annotations.breakfast import BreakfastFolder, read_labels
+from train.annotations.breakfast import read_labels
+from train.annotations.opening import open_labels
 from train.decoding import ClassOrder, causal_filter, measure_order, two_head
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.row_times import rows_at
@@ -92,7 +93,7 @@ class ActionSegmentation:
     options_type: ClassVar[type] = ActionSegmentationOptions
 
     def __init__(self, annotations: Path, options: ActionSegmentationOptions) -> None:
-        self._folder = BreakfastFolder(annotations)
+        self._folder = open_labels(annotations, options.label_fps)
         self._options = options
 
     # --- samples --------------------------------------------------------------------------------
@@ -203,11 +204,11 @@ class ActionSegmentation:
         return measure_order(labels, len(self._folder.class_names))
 
     def _write(self, predictions: Mapping[str, NDArray[np.int64]], path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
         names = np.array(self._folder.class_names)
         for video_id, labels_F in predictions.items():
-            text = "\n".join(names[labels_F]) + "\n"
-            (path / f"{video_id}.txt").write_text(text, encoding="utf-8")
+            file = path / f"{video_id}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(names[labels_F]) + "\n", encoding="utf-8")
 
     # --- score ----------------------------------------------------------------------------------
 
@@ -316,7 +317,10 @@ def _prediction_paths(folder: Path) -> dict[str, Path]:
     """Return the prediction file of each video in a submission folder."""
     if not folder.is_dir():
         raise AnnotationError(f"{folder}: no such folder, expected one with <video>.txt files.")
-    paths = {path.stem: path for path in sorted(folder.glob("*.txt"))}
+    paths = {
+        path.relative_to(folder).as_posix().removesuffix(".txt"): path
+        for path in sorted(folder.rglob("*.txt"))
+    }
     if not paths:
         raise AnnotationError(f"{folder}: the folder holds no <video>.txt file.")
     return paths

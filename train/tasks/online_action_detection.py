@@ -12,8 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from cache_schema.errors import AnnotationError
 from cache_schema.parsing import record
-from train.annotations.epic import ACTION_FILES, Action, EpicFolder, VerbNoun
+from train.annotations.epic import Action, VerbNoun
+from train.annotations.opening import open_actions
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
 from train.row_times import rows_completed_by
@@ -76,7 +74,7 @@ class OnlineActionDetection:
     options_type: ClassVar[type] = OnlineActionDetectionOptions
 
     def __init__(self, annotations: Path, options: OnlineActionDetectionOptions) -> None:
-        self._folder = EpicFolder(annotations)
+        self._folder = open_actions(annotations)
         self._options = options
 
     @cached_property
@@ -95,17 +93,6 @@ class OnlineActionDetection:
     def _cells(self) -> dict[str, int]:
         return self._folder.validation_cells(CELLS_PER_SECOND)
 
-    def _actions_by_video(self, subset: Subset) -> dict[str, list[Action]]:
-        actions = self._folder.actions(subset)
-        for action in actions:
-            if action.verb_noun not in self._columns:
-                raise AnnotationError(
-                    f"{ACTION_FILES[subset]}, record '{action.narration_id}': fields 'verb_class', "
-                    f"'noun_class' are {action.verb_noun}, expected one of the "
-                    f"{len(self._classes)} pairs that classes.csv or actions.csv list."
-                )
-        return {video: list(group) for video, group in groupby(actions, attrgetter("video_id"))}
-
     # --- samples --------------------------------------------------------------------------------
 
     def samples(self, subset: Subset) -> list[Sample]:
@@ -113,7 +100,7 @@ class OnlineActionDetection:
 
         The validation videos are those that are scored, with or without an action.
         """
-        actions = self._actions_by_video(subset)
+        actions = self._folder.classified_actions(subset)
         videos = sorted(actions) if subset == "train" else list(self._cells)
         return [
             Sample(
@@ -243,7 +230,7 @@ class OnlineActionDetection:
 
     def _score(self, read: Callable[[str, tuple[int, int]], Scores]) -> dict[str, float | None]:
         """Score what ``read`` (video, shape) returns, one video in memory at a time."""
-        actions = self._actions_by_video("val")
+        actions = self._folder.classified_actions("val")
         unseen = self._folder.unseen_participants()
         pairs = {action.verb_noun for video in actions.values() for action in video}
         occurring_C = np.array(sorted(self._columns[pair] for pair in pairs), np.int64)

@@ -1,0 +1,68 @@
+"""What lies at a path: a task's official files, or a file of our own format.
+
+Path in, the source of the task's annotations out; both kinds have the same methods.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+
+from train.annotations.breakfast import BreakfastFolder
+from train.annotations.ego4d_clips import Ego4dMoments, Ego4dQueries, MomentSource, QuerySource
+from train.annotations.ego4d_lta import Ego4dLta, LtaSource
+from train.annotations.epic import EpicFolder
+from train.annotations.narrations import NarrationFiles, NarrationSource
+from train.annotations.qvhighlights import HighlightSource, QVHighlightsFiles
+from train.annotations.video_lines import is_video_lines
+from train.annotations.video_sources import (
+    LabelledVideos,
+    VideoActions,
+    VideoCaptions,
+    VideoHighlights,
+    VideoMoments,
+    VideoQueries,
+)
+
+__all__ = [
+    "open_actions",
+    "open_future_actions",
+    "open_highlights",
+    "open_labels",
+    "open_moments",
+    "open_narrations",
+    "open_queries",
+]
+
+
+def open_labels(path: Path, label_fps: Fraction) -> BreakfastFolder | LabelledVideos:
+    """Return labels of frames (Breakfast)."""
+    return LabelledVideos(path, label_fps) if is_video_lines(path) else BreakfastFolder(path)
+
+
+def open_actions(path: Path) -> EpicFolder | VideoActions:
+    """Return actions by verb and noun (EPIC-KITCHENS-100)."""
+    return VideoActions(path) if is_video_lines(path) else EpicFolder(path)
+
+
+def open_future_actions(path: Path) -> LtaSource:
+    """Return clips of actions in their order (Ego4D)."""
+    return VideoActions(path) if is_video_lines(path) else Ego4dLta(path)
+
+
+def open_moments(path: Path) -> MomentSource:
+    """Return moments of clips (Ego4D)."""
+    return VideoMoments(path) if is_video_lines(path) else Ego4dMoments(path)
+
+
+def open_queries(path: Path) -> QuerySource:
+    """Return queries about clips (Ego4D)."""
+    return VideoQueries(path) if is_video_lines(path) else Ego4dQueries(path)
+
+
+def open_narrations(path: Path) -> NarrationSource:
+    """Return narrations (Ego4D)."""
+    return VideoCaptions(path) if is_video_lines(path) else NarrationFiles(path)
+
+
+def open_highlights(path: Path) -> HighlightSource:
+    """Return queries and the saliency of clips (QVHighlights)."""
+    return VideoHighlights(path) if is_video_lines(path) else QVHighlightsFiles(path)

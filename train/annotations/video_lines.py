@@ -1,0 +1,194 @@
+"""Our own annotation format: one JSON object per video, for people with their own videos.
+
+    {"video": "kitchen/0007", "subset": "train", "duration": 92.4,
+     "actions":    [{"start": 1.0, "end": 3.2, "label": "stir"}],
+     "moments":    [{"start": 0.0, "end": 20.5, "label": "cooking"}],
+     "queries":    [{"query": "where did i put the spoon?", "start": 7.5, "end": 9.0}],
+     "captions":   [{"time": 2.0, "text": "#C C stirs the soup"}],
+     "highlights": [{"query": "the soup boils", "saliency": [0, 0, 3, 4]}]}
+
+A file (``.jsonl``) serves every task whose field its lines have. Times are seconds from the start
+of the video. Unknown keys are errors. File in, ``VideoLine`` by video out.
+"""
+
+import json
+from dataclasses import field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import record
+from train.annotations.json_file import read_json_lines
+from train.annotations.reading import check_subset, line_error
+
+__all__ = [
+    "ActionLine",
+    "CaptionLine",
+    "HighlightLine",
+    "MomentLine",
+    "QueryLine",
+    "VideoLine",
+    "VideoLines",
+    "is_video_lines",
+]
+
+Seconds = Annotated[float, Field(ge=0)]
+Saliency = Annotated[int, Field(ge=0, le=4)]
+
+
+def _check_order(start: float, end: float) -> None:
+    if end < start:
+        raise ValueError(f"start is {start}, behind the end, {end}")
+
+
+@record
+class ActionLine:
+    """One action: a label, or a verb and a noun."""
+
+    start: Seconds
+    end: Seconds
+    """Exclusive."""
+    label: str = ""
+    verb: str = ""
+    noun: str = ""
+
+    def __post_init__(self) -> None:
+        _check_order(self.start, self.end)
+        if bool(self.label) == bool(self.verb):
+            raise ValueError("an action has either a label, or a verb and perhaps a noun")
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Verb and noun; a label stands for the verb of no noun."""
+        return (self.label or self.verb, self.noun)
+
+    @property
+    def name(self) -> str:
+        """The label, or verb and noun in one word."""
+        return self.label or f"{self.verb}_{self.noun}".rstrip("_")
+
+
+@record
+class MomentLine:
+    """One instance of a moment class."""
+
+    start: Seconds
+    end: Seconds
+    label: str
+
+    def __post_init__(self) -> None:
+        _check_order(self.start, self.end)
+
+
+@record
+class QueryLine:
+    """One question, and when the answer is to be seen."""
+
+    start: Seconds
+    end: Seconds
+    query: str
+
+    def __post_init__(self) -> None:
+        _check_order(self.start, self.end)
+
+
+@record
+class CaptionLine:
+    """One sentence about one instant."""
+
+    time: Seconds
+    text: str
+
+
+@record
+class HighlightLine:
+    """A query, and how salient each 2-s clip of the video is to it."""
+
+    query: str
+    saliency: list[Saliency | tuple[Saliency, Saliency, Saliency]]
+    """0 to 4 for each clip, one number or one of each of three annotators."""
+
+
+@record
+class VideoLine:
+    """Everything that is annotated of one video."""
+
+    video: str
+    """Its id in the store: the path below the extracted folder, without suffix."""
+    subset: Literal["train", "val"]
+    duration: Annotated[float, Field(gt=0)] | None = None
+    """Seconds; moments, queries and the frames of actions need it."""
+    actions: list[ActionLine] = field(default_factory=list)
+    moments: list[MomentLine] = field(default_factory=list)
+    queries: list[QueryLine] = field(default_factory=list)
+    captions: list[CaptionLine] = field(default_factory=list)
+    highlights: list[HighlightLine] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.video)
+        if path.is_absolute() or not path.parts or ".." in path.parts:
+            raise ValueError(f"video is '{self.video}', expected a relative path without '..'")
+
+
+def is_video_lines(path: Path) -> bool:
+    """Tell our format from an official file by the first line's key ``video``."""
+    if path.suffix != ".jsonl" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline()
+    try:
+        return "video" in json.loads(first)
+    except (ValueError, TypeError):
+        return False
+
+
+class VideoLines:
+    """One file; it is read when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: list[VideoLine] | None = None
+
+    def all(self) -> list[VideoLine]:
+        """Return the videos in the order of the file.
+
+        Raises:
+            AnnotationError: naming file, line and field.
+        """
+        if self._lines is None:
+            self._lines = read_json_lines(self.path, VideoLine)
+            seen: dict[str, int] = {}
+            for number, line in enumerate(self._lines, start=1):
+                if line.video in seen:
+                    message = f"video '{line.video}' is in line {seen[line.video]} already."
+                    raise line_error(self.path, number, message)
+                seen[line.video] = number
+        return self._lines
+
+    def of(self, subset: str, kind: str) -> list[VideoLine]:
+        """Return the videos of a subset that have annotations of a kind, such as ``actions``.
+
+        Raises:
+            AnnotationError: There are none.
+        """
+        check_subset(subset)
+        found = [line for line in self.all() if line.subset == subset and getattr(line, kind)]
+        if not found:
+            raise AnnotationError(
+                f"{self.path}: no line of subset '{subset}' has '{kind}', which the task needs."
+            )
+        return found
+
+    def duration(self, line: VideoLine) -> float:
+        """Return the length of a video in seconds.
+
+        Raises:
+            AnnotationError: The line does not say it.
+        """
+        if line.duration is None:
+            raise AnnotationError(
+                f"{self.path}: video '{line.video}' has no 'duration', which the task needs."
+            )
+        return line.duration
