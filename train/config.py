@@ -57,6 +57,13 @@ class LlmConfig:
     """Of the frozen weights; ``auto`` takes bfloat16 where the device computes in it natively."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """``random`` keeps the architecture only: the control that shows what pretraining adds."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """Kernel of the attention; ``auto`` leaves the choice to transformers."""
+    gradient_checkpointing: bool = False
+    """Compute the blocks again in the backward pass instead of keeping their activations: a third
+    more time for memory that grows with one block, not with all."""
+    compile: bool = False
+    """``torch.compile`` the LLM; takes a minute or more once, then pays on long runs on GPUs."""
 
 
 @record
@@ -155,8 +162,9 @@ class TrainConfig:
     """Folder of the run; empty means ``runs/<task>``, the tasks joined by ``+``."""
     seed: CountOrZero = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    tuning: Annotated[str, Field(pattern=r"^(basic|lora:[1-9]\d*)$")] = "basic"
-    """What of the LLM is trained: ``basic`` (nothing) or ``lora:R`` (adapters of rank R)."""
+    tuning: str = "basic"
+    """What of the LLM is trained: ``basic`` (nothing), ``bias``, ``first``, ``last``,
+    ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.tuning``)."""
     allow_missing: CountOrZero = 0
     """Annotated videos of a subset that may be missing from the store."""
     checkpoint_steps: Count = 200

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 from train.config import LlmConfig
-from train.tuning import tune
+from train.tuning import SIZED, parse_tuning, tune
 
 __all__ = [
     "LanguageModel",
@@ -61,32 +61,54 @@ class LlmIdentity:
 
 
 class LanguageModel(nn.Module):
-    """A stack of blocks on input embeddings, frozen but for its adapter if it has one.
+    """A stack of blocks on input embeddings, frozen but for what its tuning trains.
 
-    Its dropout stays off, and gradients flow through it to the translator.
+    Its dropout is off, and gradients flow through it to the translator.
     """
 
-    def __init__(self, stack: nn.Module, identity: LlmIdentity) -> None:
+    def __init__(
+        self, stack: nn.Module, identity: LlmIdentity, tuning: str = "basic", *, seed: int = 0
+    ) -> None:
+        """Put what is trained into or around a stack.
+
+        Args:
+            stack: The blocks, with the weights that ``identity`` names.
+            identity: Of the stack before it is tuned.
+            tuning: See ``train.tuning``.
+            seed: Of an adapter's weights.
+        """
         super().__init__()
-        self.stack = stack.eval()
-        self.identity = identity
         settings: Any = stack.config
-        self.width_in: int = _embedding(stack).weight.shape[1]
-        # OPT-350m projects from its embedding width to its hidden width and back again.
-        self.width_out: int = getattr(settings, "word_embed_proj_dim", settings.hidden_size)
-        self.max_positions: int | None = getattr(settings, "max_position_embeddings", None)
-        """Longest input the LLM has positions for; None if it says nothing."""
+        self.identity = identity
+        self.tuning = parse_tuning(tuning)
         self.embedding_rms: float = _embedding_rms(stack)
         """Root mean square of its token embeddings: the scale of input it was trained on."""
+        self.network = tune(stack, tuning, seed=seed)
+        """The stack, or peft's model around it."""
+        self._embedding = [_embedding(stack)]  # in a list: not registered a second time
+        self.width_in: int = self._embedding[0].weight.shape[1]
+        # OPT-350m projects from its embedding width to its hidden width and back again.
+        self.width_out: int = getattr(settings, "word_embed_proj_dim", settings.hidden_size)
+        positions: int | None = getattr(settings, "max_position_embeddings", None)
+        self.max_positions = positions and positions - self.tuning.num_virtual_tokens
+        """Longest input the LLM has positions for; None if it says nothing."""
 
     @property
     def is_causal(self) -> bool:
         """Whether a token sees those before it only."""
         return self.identity.stack == "decoder"
 
+    @property
+    def stack(self) -> nn.Module:
+        """The blocks themselves, without peft's model around them."""
+        if self.tuning.kind not in SIZED:
+            return self.network
+        base: nn.Module = self.network.get_base_model()  # type: ignore[operator]
+        return base
+
     def embed(self, ids_BL: Tensor) -> Tensor:
         """Return the embeddings (B, L, E) of token ids, as the LLM itself would feed them."""
-        embeddings_BLE: Tensor = _embedding(self.stack)(ids_BL)
+        embeddings_BLE: Tensor = self._embedding[0](ids_BL)
         return embeddings_BLE
 
     def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
@@ -96,16 +118,15 @@ class LanguageModel(nn.Module):
             tokens_BTE: Input embeddings, any float dtype.
             valid_BT: True for tokens, False for padding, which lies behind them.
         """
-        dtype = _embedding(self.stack).weight.dtype
-        output = self.stack(
-            inputs_embeds=tokens_BTE.to(dtype), attention_mask=valid_BT.long(), use_cache=False
-        )
-        hidden_BTE: Tensor = output.last_hidden_state
+        dtype = self._embedding[0].weight.dtype
+        # Weights that are trained are float32; the arithmetic is as for frozen bfloat16 ones.
+        is_mixed = self.identity.dtype == "bfloat16" and dtype == torch.float32
+        with torch.autocast(tokens_BTE.device.type, torch.bfloat16, enabled=is_mixed):
+            output = self.network(
+                inputs_embeds=tokens_BTE.to(dtype), attention_mask=valid_BT.long(), use_cache=False
+            )
+        hidden_BTE: Tensor = output.last_hidden_state[:, self.tuning.num_prompt_tokens :]
         return hidden_BTE.float()
-
-    def train(self, mode: bool = True) -> "LanguageModel":
-        """Stay in evaluation mode: a frozen network does not drop its own activations."""
-        return super().train(False)
 
 
 def load_llm(
@@ -124,14 +145,17 @@ def load_llm(
     """
     source = llm_source(config.name)
     dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)
+    # Small updates vanish in bfloat16 weights.
+    kept_dtype = torch.float32 if parse_tuning(tuning).trains_own_weights else dtype
     with quiet_loading():
         settings = _read_settings(config, source)
         if config.weights == "random":
             torch.manual_seed(seed)
-            whole = AutoModel.from_config(settings, dtype=dtype)  # type: ignore[no-untyped-call]
+            whole = AutoModel.from_config(settings, dtype=kept_dtype)  # type: ignore[no-untyped-call]
         else:
-            whole = read_weights(source, settings, dtype)
+            whole = read_weights(source, settings, kept_dtype)
     stack = _half(whole, config.stack) if settings.is_encoder_decoder else whole
+    _set_running(stack, config, tuning)
     identity = LlmIdentity(
         name=config.name,
         stack=config.stack,
@@ -140,8 +164,23 @@ def load_llm(
         dtype="bfloat16" if dtype == torch.bfloat16 else "float32",
         weights_sha256=weights_sha256(stack),
     )
-    tune(stack, tuning, seed=seed)  # after the digest: an adapter is no part of the identity
-    return LanguageModel(stack, identity)
+    return LanguageModel(stack, identity, tuning, seed=seed)
+
+
+def _set_running(stack: Any, config: LlmConfig, tuning: str) -> None:  # noqa: ANN401
+    """Set how the stack is run; none of it changes a result beyond rounding."""
+    if config.gradient_checkpointing:
+        if parse_tuning(tuning).kind == "prefix":
+            raise ConfigError(
+                "llm.gradient_checkpointing does not go with tuning 'prefix:N': the learned keys "
+                "and values would be dropped. Choose lora:R, or switch it off."
+            )
+        # transformers has renamed it within version 5.
+        new_name = getattr(stack, "activation_checkpointing_enable", None)
+        enable = new_name or stack.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    if config.compile:
+        stack.compile(dynamic=True)
 
 
 def llm_source(name: str) -> str:
@@ -250,11 +289,22 @@ def _read_settings(config: LlmConfig, source: str) -> PretrainedConfig:
             f"llm '{config.name}' has {available} blocks, llm.num_layers asks for "
             f"{config.num_layers}. Set it to {available} at most; 0 keeps all."
         )
+    _without_dropout(settings)
+    if config.attention != "auto":
+        settings._attn_implementation = config.attention
     # Set before the stack is built, so that the other blocks are never made.
     settings.num_hidden_layers = config.num_layers or available
     if settings.is_encoder_decoder:
         _set_half_sizes(settings, config.num_layers or available)
     return settings
+
+
+def _without_dropout(settings: PretrainedConfig) -> None:
+    """Switch dropout off by its rates, so that training mode changes nothing of a frozen LLM."""
+    for name, value in vars(settings).items():
+        is_rate = isinstance(value, float) and ("drop" in name or name.endswith("_pdrop"))
+        if is_rate:
+            setattr(settings, name, 0.0)
 
 
 def _set_half_sizes(settings: PretrainedConfig, num_layers: int) -> None:

@@ -1,21 +1,36 @@
 """What of the LLM is trained besides translator and heads (paper, section 3).
 
-``basic`` freezes it. ``lora:R`` adds low-rank updates of rank R to the attention projections,
-through peft; the LLM's own weights stay frozen. The adapter starts as the identity.
+    basic        nothing
+    bias         every bias (BitFit)
+    first, last, first+last    whole blocks
+    lora:R       low-rank updates of rank R on the attention projections
+    prompt:N     N learned input tokens in front
+    prefix:N     N learned keys and values in front, in every block
+    full         everything but the token embeddings, which only queries use
+
+LoRA, prompt and prefix are peft's. What is trained is kept in float32 whatever the LLM's dtype.
 """
 
 import math
 import re
-from typing import Any
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from cache_schema.errors import ConfigError
 
-__all__ = ["METHODS", "parse_tuning", "tune"]
+if TYPE_CHECKING:  # slow to import, and not every run has an adapter
+    from peft import PeftConfig
 
-METHODS = ("basic", "lora:R")
+__all__ = ["METHODS", "SIZED", "Tuning", "parse_tuning", "tune"]
+
+PLAIN = ("basic", "bias", "first", "last", "first+last", "full")
+SIZED = ("lora", "prompt", "prefix")
+METHODS = (*PLAIN, "lora:R", "prompt:N", "prefix:N")
 
 ATTENTION = {
     "gpt2": ["c_attn"],
@@ -27,53 +42,144 @@ ATTENTION = {
 ATTENTION_OF_OTHERS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 
-def parse_tuning(method: str) -> int:
-    """Return the rank of ``lora:R``, 0 for ``basic``.
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A method and its size."""
+
+    kind: str
+    """One of ``PLAIN`` or ``SIZED``."""
+    size: int = 0
+    """Rank, or number of learned tokens, of a sized method."""
+
+    @property
+    def trains_own_weights(self) -> bool:
+        """Whether weights of the LLM itself change, which takes float32 weights."""
+        return self.kind in PLAIN and self.kind != "basic"
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Learned tokens that are positions of the input and have a state."""
+        return self.size if self.kind == "prompt" else 0
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """Positions that the method takes from the LLM."""
+        return self.size if self.kind in {"prompt", "prefix"} else 0
+
+
+def parse_tuning(method: str) -> Tuning:
+    """Return what a method's name says.
 
     Raises:
-        ConfigError: on anything else.
+        ConfigError: on anything that is not one of ``METHODS``.
 
-    >>> parse_tuning("basic"), parse_tuning("lora:16")
-    (0, 16)
+    >>> parse_tuning("lora:16")
+    Tuning(kind='lora', size=16)
     """
-    if method == "basic":
-        return 0
-    match = re.fullmatch(r"lora:([1-9]\d*)", method)
+    if method in PLAIN:
+        return Tuning(method)
+    match = re.fullmatch(rf"({'|'.join(SIZED)}):([1-9]\d*)", method)
     if match is None:
         raise ConfigError(
-            f"tuning is '{method}', expected {' or '.join(METHODS)}, R a rank such as 8."
+            f"tuning is '{method}', expected one of {', '.join(METHODS)}; R is a rank such as 8, "
+            "N a number of tokens such as 16."
         )
-    return int(match[1])
+    return Tuning(match[1], int(match[2]))
 
 
-def tune(stack: nn.Module, method: str, *, seed: int) -> None:
-    """Freeze a stack and add what ``method`` trains, in float32 whatever the stack's dtype.
+def tune(stack: nn.Module, method: str, *, seed: int) -> nn.Module:
+    """Freeze a stack but for what ``method`` trains; return it, or peft's model around it.
 
     Args:
-        stack: The LLM's blocks.
+        stack: The LLM's blocks, changed in place.
         method: See ``METHODS``.
-        seed: Of the adapter's weights.
+        seed: Of an adapter's weights.
+
+    Raises:
+        ConfigError: if the LLM does not have what the method trains.
     """
+    tuning = parse_tuning(method)
     stack.requires_grad_(False)
-    if rank := parse_tuning(method):
-        _add_lora(stack, rank, seed)
+    if tuning.kind in SIZED:
+        return _add_adapter(stack, tuning, seed)
+    for value in _own_parameters(stack, tuning.kind):
+        value.requires_grad_(True)
+    return stack
 
 
-def _add_lora(stack: nn.Module, rank: int, seed: int) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
+def _own_parameters(stack: nn.Module, kind: str) -> Iterator[nn.Parameter]:
+    if kind == "bias":
+        biases = [value for name, value in stack.named_parameters() if name.endswith("bias")]
+        if not biases:
+            raise ConfigError(
+                "tuning is 'bias', but this LLM has no biases (LLaMA-like ones have none). Choose "
+                "another method, such as lora:8."
+            )
+        yield from biases
+    elif kind == "full":
+        embedding = stack.get_input_embeddings().weight  # type: ignore[operator]
+        yield from (value for value in stack.parameters() if value is not embedding)
+    elif kind != "basic":
+        blocks = _blocks(stack)
+        chosen = {"first": [blocks[0]], "last": [blocks[-1]], "first+last": [blocks[0], blocks[-1]]}
+        for block in chosen[kind]:
+            yield from block.parameters()
 
+
+def _blocks(stack: nn.Module) -> nn.ModuleList:
+    """Return the list of blocks; families name it h, layers or block."""
     settings: Any = stack.config
+    for module in stack.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == settings.num_hidden_layers:
+            return module
+    raise ConfigError(f"the blocks of a {settings.model_type} LLM were not found; use lora:R.")
+
+
+def _add_adapter(stack: nn.Module, tuning: Tuning, seed: int) -> nn.Module:
+    from peft import get_peft_model
+
     torch.manual_seed(seed)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=rank,  # scale 1: the learning rate alone decides how far it goes
-        target_modules=ATTENTION.get(settings.model_type, ATTENTION_OF_OTHERS),
-        fan_in_fan_out=settings.model_type == "gpt2",
-    )
-    inject_adapter_in_model(config, stack)
-    for name, value in stack.named_parameters():
+    with warnings.catch_warnings():
+        # peft asks transformers by an old name.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        adapted: nn.Module = get_peft_model(stack, _adapter_config(stack, tuning))
+    for name, value in adapted.named_parameters():
         if value.requires_grad:
             value.data = value.data.float()
             if "lora_A" in name:
                 # Projections of the same variance at any rank (He et al., 2015, fan-in).
                 nn.init.normal_(value, std=1 / math.sqrt(value.shape[1]))
+            elif "prompt_encoder" in name and tuning.kind == "prompt":
+                _init_prompt(value, stack)
+    return adapted
+
+
+def _adapter_config(stack: nn.Module, tuning: Tuning) -> "PeftConfig":
+    from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig
+
+    settings: Any = stack.config
+    if tuning.kind == "lora":
+        return LoraConfig(
+            r=tuning.size,
+            lora_alpha=tuning.size,  # scale 1: the learning rate alone decides how far it goes
+            target_modules=ATTENTION.get(settings.model_type, ATTENTION_OF_OTHERS),
+            fan_in_fan_out=settings.model_type == "gpt2",
+        )
+    if settings.is_encoder_decoder or settings.model_type == "t5":
+        raise ConfigError(
+            f"tuning is '{tuning.kind}:{tuning.size}', which peft has for decoder-only LLMs; for "
+            "T5 use lora:R."
+        )
+    common: dict[str, Any] = {"task_type": "FEATURE_EXTRACTION", "num_virtual_tokens": tuning.size}
+    if tuning.kind == "prompt":
+        width = stack.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
+        return PromptTuningConfig(**common, token_dim=width)
+    # Zero keys and values: it starts as near to the frozen LLM as a prefix can.
+    return PrefixTuningConfig(**common, init_weights="zero")
+
+
+def _init_prompt(prompt: nn.Parameter, stack: nn.Module) -> None:
+    """Start at the scale of the LLM's own token embeddings."""
+    with torch.no_grad():
+        weight = stack.get_input_embeddings().weight  # type: ignore[operator]
+        prompt.copy_(torch.randn_like(prompt) * weight.float().std())

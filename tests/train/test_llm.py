@@ -74,7 +74,52 @@ def test_gradients_flow_through_frozen_weights(family):
     llm(tokens, valid).square().sum().backward()
     assert tokens.grad.abs().sum() > 0
     assert all(not p.requires_grad and p.grad is None for p in llm.parameters())
-    assert not any(module.training for module in llm.modules())
+
+
+def test_training_mode_drops_nothing(family):
+    llm = load(family[1])  # GPT-2's and OPT's own settings have dropout
+    tokens, valid = inputs(llm, [4])
+    assert torch.equal(llm.train()(tokens, valid), llm.eval()(tokens, valid))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"gradient_checkpointing": True}, {"attention": "eager"}, {"attention": "sdpa"}]
+)
+def test_how_it_is_run_changes_neither_states_nor_gradients(family, settings):
+    results = []
+    for options in ({}, settings):
+        llm = load(family[1], **options).train()
+        tokens, valid = inputs(llm, [5, 3])
+        tokens.requires_grad_()
+        states = llm(tokens, valid)
+        states[valid].square().sum().backward()
+        results.append((states[valid], tokens.grad[valid]))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_checkpointing_really_computes_blocks_again(tmp_path):
+    llm = load(save_tiny_llm("llama", tmp_path), gradient_checkpointing=True).train()
+    calls = []
+    llm.stack.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    tokens, valid = inputs(llm, [5])
+    llm(tokens.requires_grad_(), valid).sum().backward()
+    assert len(calls) == 2
+
+
+def test_a_compiled_llm_gives_the_same_states(tmp_path, monkeypatch):
+    compile_module = torch.nn.Module.compile
+
+    def traced(module, **options):  # inductor would take a minute; tracing is what can go wrong
+        compile_module(module, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    folder = save_tiny_llm("llama", tmp_path)
+    plain, compiled = load(folder), load(folder, compile=True)
+    tokens, valid = inputs(plain, [5, 3])
+    torch.testing.assert_close(compiled(tokens, valid)[valid], plain(tokens, valid)[valid])
+    assert compiled.identity == plain.identity
+    assert compiled.stack._compiled_call_impl is not None
 
 
 def test_embedding_scale_is_that_of_the_token_embeddings(family):
