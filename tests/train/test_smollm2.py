@@ -15,6 +15,12 @@ def llm():
     return load_llm(config, torch.device("cpu"), seed=0)
 
 
+def test_the_file_itself_is_an_llm(llm):
+    config = LlmConfig(name=str(_smollm2_gguf()), num_layers=0, dtype="float32")
+    named = load_llm(config, torch.device("cpu"), seed=0)
+    assert named.identity.weights_sha256 == llm.identity.weights_sha256
+
+
 def test_it_is_the_whole_network(llm):
     assert (llm.width_in, llm.width_out, llm.identity.num_layers) == (576, 576, 30)
     assert llm.max_positions == 8192

@@ -7,6 +7,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import (
+    Gemma3TextConfig,
+    Gemma3TextModel,
     GPT2Config,
     GPT2Model,
     LlamaConfig,
@@ -14,6 +16,8 @@ from transformers import (
     OPTConfig,
     OPTModel,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5Model,
 )
@@ -74,6 +78,27 @@ def _llama():
     )
 
 
+GROUPED_HEADS = {
+    "vocab_size": 50,
+    "hidden_size": WIDTH,
+    "intermediate_size": 48,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": POSITIONS,
+}
+
+
+def _qwen3():
+    return Qwen3Model(Qwen3Config(**GROUPED_HEADS))
+
+
+def _gemma3():
+    """Scales its token embeddings; its blocks take turns with a sliding window."""
+    return Gemma3TextModel(Gemma3TextConfig(**GROUPED_HEADS, sliding_window=4))
+
+
 def _t5():
     return T5Model(
         T5Config(
@@ -100,6 +125,8 @@ def save_tiny_tokenizer(folder: Path, words="where is it the cat dog") -> Path:
 
 BUILDERS = {
     "t5": _t5,
+    "qwen3": _qwen3,
+    "gemma3": _gemma3,
     "gpt2": _gpt2,
     "opt": _opt_plain,
     "opt-projected": _opt_projected,
