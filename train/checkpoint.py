@@ -1,19 +1,24 @@
 """A checkpoint: one folder with everything a run needs to go on, or a prediction to start.
 
     model.safetensors       translator and heads (pretrained networks are named, with a digest)
+    adapter_model.safetensors, adapter_config.json    the LLM's adapter in peft's own form
     optimizer.safetensors   AdamW's moments, ``<parameter>/<state>``
     run.json                settings, recipe and stream, samples, position, scores
+    labels.json             task -> output -> name of each class, by its number
+    README.md               model card
 
 Nothing is pickled. The sampler's position and the random state are functions of the seed and the
 step, so the step is all there is to keep of them.
 """
 
 import hashlib
+import json
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,19 +27,22 @@ from torch.optim import Optimizer
 
 from cache_schema.durable import sync_path
 from cache_schema.errors import CheckpointError
-from cache_schema.parsing import parse, record, to_json
-from cache_schema.recipe import Recipe
+from cache_schema.parsing import parse, to_json
 from cache_schema.store import Store
 from cache_schema.stream import Stream
-from train.config import TrainConfig
 from train.dataset import SampleRows
-from train.llm import LlmIdentity
+from train.model import TrainedWeights
+from train.model_card import model_card
+from train.run_record import Checkpoint
+
+if TYPE_CHECKING:  # slow to import, and not every run has an adapter
+    from peft import PeftConfig
 
 __all__ = [
     "BEST",
     "LAST",
-    "Checkpoint",
-    "Progress",
+    "Labels",
+    "State",
     "has_checkpoint",
     "load_optimizer",
     "optimizer_tensors",
@@ -46,40 +54,16 @@ __all__ = [
 
 LAST = "checkpoint-last"
 BEST = "checkpoint-best"
-FORMAT_VERSION = 2
+
+Labels = Mapping[str, Mapping[str, Sequence[str]]]
+"""Task -> output of its head -> name of each class."""
+
 MODEL = "model.safetensors"
+ADAPTER = "adapter_model.safetensors"
+LABELS = "labels.json"
+CARD = "README.md"
 OPTIMIZER = "optimizer.safetensors"
 RUN = "run.json"
-
-
-@record
-class Progress:
-    """How far a run has come."""
-
-    step: int = 0
-    """Optimizer steps done; gives epoch and sampler position."""
-    best_value: float | None = None
-    """What the best epoch was chosen by; larger is better."""
-    best_epoch: int | None = None
-    """From 1."""
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    """Official scores of the last evaluation."""
-
-
-@record
-class Checkpoint:
-    """The content of run.json."""
-
-    config: TrainConfig
-    stream: str
-    recipe: Recipe
-    row_shape: tuple[int, ...]
-    pretrained: Mapping[str, LlmIdentity]
-    """Module path -> network whose weights are not in the checkpoint; ``llm`` is the LLM."""
-    samples_sha256: str
-    """Over the rows that are trained on."""
-    progress: Progress
-    format_version: int = FORMAT_VERSION
 
 
 def samples_sha256(samples: Sequence[SampleRows]) -> str:
@@ -88,12 +72,19 @@ def samples_sha256(samples: Sequence[SampleRows]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def write_checkpoint(
-    folder: Path,
-    checkpoint: Checkpoint,
-    model: Mapping[str, Tensor],
-    optimizer: Mapping[str, Tensor],
-) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """The tensors and names of a checkpoint."""
+
+    weights: TrainedWeights
+    labels: Labels
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+    """See ``optimizer_tensors``."""
+    adapter_config: "PeftConfig | None" = None
+    """Only needed for writing."""
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None:
     """Write a checkpoint so that ``folder`` always holds a whole one.
 
     It is written beside, synced, and swapped in by renaming; if the machine stops between the two
@@ -102,9 +93,18 @@ def write_checkpoint(
     partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
     previous = _previous(folder)
     partial.mkdir(parents=True)
-    save_file(_on_cpu(model), partial / MODEL)
-    save_file(_on_cpu(optimizer), partial / OPTIMIZER)
-    (partial / RUN).write_text(to_json(checkpoint) + "\n", encoding="utf-8")
+    save_file(_on_cpu(state.weights.model), partial / MODEL)
+    save_file(_on_cpu(state.optimizer), partial / OPTIMIZER)
+    if state.adapter_config is not None:
+        save_file(_on_cpu(state.weights.adapter), partial / ADAPTER, metadata={"format": "pt"})
+        state.adapter_config.save_pretrained(str(partial))
+    texts = {
+        RUN: to_json(checkpoint) + "\n",
+        LABELS: json.dumps(state.labels, indent=1, ensure_ascii=False) + "\n",
+        CARD: model_card(checkpoint),
+    }
+    for name, text in texts.items():
+        (partial / name).write_text(text, encoding="utf-8")
     for path in (*partial.iterdir(), partial):
         sync_path(path)
     if folder.exists():
@@ -120,8 +120,8 @@ def has_checkpoint(folder: Path) -> bool:
     return folder.exists() or _previous(folder).exists()
 
 
-def read_checkpoint(folder: Path) -> tuple[Checkpoint, dict[str, Tensor], dict[str, Tensor]]:
-    """Return run.json, the model's tensors and the optimizer's.
+def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
+    """Return run.json, and the tensors and names.
 
     Raises:
         CheckpointError: if there is none, or a file of it is missing or damaged.
@@ -130,17 +130,24 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, dict[str, Tensor], dict[s
     try:
         text = (place / RUN).read_text(encoding="utf-8")
         checkpoint = parse(Checkpoint, text, where=str(place / RUN), error=CheckpointError)
-        tensors = [load_file(place / name) for name in (MODEL, OPTIMIZER)]
+        state = State(
+            weights=TrainedWeights(
+                model=load_file(place / MODEL),
+                adapter=load_file(place / ADAPTER) if (place / ADAPTER).exists() else {},
+            ),
+            labels=json.loads((place / LABELS).read_text(encoding="utf-8")),
+            optimizer=load_file(place / OPTIMIZER),
+        )
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder}: no whole checkpoint here ({error.filename or error} is missing). Give the "
             "folder of a run that vllm-train has written."
         ) from error
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"{folder}: a tensor file is damaged ({error}). Use another checkpoint of the run."
+            f"{folder}: a file is damaged ({error}). Use another checkpoint of the run."
         ) from error
-    return checkpoint, tensors[0], tensors[1]
+    return checkpoint, state
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:

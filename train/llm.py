@@ -12,10 +12,10 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ __all__ = [
     "read_weights",
     "weights_sha256",
 ]
+
+if TYPE_CHECKING:  # slow to import, and not every run has an adapter
+    from peft import PeftConfig
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +87,8 @@ class LanguageModel(nn.Module):
         """Root mean square of its token embeddings: the scale of input it was trained on."""
         self.network = tune(stack, tuning, seed=seed)
         """The stack, or peft's model around it."""
+        if self.adapter_config is not None:
+            self.adapter_config.base_model_name_or_path = identity.name
         self._embedding = [_embedding(stack)]  # in a list: not registered a second time
         self.width_in: int = self._embedding[0].weight.shape[1]
         # OPT-350m projects from its embedding width to its hidden width and back again.
@@ -109,6 +114,27 @@ class LanguageModel(nn.Module):
         """Return the embeddings (B, L, E) of token ids, as the LLM itself would feed them."""
         embeddings_BLE: Tensor = self._embedding[0](ids_BL)
         return embeddings_BLE
+
+    @property
+    def adapter_config(self) -> "PeftConfig | None":
+        """What peft needs to know of the adapter; None without one."""
+        configs: dict[str, PeftConfig] = getattr(self.network, "peft_config", {})
+        return configs.get("default")
+
+    def adapter_tensors(self) -> dict[str, Tensor]:
+        """Return the adapter's weights under peft's own names; empty without one."""
+        if self.adapter_config is None:
+            return {}
+        from peft import get_peft_model_state_dict
+
+        tensors: dict[str, Tensor] = get_peft_model_state_dict(self.network)
+        return tensors
+
+    def load_adapter(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fill the adapter with what ``adapter_tensors`` returned."""
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.network, dict(tensors))
 
     def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the last hidden states in float32, after the stack's final norm.

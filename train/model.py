@@ -5,6 +5,7 @@ width, E LLM width.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,13 @@ from train.text import EncodedText, LlmText, load_text
 from train.translator import SemanticTranslator
 
 __all__ = [
+    "TrainedWeights",
     "VideoLLM",
     "build_model",
     "load_trained",
     "parameter_counts",
     "pretrained_identities",
-    "trained_tensors",
+    "trained_weights",
 ]
 
 WIDTH_WITHOUT_LLM = 576
@@ -245,29 +247,54 @@ def pretrained_identities(model: nn.Module) -> dict[str, LlmIdentity]:
     }
 
 
-def trained_tensors(model: VideoLLM) -> dict[str, Tensor]:
-    """Return everything a checkpoint must keep: all but pretrained networks, which are named."""
-    trainable = {name for name, value in model.named_parameters() if value.requires_grad}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedWeights:
+    """Everything a checkpoint must keep: all but pretrained networks, which are named."""
+
+    model: Mapping[str, Tensor]
+    """Translator, heads, learned tokens, and weights of the LLM that are trained themselves."""
+    adapter: Mapping[str, Tensor]
+    """Of the LLM, under peft's own names; empty if it has none."""
+
+
+def trained_weights(model: VideoLLM) -> TrainedWeights:
+    """Return what is to be kept of a model."""
+    adapter = {} if model.llm is None else model.llm.adapter_tensors()
     pretrained = tuple(f"{path}." for path in pretrained_identities(model))
-    return {
+    adapted = "llm." if adapter else ()
+    trainable = {
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and not name.startswith(adapted)
+    }
+    tensors = {
         name: tensor
         for name, tensor in model.state_dict().items()
         if name in trainable or not name.startswith(pretrained)
     }
+    return TrainedWeights(model=tensors, adapter=adapter)
 
 
-def load_trained(model: VideoLLM, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Fill a model with what ``trained_tensors`` returned.
+def load_trained(model: VideoLLM, weights: TrainedWeights, *, where: str) -> None:
+    """Fill a model with what ``trained_weights`` returned.
 
     Raises:
         CheckpointError: if names or shapes are not the model's.
     """
-    expected = {name: tuple(value.shape) for name, value in trained_tensors(model).items()}
-    got = {name: tuple(value.shape) for name, value in tensors.items()}
+    own = trained_weights(model)
+    _check_shapes(own.model, weights.model, where)
+    _check_shapes(own.adapter, weights.adapter, where)
+    model.load_state_dict(dict(weights.model), strict=False)
+    if model.llm is not None and weights.adapter:
+        model.llm.load_adapter(weights.adapter)
+
+
+def _check_shapes(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], where: str) -> None:
+    expected = {name: tuple(value.shape) for name, value in own.items()}
+    got = {name: tuple(value.shape) for name, value in saved.items()}
     for name in sorted(expected.keys() | got.keys()):
         if expected.get(name) != got.get(name):
             raise CheckpointError(
                 f"{where}: tensor '{name}' has shape {got.get(name)}, the model expects "
                 f"{expected.get(name)}. Task options or features differ from the training run's."
             )
-    model.load_state_dict(dict(tensors), strict=False)

@@ -4,7 +4,7 @@ Settings -> Prepared for training; a run's folder -> Trained for prediction.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from cache_schema.stream import Stream
 from train.checkpoint import (
     BEST,
     LAST,
-    Checkpoint,
+    Labels,
     has_checkpoint,
     read_checkpoint,
     require_stream,
@@ -28,6 +28,7 @@ from train.config import TrainConfig
 from train.dataset import SampleRows, find_rows
 from train.llm import LlmIdentity
 from train.model import VideoLLM, build_model, load_trained, pretrained_identities
+from train.run_record import Checkpoint
 from train.tasks import load_task
 from train.tasks.base import Task
 
@@ -36,6 +37,7 @@ __all__ = [
     "TaskData",
     "Trained",
     "hold_out",
+    "labels_of",
     "load_trained_run",
     "make_tasks",
     "prepare",
@@ -140,13 +142,42 @@ def load_trained_run(
         RecipeMismatchError: naming every field in which the features differ.
     """
     folder = run / BEST if has_checkpoint(run / BEST) else run / LAST
-    checkpoint, tensors, _ = read_checkpoint(folder)
+    checkpoint, state = read_checkpoint(folder)
     config = _for_prediction(checkpoint.config, task_name, annotations, options or {})
     stream = require_stream(open_store(features), checkpoint, stream_name)
     tasks = make_tasks(config)
+    _check_labels(labels_of(tasks.values()), state.labels, where=str(folder))
     model = _build(config, stream, tasks, device, checkpoint)
-    load_trained(model, tensors, where=str(folder))
+    load_trained(model, state.weights, where=str(folder))
     return Trained(checkpoint=checkpoint, tasks=tasks, stream=stream, model=model.to(device))
+
+
+def labels_of(tasks: Iterable[Task]) -> dict[str, dict[str, list[str]]]:
+    """Return task -> output of its head -> name of each class."""
+    return {
+        task.name: {
+            output: list(names) for output, names in getattr(task, "labels", dict)().items()
+        }
+        for task in tasks
+    }
+
+
+def _check_labels(own: Labels, saved: Labels, *, where: str) -> None:
+    """Check that class numbers still mean what they did in training."""
+    for task, outputs in saved.items():
+        for output, names in outputs.items():
+            got = list(own[task].get(output, ()))
+            if got != list(names):
+                place = next(
+                    (i for i, pair in enumerate(zip(got, names)) if pair[0] != pair[1]),  # noqa: B905
+                    min(len(got), len(names)),
+                )
+                raise CheckpointError(
+                    f"{where}: the annotations of {task} number the classes of '{output}' "
+                    f"otherwise than those of the training run: {len(got)} classes, not "
+                    f"{len(names)}; the first that differs is number {place}. Predict with "
+                    "annotations that list the same classes."
+                )
 
 
 def the_task(config: TrainConfig, name: str) -> str:

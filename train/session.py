@@ -13,12 +13,13 @@ from accelerate import Accelerator
 
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import differences
-from train.checkpoint import BEST, LAST, Checkpoint, has_checkpoint, read_checkpoint
+from train.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.config import PLACES, TrainConfig, run_folder
 from train.evaluate import Scores, score_table
 from train.logs import METRICS, show_progress
 from train.model import parameter_counts
 from train.prepare import Prepared, prepare
+from train.run_record import Checkpoint
 from train.trainer import PREDICTIONS, Trainer, joined, make_accelerator
 
 __all__ = ["DryRun", "Report", "Trained", "dry_run", "train"]
@@ -194,7 +195,7 @@ def _resumed(config: TrainConfig, folder: Path, *, resume: bool) -> Checkpoint |
         raise CheckpointError(
             f"{folder}: holds a run already. --resume goes on with it, --out starts another one."
         )
-    checkpoint, _, _ = read_checkpoint(folder / LAST)
+    checkpoint, _ = read_checkpoint(folder / LAST)
     if fields := differences(checkpoint.config, config, ignore=PLACES):
         raise CheckpointError(
             f"{folder}: the run was started with other settings: {'; '.join(fields)}. Resume with "

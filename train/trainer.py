@@ -22,8 +22,7 @@ from cache_schema.errors import ConfigError, PipelineError
 from train.checkpoint import (
     BEST,
     LAST,
-    Checkpoint,
-    Progress,
+    State,
     has_checkpoint,
     load_optimizer,
     optimizer_tensors,
@@ -35,10 +34,11 @@ from train.dataset import Batch, BatchReader
 from train.evaluate import Predictor, Scores, write_and_score
 from train.feature_statistics import feature_statistics
 from train.logs import RunLog
-from train.model import load_trained, pretrained_identities, trained_tensors
+from train.model import load_trained, pretrained_identities, trained_weights
 from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
 from train.prefetch import Prefetch
-from train.prepare import Prepared, TaskData
+from train.prepare import Prepared, TaskData, labels_of
+from train.run_record import Checkpoint, Progress
 from train.tasks.base import Task
 from train.windows import TaskWindows, Window, count_batches, epoch_batches, split
 
@@ -78,9 +78,9 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the last checkpoint of the folder."""
-        checkpoint, model, optimizer = read_checkpoint(self.folder / LAST)
-        load_trained(self.model, model, where=str(self.folder / LAST))
-        load_optimizer(self.optimizer, self.model, optimizer)
+        checkpoint, state = read_checkpoint(self.folder / LAST)
+        load_trained(self.model, state.weights, where=str(self.folder / LAST))
+        load_optimizer(self.optimizer, self.model, state.optimizer)
         self.progress = checkpoint.progress
 
     def train(self) -> None:
@@ -100,7 +100,7 @@ class Trainer:
     def score_best(self) -> Scores:
         """Return the official scores of the best checkpoint, read back from its file."""
         folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
-        load_trained(self.model, read_checkpoint(folder)[1], where=str(folder))
+        load_trained(self.model, read_checkpoint(folder)[1].weights, where=str(folder))
         scores = {data.task.name: self._score(data, "val")[0] for data in self.run.tasks}
         return joined(scores)
 
@@ -292,8 +292,13 @@ class Trainer:
             samples_sha256=samples_sha256([rows for data in self.run.tasks for rows in data.train]),
             progress=self.progress,
         )
-        state = optimizer_tensors(self.optimizer, self.model)
-        write_checkpoint(self.folder / name, checkpoint, trained_tensors(self.model), state)
+        state = State(
+            weights=trained_weights(self.model),
+            labels=labels_of(data.task for data in self.run.tasks),
+            optimizer=optimizer_tensors(self.optimizer, self.model),
+            adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
+        )
+        write_checkpoint(self.folder / name, checkpoint, state)
 
 
 def joined(scores: Mapping[str, Scores]) -> Scores:

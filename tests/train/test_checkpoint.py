@@ -7,8 +7,7 @@ from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchErro
 from tests.train.toy import WIDTH, learnable, make_store, recipe
 from train import checkpoint as module
 from train.checkpoint import (
-    Checkpoint,
-    Progress,
+    State,
     has_checkpoint,
     load_optimizer,
     optimizer_tensors,
@@ -17,6 +16,8 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.config import TrainConfig
+from train.model import TrainedWeights
+from train.run_record import Checkpoint, Progress
 
 
 def content(step=3, **recipe_options):
@@ -32,15 +33,26 @@ def content(step=3, **recipe_options):
 
 
 def write(folder, step=3):
-    write_checkpoint(folder, content(step), {"w": torch.full((2,), float(step))}, {})
+    weights = TrainedWeights(model={"w": torch.full((2,), float(step))}, adapter={})
+    state = State(weights=weights, labels={"toy": {"current": ["a", "b"]}})
+    write_checkpoint(folder, content(step), state)
 
 
 def test_what_is_written_is_read_back(tmp_path):
     write(tmp_path / "last")
-    checkpoint, model, optimizer = read_checkpoint(tmp_path / "last")
+    checkpoint, state = read_checkpoint(tmp_path / "last")
     assert checkpoint == content()
-    assert model["w"].tolist() == [3.0, 3.0]
-    assert optimizer == {}
+    assert state.weights.model["w"].tolist() == [3.0, 3.0]
+    assert state.weights.adapter == state.optimizer == {}
+    assert state.labels == {"toy": {"current": ["a", "b"]}}
+
+
+def test_the_model_card_says_what_it_is_and_how_good(tmp_path):
+    write(tmp_path / "last")
+    card = (tmp_path / "last" / "README.md").read_text()
+    assert "# toy\n" in card
+    assert f"| recipe fingerprint | {recipe().fingerprint} |" in card
+    assert "| accuracy | - |" in card
 
 
 def test_a_new_checkpoint_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
@@ -74,6 +86,8 @@ def test_dying_at_any_rename_leaves_a_whole_checkpoint(tmp_path, monkeypatch, re
 def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path):
     write(tmp_path / "last")
     assert sorted(path.name for path in (tmp_path / "last").iterdir()) == [
+        "README.md",
+        "labels.json",
         "model.safetensors",
         "optimizer.safetensors",
         "run.json",
@@ -92,7 +106,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_a_damaged_file_is_refused(tmp_path):
     write(tmp_path / "last")
     (tmp_path / "last" / "model.safetensors").write_bytes(b"\x10" * 40)
-    with pytest.raises(CheckpointError, match="a tensor file is damaged"):
+    with pytest.raises(CheckpointError, match="a file is damaged"):
         read_checkpoint(tmp_path / "last")
 
 

@@ -1,5 +1,8 @@
 import pytest
 import torch
+from peft import PeftModel
+from safetensors.torch import save_file
+from transformers import AutoModel
 
 from cache_schema.errors import CheckpointError, ConfigError
 from tests.train.outputs import states_of
@@ -7,11 +10,12 @@ from tests.train.tiny_llms import POSITIONS, WIDTH, save_tiny_llm, save_tiny_tok
 from tests.train.toy import CLASSES, ToyTask
 from train.config import DataConfig, LlmConfig, TextConfig, TrainConfig
 from train.model import (
+    TrainedWeights,
     build_model,
     load_trained,
     parameter_counts,
     pretrained_identities,
-    trained_tensors,
+    trained_weights,
 )
 
 CPU = torch.device("cpu")
@@ -59,27 +63,28 @@ def test_only_translator_and_head_are_trained(tmp_path):
 
 
 def test_the_same_seed_builds_the_same_model(tmp_path):
-    first, second, other = (trained_tensors(build(tmp_path, seed=seed)) for seed in (1, 1, 2))
+    first, second, other = (trained_weights(build(tmp_path, seed=seed)).model for seed in (1, 1, 2))
     key = "translator.linear.weight"
     assert torch.equal(first[key], second[key])
     assert not torch.equal(first[key], other[key])
 
 
-def test_trained_tensors_leave_the_frozen_llm_out_and_load_back(tmp_path):
+def test_trained_weights_leave_the_frozen_llm_out_and_load_back(tmp_path):
     model, other = build(tmp_path, seed=1), build(tmp_path, seed=2)
-    tensors = trained_tensors(model)
-    assert not any(name.startswith("llm.") for name in tensors)
-    assert {"translator.mean_D", "translator.std_D"} <= tensors.keys()
-    load_trained(other, tensors, where="x")
-    assert all(torch.equal(trained_tensors(other)[name], tensors[name]) for name in tensors)
+    weights = trained_weights(model)
+    assert not any(name.startswith("llm.") for name in weights.model)
+    assert {"translator.mean_D", "translator.std_D"} <= weights.model.keys()
+    load_trained(other, weights, where="x")
+    again = trained_weights(other).model
+    assert all(torch.equal(again[name], weights.model[name]) for name in weights.model)
 
 
 def test_tensors_of_another_shape_are_refused(tmp_path):
     model = build(tmp_path)
-    tensors = {**trained_tensors(model), "heads.toy.linear.bias": torch.zeros(9)}
+    tensors = {**trained_weights(model).model, "heads.toy.linear.bias": torch.zeros(9)}
     message = r"run: tensor 'heads.toy.linear.bias' has shape \(9,\), the model expects \(3,\)"
     with pytest.raises(CheckpointError, match=message):
-        load_trained(model, tensors, where="run")
+        load_trained(model, TrainedWeights(model=tensors, adapter={}), where="run")
 
 
 def test_windows_longer_than_the_llm_has_positions_are_refused(tmp_path):
@@ -170,7 +175,7 @@ def test_without_query_the_final_state_is_that_of_the_last_row(tmp_path):
 
 def test_appended_tokens_are_trained_and_saved(tmp_path):
     model = build_asking(tmp_path, AskingTask(appended=3))
-    assert trained_tensors(model)["appended.toy"].shape == (3, WIDTH)
+    assert trained_weights(model).model["appended.toy"].shape == (3, WIDTH)
     assert parameter_counts(model)["translator"] == DIM * WIDTH + WIDTH + 3 * WIDTH
 
 
@@ -184,7 +189,7 @@ def test_every_pretrained_network_has_an_identity_and_stays_out_of_checkpoints(t
     )
     model = build_model(config, (DIM,), {"toy": AskingTask("after")}, CPU)
     assert set(pretrained_identities(model)) == {"llm", "text.encoder"}
-    assert {name for name in trained_tensors(model) if "text" in name} == {
+    assert {name for name in trained_weights(model).model if "text" in name} == {
         "text.linear.weight",
         "text.linear.bias",
     }
@@ -211,3 +216,46 @@ def test_positions_are_kept_for_query_and_appended_tokens(tmp_path):
     message = r"toy needs up to 10 more. Set data.window_rows to 54 at most"
     with pytest.raises(ConfigError, match=message):
         build_model(config, (DIM,), {"toy": AskingTask("after", 2)}, CPU)
+
+
+METHODS = ["bias", "first", "full", "lora:2", "prompt:3", "prefix:3"]
+
+
+def disturb(model):
+    """Change everything that is trained, as training does."""
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.requires_grad:
+                value.add_(torch.randn_like(value) * 0.1)
+
+
+@pytest.mark.parametrize("tuning", METHODS)
+def test_a_loaded_model_gives_equal_logits_whatever_is_trained(tmp_path, tuning):
+    model, other = (build(tmp_path, "gpt2", tuning=tuning, seed=seed) for seed in (1, 2))
+    disturb(model)
+    load_trained(other, trained_weights(model), where="x")
+    features, valid = torch.randn(2, 7, DIM), torch.ones(2, 7, dtype=torch.bool)
+    expected = model.eval()(features, valid, "toy")["current"]
+    assert torch.equal(other.eval()(features, valid, "toy")["current"], expected)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
+@pytest.mark.parametrize("tuning", ["lora:2", "prompt:3", "prefix:3"])
+def test_an_adapter_is_kept_in_pefts_own_files(tmp_path, tuning):
+    model = build(tmp_path, "gpt2", tuning=tuning)
+    disturb(model)
+    weights = trained_weights(model)
+    assert not any(name.startswith("llm.") for name in weights.model)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    save_file(
+        {name: value.contiguous() for name, value in weights.adapter.items()},
+        folder / "adapter_model.safetensors",
+    )
+    model.llm.adapter_config.save_pretrained(folder)
+    base = AutoModel.from_pretrained(tmp_path / "gpt2")
+    loaded = PeftModel.from_pretrained(base, folder).eval()
+    tokens, mask = torch.randn(1, 5, WIDTH), torch.ones(1, 5, dtype=torch.long)
+    states = loaded(inputs_embeds=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+    torch.testing.assert_close(model.llm(tokens, mask.bool()), states[:, -5:])
+    assert model.llm.adapter_config.base_model_name_or_path == model.llm.identity.name

@@ -80,3 +80,10 @@ def test_missing_videos_are_counted_when_allowed(tmp_path, toy):
     (tmp_path / "f.zarr").rename(tmp_path / "whole.zarr")
     make_features(tmp_path / "f.zarr", ToyTask())
     assert prepare(config, CPU).tasks[0].missing == ["zz"]
+
+
+def test_annotations_that_number_classes_otherwise_are_refused(trained, tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(ToyTask, "labels", lambda self: {"current": ["class 0", "other"]})
+    message = "2 classes, not 3; the first that differs is number 1"
+    with pytest.raises(CheckpointError, match=message):
+        load_trained_run(trained[2], tmp_path / "f.zarr", CPU)

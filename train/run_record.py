@@ -1,0 +1,43 @@
+"""What a run remembers of itself: the content of a checkpoint's run.json."""
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from cache_schema.parsing import record
+from cache_schema.recipe import Recipe
+from train.config import TrainConfig
+from train.llm import LlmIdentity
+
+__all__ = ["Checkpoint", "Progress"]
+
+FORMAT_VERSION = 2
+
+
+@record
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    """Optimizer steps done; gives epoch and sampler position."""
+    best_value: float | None = None
+    """What the best epoch was chosen by; larger is better."""
+    best_epoch: int | None = None
+    """From 1."""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    """Official scores of the last evaluation."""
+
+
+@record
+class Checkpoint:
+    """The content of run.json."""
+
+    config: TrainConfig
+    stream: str
+    recipe: Recipe
+    row_shape: tuple[int, ...]
+    pretrained: Mapping[str, LlmIdentity]
+    """Module path -> network whose weights are not in the checkpoint; ``llm`` is the LLM."""
+    samples_sha256: str
+    """Over the rows that are trained on."""
+    progress: Progress
+    format_version: int = FORMAT_VERSION
