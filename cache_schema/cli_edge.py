@@ -1,6 +1,7 @@
 """The one place where errors become a sentence on stderr and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some videos failed, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some videos failed, 130 interrupted,
+143 stopped by SIGTERM with everything saved.
 """
 
 import sys
@@ -38,7 +39,8 @@ def _exit_code(command: click.Command, debug: "_Debug") -> int:
     except (PipelineError, OSError) as error:
         if debug.is_on:
             traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
+        title = error.title if isinstance(error, PipelineError) else PipelineError.title
+        click.echo(f"{title}: {error}", err=True)
         return error.exit_code if isinstance(error, PipelineError) else 1
     return result if isinstance(result, int) else 0
 

@@ -10,7 +10,8 @@
     │   ├── SchemaVersionError      written by another version of the format
     │   └── RecipeMismatchError     features were made another way than asked for
     ├── AnnotationError        an annotation or prediction file is wrong
-    └── CheckpointError        a training run's folder is wrong
+    ├── CheckpointError        a training run's folder is wrong
+    └── StoppedError           asked to stop, and did so after saving; exit code 143
 
 Messages say: what - where - got - expected - what to do.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "RecipeMismatchError",
     "SchemaVersionError",
     "SourceError",
+    "StoppedError",
     "StoreCorruptError",
     "StoreError",
     "StoreNotFoundError",
@@ -34,6 +36,8 @@ class PipelineError(Exception):
     """Base of every error that is shown to a user as a sentence."""
 
     exit_code = 1
+    title = "Error"
+    """What the sentence begins with."""
 
 
 class ConfigError(PipelineError):
@@ -86,3 +90,10 @@ class CheckpointError(PipelineError):
     """A training run's folder is incomplete or belongs to something else."""
 
     exit_code = 2
+
+
+class StoppedError(PipelineError):
+    """Work was stopped from outside (SIGTERM) and can be gone on with."""
+
+    exit_code = 143  # 128 + 15, as shells report a process that SIGTERM ended
+    title = "Stopped"

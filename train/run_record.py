@@ -19,6 +19,12 @@ class Progress:
 
     step: int = 0
     """Optimizer steps done; gives epoch and sampler position."""
+    num_epochs: int = 0
+    """Epochs done and evaluated."""
+    num_rows: int = 0
+    """Rows shown, over all processes: tokens of the LLM without queries."""
+    seconds: float = 0.0
+    """Spent on steps; evaluation not counted."""
     best_value: float | None = None
     """What the best epoch was chosen by; larger is better."""
     best_epoch: int | None = None

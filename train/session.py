@@ -20,7 +20,8 @@ from train.logs import METRICS, show_progress
 from train.model import parameter_counts
 from train.prepare import Prepared, prepare
 from train.run_record import Checkpoint
-from train.trainer import PREDICTIONS, Trainer, joined, make_accelerator
+from train.trainer import Trainer, make_accelerator
+from train.validation import PREDICTIONS, joined
 
 __all__ = ["DryRun", "Report", "Trained", "dry_run", "train"]
 

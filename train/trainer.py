@@ -7,7 +7,6 @@ random is a function of (seed, step), so a run that was cut off goes on exactly.
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -18,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast
 
-from cache_schema.errors import ConfigError, PipelineError
+from cache_schema.errors import ConfigError, PipelineError, StoppedError
 from train.checkpoint import (
     BEST,
     LAST,
@@ -31,20 +30,20 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.dataset import Batch, BatchReader
-from train.evaluate import Predictor, Scores, write_and_score
+from train.evaluate import Scores
 from train.feature_statistics import feature_statistics
 from train.logs import RunLog
 from train.model import load_trained, pretrained_identities, trained_weights
 from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
 from train.prefetch import Prefetch
-from train.prepare import Prepared, TaskData, labels_of
+from train.prepare import Prepared, labels_of
 from train.run_record import Checkpoint, Progress
+from train.stopping import StopRequest
 from train.tasks.base import Task
+from train.validation import Validation
 from train.windows import TaskWindows, Window, count_batches, epoch_batches, split
 
-__all__ = ["PREDICTIONS", "Trainer", "joined", "make_accelerator"]
-
-PREDICTIONS = "predictions"
+__all__ = ["Trainer", "make_accelerator"]
 
 
 class Trainer:
@@ -73,7 +72,9 @@ class Trainer:
             self.windows, self.config.data.window_rows, self.config.optim.batch_size
         )
         self.num_steps = self.steps_per_epoch * self.config.optim.epochs
+        self.validation = Validation(run=run, accelerator=accelerator, folder=folder)
         self.progress = Progress()
+        self._stop = StopRequest()
         self._replica: torch.nn.Module = self.model
 
     def restore(self) -> None:
@@ -84,25 +85,32 @@ class Trainer:
         self.progress = checkpoint.progress
 
     def train(self) -> None:
-        """Run all steps that are left; the last and the best epoch are checkpoints then."""
+        """Run all steps that are left; the last and the best epoch are checkpoints then.
+
+        Raises:
+            StoppedError: after SIGTERM, once the step in progress is done and saved.
+            PipelineError: if the loss or its gradient is not finite.
+        """
         if self.progress.step == 0:
             self._standardise()
         self._replica = self.accelerator.prepare_model(self.model)
-        with RunLog(
+        log = RunLog(
             self.folder,
             first_step=self.progress.step,
             num_steps=self.num_steps,
             enabled=self.accelerator.is_main_process,
-        ) as log:
-            while self.progress.step < self.num_steps:
-                self._epoch(log)
+        )
+        with log, self._stop:
+            while (epoch := self.progress.num_epochs + 1) <= self.config.optim.epochs:
+                if self.progress.step < epoch * self.steps_per_epoch:
+                    self._epoch(log)
+                self._finish_epoch(epoch, log)
 
     def score_best(self) -> Scores:
         """Return the official scores of the best checkpoint, read back from its file."""
         folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
         load_trained(self.model, read_checkpoint(folder)[1].weights, where=str(folder))
-        scores = {data.task.name: self._score(data, "val")[0] for data in self.run.tasks}
-        return joined(scores)
+        return self.validation.scores("val")
 
     def _standardise(self) -> None:
         """Measure the training rows once; other processes get the main one's numbers."""
@@ -122,13 +130,34 @@ class Trainer:
             for task, micro_batches in batches:
                 waited = time.perf_counter() - started
                 values = self._step(task, micro_batches)
-                self.progress = replace(self.progress, step=self.progress.step + 1)
                 seconds = time.perf_counter() - started
+                self._count(values, seconds)
                 timing = {"seconds": seconds, "wait_seconds": waited}
                 log.step(self.progress.step, {"epoch": epoch + 1, **values, **timing})
                 self._save_inside_epoch()
+                if self._everyone_stops():
+                    self._leave()
                 started = time.perf_counter()
-        self._finish_epoch(epoch + 1, log)
+
+    def _count(self, values: Mapping[str, float], seconds: float) -> None:
+        self.progress = replace(
+            self.progress,
+            step=self.progress.step + 1,
+            num_rows=self.progress.num_rows + int(values["rows"]),
+            seconds=self.progress.seconds + seconds,
+        )
+
+    def _everyone_stops(self) -> bool:
+        """Tell whether any process was asked to stop: all must leave after the same step."""
+        flag = torch.tensor([float(self._stop.is_set)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum").item())
+
+    def _leave(self) -> None:
+        self._save(LAST)
+        raise StoppedError(
+            f"by SIGTERM after step {self.progress.step} of {self.num_steps}, which is saved in "
+            f"{self.folder / LAST}. Go on with --resume."
+        )
 
     def _save_inside_epoch(self) -> None:
         # At the end of an epoch the checkpoint waits for the evaluation, which resuming would skip.
@@ -161,7 +190,7 @@ class Trainer:
         torch.manual_seed(_step_seed(self.config.seed, step, self.accelerator.process_index))
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
         set_learning_rate(self.optimizer, factor)
-        total, num_targets = self._backward(task, micro_batches)
+        total, num_targets, num_rows = self._backward(task, micro_batches)
         # Processes average their gradients; undo that and divide by all valid targets instead.
         torch._foreach_mul_(
             [value.grad for value in self.parameters if value.grad is not None],
@@ -180,12 +209,13 @@ class Trainer:
             "lr": self.config.optim.lr * factor,
             "grad_norm": norm_value,
             "targets": num_targets,
+            "rows": num_rows,
         }
 
-    def _backward(self, task: Task, micro_batches: Sequence[Batch]) -> tuple[float, float]:
-        """Add up gradients of summed losses; return the loss sum and targets of all processes."""
+    def _backward(self, task: Task, micro_batches: Sequence[Batch]) -> tuple[float, float, float]:
+        """Add up gradients of summed losses; return loss, targets and rows of all processes."""
         self._replica.train()
-        sums_2 = torch.zeros(2, device=self.accelerator.device)
+        sums_3 = torch.zeros(3, device=self.accelerator.device)
         for number, batch in enumerate(micro_batches, start=1):
             with self._synchronised(number == len(micro_batches)):
                 outputs = self._replica(
@@ -193,10 +223,11 @@ class Trainer:
                 )
                 loss = task.loss(outputs, batch.targets)
                 self.accelerator.backward(loss.total)
-            sums_2[0] += loss.total.detach()
-            sums_2[1] += loss.num_targets
-        total, num_targets = self.accelerator.reduce(sums_2, "sum").tolist()
-        return total, num_targets
+            sums_3[0] += loss.total.detach()
+            sums_3[1] += loss.num_targets
+            sums_3[2] += batch.valid_BT.sum()
+        total, num_targets, num_rows = self.accelerator.reduce(sums_3, "sum").tolist()
+        return total, num_targets, num_rows
 
     def _synchronised(self, is_last: bool) -> AbstractContextManager[object]:
         """Exchange gradients between processes only after the last micro-batch."""
@@ -221,64 +252,18 @@ class Trainer:
             is_best = epoch == self.config.optim.epochs
             log.epoch(self.progress.step, epoch, {})
         else:
-            value, scores, loss = self._evaluate()
-            log.epoch(self.progress.step, epoch, {"evaluation_loss": loss, **scores})
+            result = self.validation.epoch()
+            value, scores = result.value, result.scores
+            log.epoch(self.progress.step, epoch, {"evaluation_loss": result.loss, **scores})
             best = self.progress.best_value
             is_best = self.progress.best_epoch is None or (
                 value is not None and (best is None or value > best)
             )
-        self.progress = replace(self.progress, scores=scores)
+        self.progress = replace(self.progress, num_epochs=epoch, scores=scores)
         if is_best:
             self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
             self._save(BEST)
         self._save(LAST)
-
-    def _evaluate(self) -> tuple[float | None, Scores, float]:
-        """Return what picks the best epoch (larger is better), the scores and the loss.
-
-        Of several tasks it is the mean of what each would be picked by.
-        """
-        values: list[float | None] = []
-        scores: dict[str, Scores] = {}
-        losses = []
-        for data in self.run.tasks:
-            if data.holdout:
-                loss = self._holdout_loss(data)
-                value: float | None = -loss
-            else:
-                scores[data.task.name], loss = self._score(data, "last")
-                value = data.task.quality(scores[data.task.name])
-            values.append(value)
-            losses.append(loss)
-        defined = [value for value in values if value is not None]
-        mean = sum(defined) / len(defined) if defined else None
-        return mean, joined(scores), sum(losses) / len(losses)
-
-    def _holdout_loss(self, data: TaskData) -> float:
-        predictions = self._predictor(data.task).predict(data.holdout)
-        deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
-        return predictions.loss
-
-    def _score(self, data: TaskData, name: str) -> tuple[Scores, float]:
-        """Write and score the submission on the main process; others get no scores."""
-        predictions = self._predictor(data.task).predict(data.val)
-        scores: Scores = {}
-        if self.accelerator.is_main_process:
-            path = self.folder / PREDICTIONS / name / f"{data.task.name}{data.task.submission}"
-            scores = write_and_score(data.task, predictions.outputs, path)
-        return scores, predictions.loss
-
-    def _predictor(self, task: Task) -> Predictor:
-        return Predictor(
-            model=self.model,
-            task=task,
-            stream=self.run.stream,
-            data=self.config.data,
-            batch_size=self.config.optim.micro_batch_size or self.config.optim.batch_size,
-            device=self.accelerator.device,
-            rank=self.accelerator.process_index,
-            num_processes=self.accelerator.num_processes,
-        )
 
     def _save(self, name: str) -> None:
         if not self.accelerator.is_main_process:
@@ -299,13 +284,6 @@ class Trainer:
             adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
         )
         write_checkpoint(self.folder / name, checkpoint, state)
-
-
-def joined(scores: Mapping[str, Scores]) -> Scores:
-    """Return the scores of one task as they are, those of several as ``<task>/<metric>``."""
-    if len(scores) == 1:
-        return next(iter(scores.values()))
-    return {f"{task}/{key}": value for task, own in scores.items() for key, value in own.items()}
 
 
 def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator:

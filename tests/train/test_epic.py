@@ -197,3 +197,33 @@ def test_an_annotated_video_without_length_is_named(folder):
     write(folder / "video_lengths.csv", "video_id,num_frames", "P01_01,8")
     with pytest.raises(AnnotationError, match="video 'P02_01' is missing, but EPIC_100_validation"):
         EpicFolder(folder).validation_cells(4)
+
+
+def test_classified_actions_come_by_video(folder):
+    actions = EpicFolder(folder).classified_actions("val")
+    ids = {video: [one.narration_id for one in own] for video, own in actions.items()}
+    assert ids == {"P01_01": ["v0", "v1"], "P02_01": ["w0"]}
+    write(folder / "classes.csv", "id,verb_class,noun_class", "0,3,10", "1,3,2")
+    message = r"validation\.csv, record 'v1'.*\(5, 2\), expected one of the 2 pairs"
+    with pytest.raises(AnnotationError, match=message):
+        EpicFolder(folder).classified_actions("val")
+
+
+def test_classes_are_counted_from_their_lists_or_the_records(folder):
+    epic = EpicFolder(folder)
+    assert (epic.count_verbs(), epic.count_nouns()) == (6, 11)
+    write(folder / "actions.csv", "id,verb,noun", "0,7,2")
+    assert (epic.count_verbs(), epic.count_nouns()) == (8, 11)
+    lists = {"verb": ["3,cut,[],x", "5,mix,[],x", "8,put,[],x"], "noun": ["2,a,[],x", "10,b,[],x"]}
+    for kind, lines in lists.items():
+        write(folder / f"EPIC_100_{kind}_classes.csv", "id,key,instances,category", *lines)
+    assert (epic.count_verbs(), epic.count_nouns()) == (9, 11)
+
+
+def test_action_classes_need_a_list_or_training_records(folder):
+    epic = EpicFolder(folder)
+    assert epic.knows_action_classes()
+    (folder / "EPIC_100_train.csv").unlink()
+    assert not epic.knows_action_classes()
+    write(folder / "actions.csv", "id,verb,noun", "0,3,2")
+    assert epic.knows_action_classes()

@@ -106,5 +106,5 @@ def test_the_table_aligns_metrics_and_columns():
 
 
 def test_predictor_takes_the_run_batch_size(tmp_path, trainer):
-    trainer.config = with_optim(trainer.config, batch_size=7)
-    assert trainer._predictor(trainer.run.tasks[0].task).batch_size == 7
+    object.__setattr__(trainer.run, "config", with_optim(trainer.config, batch_size=7))
+    assert trainer.validation.predictor(trainer.run.tasks[0].task).batch_size == 7

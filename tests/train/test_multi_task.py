@@ -16,7 +16,7 @@ from train.config import TrainConfig
 from train.ensemble import predict_runs
 from train.session import train
 from train.tasks.base import without_context
-from train.trainer import joined
+from train.validation import joined
 
 
 class Shifted(ToyTask):

@@ -1,16 +1,19 @@
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from cache_schema.errors import ConfigError, PipelineError
+from cache_schema.errors import ConfigError, PipelineError, StoppedError
 from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
 from tests.train.toy import ToyTask
 from train import trainer as trainer_module
 from train.checkpoint import BEST, LAST, read_checkpoint
 from train.config import AugmentConfig, DataConfig
+from train.logs import METRICS
 from train.trainer import _share, make_accelerator
 from train.windows import Window
 
@@ -164,3 +167,57 @@ def test_noise_is_part_of_training(tmp_path):
     for name, made in (("noisy", config), ("plain", replace(config, augment=AugmentConfig()))):
         make_trainer(with_optim(made, epochs=1), tmp_path / name).train()
     assert losses(tmp_path / "noisy") != losses(tmp_path / "plain")
+
+
+def test_sigterm_saves_the_step_in_progress_and_the_run_goes_on_exactly(tmp_path):
+    config = make_config(tmp_path)
+    whole = make_trainer(config, tmp_path / "whole")
+    whole.train()
+    cut = make_trainer(config, tmp_path / "cut")
+    step = cut._step
+
+    def stopped_while_working(*batch):
+        if cut.progress.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*batch)
+
+    cut._step = stopped_while_working
+    with pytest.raises(StoppedError, match=r"by SIGTERM after step 4 of 6, which is saved"):
+        cut.train()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    resumed = make_trainer(config, tmp_path / "cut", read_checkpoint(tmp_path / "cut" / LAST)[0])
+    resumed.restore()
+    resumed.train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_an_epoch_that_was_done_but_not_evaluated_is_evaluated_on_resuming(tmp_path):
+    config = make_config(tmp_path)
+    trainer = make_trainer(config, tmp_path / "run")
+    step = trainer._step
+
+    def stopped_while_working(*batch):
+        if trainer.progress.step == STEPS_PER_EPOCH - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*batch)
+
+    trainer._step = stopped_while_working
+    with pytest.raises(StoppedError, match="after step 3 of 6"):
+        trainer.train()
+    saved = read_checkpoint(tmp_path / "run" / LAST)[0]
+    assert (saved.progress.step, saved.progress.best_epoch) == (STEPS_PER_EPOCH, None)
+    resumed = make_trainer(config, tmp_path / "run", saved)
+    resumed.restore()
+    resumed.train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [1, 2]
+
+
+def test_rows_and_seconds_are_counted(tmp_path):
+    trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
+    trainer.train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
+    rows = sum(line["rows"] for line in lines if line["kind"] == "train")
+    progress = read_checkpoint(tmp_path / "run" / LAST)[0].progress
+    assert progress.num_rows == rows > 2 * STEPS_PER_EPOCH * 9
+    assert progress.seconds > 0

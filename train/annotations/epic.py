@@ -12,6 +12,8 @@ Folder in, actions in seconds, class lists and subsets out.
 import math
 import re
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from cache_schema.errors import AnnotationError
@@ -95,6 +97,46 @@ class EpicFolder:
             )
         actions = [*self.actions("train"), *self.actions("val")]
         return sorted({action.verb_noun for action in actions})
+
+    def classified_actions(self, subset: str) -> dict[str, list[Action]]:
+        """Return the actions of each video of a subset, all of them of ``action_classes``.
+
+        Raises:
+            AnnotationError: As ``actions``, or a record's pair is no class.
+        """
+        classes = self.action_classes()
+        known = set(classes)
+        actions = self.actions(subset)
+        for action in actions:
+            if action.verb_noun not in known:
+                raise AnnotationError(
+                    f"{self._folder / ACTION_FILES[subset]}, record '{action.narration_id}': "
+                    f"fields 'verb_class', 'noun_class' are {action.verb_noun}, expected one of "
+                    f"the {len(classes)} pairs that classes.csv or actions.csv list."
+                )
+        return {video: list(group) for video, group in groupby(actions, attrgetter("video_id"))}
+
+    def knows_action_classes(self) -> bool:
+        """Tell whether ``action_classes`` has what it needs."""
+        names = (*PAIR_FILES, ACTION_FILES["train"])
+        return any((self._folder / name).exists() for name in names)
+
+    def count_verbs(self) -> int:
+        """Count the verb classes: those of their list, else up to the highest known one."""
+        return self._count("EPIC_100_verb_classes.csv", 0)
+
+    def count_nouns(self) -> int:
+        """Count the noun classes: those of their list, else up to the highest known one."""
+        return self._count("EPIC_100_noun_classes.csv", 1)
+
+    def _count(self, name: str, place: int) -> int:
+        ids = self._class_ids(name)
+        if ids is None:
+            pairs = {action.verb_noun for action in self.actions("val")}
+            if self.knows_action_classes():
+                pairs.update(self.action_classes())
+            ids = {pair[place] for pair in pairs}
+        return max(ids, default=-1) + 1
 
     def tail_verbs(self) -> set[int]:
         """Return the verb classes with few training instances."""

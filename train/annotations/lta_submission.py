@@ -1,0 +1,93 @@
+"""Ego4D's submission file for long-term anticipation: a few candidate futures per window.
+
+    {"<clip_uid>_<last visible action_idx>": {"verb": [C][Z], "noun": [C][Z]}}
+
+Label arrays in, file out, and back, with every way a file can be wrong turned into a sentence.
+
+Shapes: C candidates, Z future actions, 2 verb and noun.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import nearest
+from train.annotations.json_file import read_json_object
+
+__all__ = ["KINDS", "FutureShape", "read_futures", "write_futures"]
+
+Integers = NDArray[np.int64]
+
+KINDS = ("verb", "noun")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FutureShape:
+    """What every window of a submission holds."""
+
+    candidates: int
+    actions: int
+    """Z."""
+    classes: Mapping[str, int]
+    """How many verbs and nouns there are."""
+
+
+def write_futures(path: Path, futures: Mapping[str, Integers]) -> None:
+    """Write the candidates (C, Z, 2) of each window by its key."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    submission = {
+        key: {kind: futures[key][..., place].tolist() for place, kind in enumerate(KINDS)}
+        for key in sorted(futures)
+    }
+    path.write_text(json.dumps(submission, separators=(",", ":")), encoding="utf-8")
+
+
+def read_futures(path: Path, keys: Sequence[str], shape: FutureShape) -> list[Integers]:
+    """Return the candidates (C, Z, 2) of exactly these windows, in their order.
+
+    Raises:
+        AnnotationError: The file is no submission, a window is unknown or missing, or its lists
+            have a wrong length or a label that is no id.
+    """
+    entries = read_json_object(path)
+    unknown = sorted(entries.keys() - set(keys))
+    if unknown:
+        raise AnnotationError(
+            f"{path}: window '{unknown[0]}' is not among the {len(keys)} annotated ones "
+            f"(<clip_uid>_<last visible action_idx>). {nearest(unknown[0], keys[:1000])}"
+        )
+    missing = [key for key in keys if key not in entries]
+    if missing:
+        raise AnnotationError(
+            f"{path}: {len(missing)} of {len(keys)} windows have no prediction, the first is "
+            f"'{missing[0]}'."
+        )
+    return [
+        np.stack([_labels(path, key, entries[key], kind, shape) for kind in KINDS], axis=-1)
+        for key in keys
+    ]
+
+
+def _labels(path: Path, key: str, entry: object, kind: str, shape: FutureShape) -> Integers:
+    """Return the labels (C, Z) of one window."""
+    rows = entry.get(kind) if isinstance(entry, dict) else entry
+    count = shape.classes[kind]
+    is_right = (
+        isinstance(rows, list)
+        and len(rows) == shape.candidates
+        and all(isinstance(row, list) and len(row) == shape.actions for row in rows)
+        and all(type(label) is int and 0 <= label < count for row in rows for label in row)
+    )
+    if not is_right:
+        text = repr(rows)
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        raise AnnotationError(
+            f"{path}: window '{key}', field '{kind}' is {shown}, expected {shape.candidates} lists "
+            f"of {shape.actions} ids below {count}."
+        )
+    return np.array(rows, np.int64)

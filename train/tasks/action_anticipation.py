@@ -1,0 +1,349 @@
+"""Action anticipation on EPIC-KITCHENS-100: what will begin in a second.
+
+Official files: the EPIC_100 csv files in one folder (``train.annotations.epic``). Submission: the
+challenge's JSON file (``train.annotations.anticipation_submission``), scored by class-mean top-5
+recall of verb, noun and action.
+
+Shapes: B batch, T rows, R rows of a sample, F future steps, K action classes, V verbs, N nouns,
+S segments, A listed actions, 2 start and end seconds.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from cache_schema.parsing import record
+from train.annotations.anticipation_submission import (
+    AnticipationScores,
+    ClassCounts,
+    read_submission,
+    write_submission,
+)
+from train.annotations.epic import Action, VerbNoun
+from train.annotations.opening import open_actions
+from train.metrics.anticipation import composed_actions, listed_hits
+from train.metrics.framewise import class_mean_recall, top_k_hits
+from train.row_times import rows_completed_by
+from train.tasks.base import (
+    IGNORED,
+    HeadContext,
+    LossSum,
+    QueryPlace,
+    Sample,
+    SampleOutput,
+    Subset,
+    without_context,
+)
+from train.windows import Window
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import Tensor, nn
+
+__all__ = ["ActionAnticipation", "ActionAnticipationOptions"]
+
+ANTICIPATION_SECONDS = 1.0
+"""tau_a: nothing later than this before a segment's start may be seen."""
+LISTED_ACTIONS = 100
+"""How many of the best actions a submission lists."""
+ROUNDING_SECONDS = 1e-6
+"""An instant that equals a row's end up to rounding is the same instant."""
+
+Floats = NDArray[np.float64]
+
+# --- options ------------------------------------------------------------------------------------
+
+
+@record
+class ActionAnticipationOptions:
+    """What can be chosen for this task."""
+
+    steps: int = 2
+    """How many seconds ahead every row learns, one step each; the first one is scored."""
+    verb_count: int | None = None
+    """Verb scores of a submission; the annotations tell where it is left out."""
+    noun_count: int | None = None
+    action_count: int | None = None
+    """Actions that a submission lists; 100, or all classes if there are fewer."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "verb_count", "noun_count", "action_count"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, must be at least 1")
+
+
+class ActionAnticipation:
+    """The action at each of the next seconds, from one linear layer behind as many norms."""
+
+    name: ClassVar[str] = "action_anticipation"
+    main_metric: ClassVar[str] = "overall_action_mt5r"
+    submission: ClassVar[str] = ".json"
+    online: ClassVar[bool] = True
+    query_place: ClassVar[QueryPlace] = "none"
+    class_outputs: ClassVar[bool] = True
+    options_type: ClassVar[type] = ActionAnticipationOptions
+    appended_tokens: int = 0
+
+    def __init__(self, annotations: Path, options: ActionAnticipationOptions) -> None:
+        self._folder = open_actions(annotations)
+        self._options = options
+
+    @cached_property
+    def _classes(self) -> list[VerbNoun]:
+        return self._folder.action_classes()
+
+    @cached_property
+    def _columns(self) -> dict[VerbNoun, int]:
+        return {pair: column for column, pair in enumerate(self._classes)}
+
+    @cached_property
+    def _counts(self) -> ClassCounts:
+        options, folder = self._options, self._folder
+        listed = LISTED_ACTIONS
+        if folder.knows_action_classes():
+            listed = min(listed, len(self._classes))
+        return ClassCounts(
+            verbs=options.verb_count or folder.count_verbs(),
+            nouns=options.noun_count or folder.count_nouns(),
+            actions=options.action_count or listed,
+        )
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def samples(self, subset: Subset) -> list[Sample]:
+        """Return one sample per video with an action; its target is when which action goes on."""
+        return [
+            Sample(
+                video_id=video_id,
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                target=_video_actions(actions, self._columns),
+            )
+            for video_id, actions in self._folder.classified_actions(subset).items()
+        ]
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def targets(
+        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return what goes on 1, 2, ... seconds after the last instant a row is used for, (T, F).
+
+        A row is used until the next one has ended, and an action that begins a second later is to
+        be foretold by it. Hence of actions at once the one counts that began last.
+        """
+        until_T = _used_until(times_R2)[window.start : window.stop] - ROUNDING_SECONDS
+        seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self._options.steps)
+        columns_TF = _actions_of(sample).ongoing(seconds_TF)
+        return {"action": without_context(columns_TF, window)}
+
+    # --- head -----------------------------------------------------------------------------------
+
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return one normalisation per step and the linear layer to the classes they share."""
+        from train.heads.future import FutureHeads
+
+        return FutureHeads(context.width, self._options.steps, {"action": len(self._classes)})
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+        """Return the cross-entropy of all steps, summed over the targets."""
+        from train.losses import cross_entropy_sum
+
+        return cross_entropy_sum(outputs["action"].flatten(1, 2), targets["action"].flatten(1, 2))
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
+        """Write the JSON file ``path``: what each segment's last visible row says about it.
+
+        A submission of validation videos is made whole, since the official evaluator refuses
+        another one: segments of videos without outputs get uniform scores.
+        """
+        write_submission(path, self._parts(outputs))
+
+    def _parts(
+        self, outputs: Iterable[SampleOutput]
+    ) -> Iterator[tuple[Sequence[str], AnticipationScores]]:
+        given: set[str] = set()
+        for output in outputs:
+            actions = _actions_of(output.sample)
+            yield actions.narration_ids, self._scores(self._probabilities(actions, output))
+            given.add(output.sample.video_id)
+        val = {sample.video_id: _actions_of(sample) for sample in self.samples("val")}
+        if given <= val.keys():
+            for video_id in val.keys() - given:
+                ids = val[video_id].narration_ids
+                uniform = np.full((len(ids), len(self._classes)), 1 / len(self._classes))
+                yield ids, self._scores(uniform)
+
+    def _probabilities(self, actions: "_VideoActions", output: SampleOutput) -> Floats:
+        """Give each segment what the latest row that ends a second before its start says, (S, K).
+
+        Segments that start too early for any row get uniform scores.
+        """
+        seen_until_S = actions.starts_S - ANTICIPATION_SECONDS + ROUNDING_SECONDS
+        rows_S = rows_completed_by(output.times_R2, seen_until_S)
+        logits_SK = output.rows("action")[rows_S, 0].astype(np.float64)
+        probabilities_SK: Floats = softmax(logits_SK, axis=1)
+        probabilities_SK[rows_S < 0] = 1 / len(self._classes)
+        return probabilities_SK
+
+    def _scores(self, probabilities_SK: Floats) -> AnticipationScores:
+        """List the best actions; a verb's or noun's probability is the sum of its actions'."""
+        best_SA = np.argsort(-probabilities_SK, axis=1, kind="stable")[:, : self._counts.actions]
+        verbs_K, nouns_K = np.array(self._classes, np.int64).T
+        verb_SV, noun_SN = (
+            probabilities_SK @ np.eye(count)[ids_K]
+            for ids_K, count in ((verbs_K, self._counts.verbs), (nouns_K, self._counts.nouns))
+        )
+        return AnticipationScores(
+            verb_SV=verb_SV,
+            noun_SN=noun_SN,
+            listed_SA=(verbs_K * self._counts.nouns + nouns_K)[best_SA],
+            action_SA=np.take_along_axis(probabilities_SK, best_SA, axis=1),
+        )
+
+    # --- score ----------------------------------------------------------------------------------
+
+    def score(self, predictions: Path) -> dict[str, float | None]:
+        """Return the class-mean top-5 recalls of C3's evaluator, in percent."""
+        ids = [action.narration_id for action in self._truth]
+        return self._recalls(read_submission(predictions, ids, self._counts))
+
+    @cached_property
+    def _truth(self) -> list[Action]:
+        return self._folder.actions("val")
+
+    def _recalls(self, scores: AnticipationScores) -> dict[str, float | None]:
+        """Score predictions of the validation segments, in the order of the annotations."""
+        verbs_S, nouns_S = np.array([action.verb_noun for action in self._truth], np.int64).T
+        actions_S = verbs_S * self._counts.nouns + nouns_S
+        found = {
+            "verb": (top_k_hits(scores.verb_SV, verbs_S), verbs_S),
+            "noun": (top_k_hits(scores.noun_SN, nouns_S), nouns_S),
+            "action": (_action_hits(scores, actions_S), actions_S),
+        }
+        unseen = self._folder.unseen_participants()
+        unseen_S = np.array([action.participant_id in unseen for action in self._truth])
+        tail_verb_S = np.isin(verbs_S, list(self._folder.tail_verbs()))
+        tail_noun_S = np.isin(nouns_S, list(self._folder.tail_nouns()))
+        everywhere = dict.fromkeys(found, np.ones(len(self._truth), bool))
+        tail = {"verb": tail_verb_S, "noun": tail_noun_S, "action": tail_verb_S | tail_noun_S}
+        parts = {"overall": everywhere, "unseen": dict.fromkeys(found, unseen_S), "tail": tail}
+        return {
+            f"{part}_{kind}_mt5r": class_mean_recall(hits_S[counts[kind]], labels_S[counts[kind]])
+            for part, counts in parts.items()
+            for kind, (hits_S, labels_S) in found.items()
+        }
+
+    def quality(self, scores: Mapping[str, float | None]) -> float | None:
+        """Return the overall recall of actions as a fraction."""
+        recall = scores[self.main_metric]
+        return None if recall is None else recall / 100
+
+    # --- baselines ------------------------------------------------------------------------------
+
+    def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
+        """Return the scores of guesses that see no video.
+
+        ``chance``: random numbers. ``majority``: the training frequency of each class. ``bigram``:
+        what most often follows the last action begun by then, whose true label it is told.
+
+        Args:
+            folder: Not used.
+        """
+        rng = np.random.default_rng(0)
+        chance = self._scores(rng.random((len(self._truth), len(self._classes))))
+        chance = replace(
+            chance,
+            verb_SV=rng.random(chance.verb_SV.shape),
+            noun_SN=rng.random(chance.noun_SN.shape),
+        )
+        follows, columns = self._pairs("train")
+        prior_K = np.bincount(columns, minlength=len(self._classes)) / len(columns)
+        counts_KK = np.zeros((len(self._classes) + 1, len(self._classes)))
+        np.add.at(counts_KK, (follows, columns), 1)
+        last_S, _ = self._pairs("val")
+        majority = np.broadcast_to(prior_K, (len(last_S), len(prior_K)))
+        return {
+            "chance": self._recalls(chance),
+            "majority": self._recalls(self._scores(majority)),
+            "bigram": self._recalls(self._scores(counts_KK[last_S] + majority)),
+        }
+
+    def _pairs(self, subset: Subset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return of each segment the class last begun a second before it (K: none), and its own."""
+        videos = [_actions_of(sample) for sample in self.samples(subset)]
+        last, own = [], []
+        for actions in videos:
+            before_S = np.searchsorted(
+                actions.starts_S, actions.starts_S - ANTICIPATION_SECONDS, side="right"
+            )
+            padded = np.append(len(self._classes), actions.columns_S)
+            last.append(padded[before_S])
+            own.append(actions.columns_S)
+        return np.concatenate(last), np.concatenate(own)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _VideoActions:
+    """The actions of one video, by start."""
+
+    narration_ids: tuple[str, ...]
+    starts_S: Floats
+    columns_S: NDArray[np.int64]
+    borders_M: Floats
+    """Instants at which something begins or ends, ascending; the first is before all time."""
+    ongoing_M: NDArray[np.int64]
+    """What goes on from each border to the next one, ``IGNORED`` where nothing does."""
+
+    def ongoing(self, seconds: Floats) -> NDArray[np.int64]:
+        """Return the class of the action that goes on at each instant."""
+        return self.ongoing_M[np.searchsorted(self.borders_M, seconds, side="right") - 1]
+
+
+def _video_actions(actions: Sequence[Action], columns: Mapping[VerbNoun, int]) -> _VideoActions:
+    """Say what goes on when; of actions at once the one that began last, then the lowest class."""
+    starts_S = np.array([action.start_seconds for action in actions])
+    ends_S = np.array([action.end_seconds for action in actions])
+    columns_S = np.array([columns[action.verb_noun] for action in actions], np.int64)
+    borders_M = np.unique(np.concatenate([[-math.inf], starts_S, ends_S]))
+    ongoing_M = np.full(len(borders_M), IGNORED)
+    for place in np.lexsort((-columns_S, starts_S)):
+        first, last = np.searchsorted(borders_M, (starts_S[place], ends_S[place]))
+        ongoing_M[first:last] = columns_S[place]
+    return _VideoActions(
+        narration_ids=tuple(action.narration_id for action in actions),
+        starts_S=starts_S,
+        columns_S=columns_S,
+        borders_M=borders_M,
+        ongoing_M=ongoing_M,
+    )
+
+
+def _action_hits(scores: AnticipationScores, actions_S: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if scores.listed_SA is None or scores.action_SA is None:
+        return listed_hits(*composed_actions(scores.verb_SV, scores.noun_SN), actions_S)
+    return listed_hits(scores.listed_SA, scores.action_SA, actions_S)
+
+
+def _used_until(times_R2: Floats) -> Floats:
+    """Return until when each row is the latest one that has ended, (R,): the next one's end."""
+    ends_R = times_R2[:, 1]
+    if len(ends_R) == 1:
+        return ends_R + (ends_R - times_R2[:, 0])
+    return np.append(ends_R[1:], 2 * ends_R[-1] - ends_R[-2])
+
+
+def _actions_of(sample: Sample) -> _VideoActions:
+    assert isinstance(sample.target, _VideoActions)
+    return sample.target
