@@ -103,7 +103,7 @@ class LongTermAnticipation:
     appended_tokens: ClassVar[int] = 0
 
     def __init__(self, annotations: Path, options: LongTermAnticipationOptions) -> None:
-        self._source: LtaSource = open_future_actions(annotations)
+        self._source = open_future_actions(annotations)
         self._options = options
 
     @property
