@@ -21,7 +21,11 @@ __all__ = ["main", "train"]
     "--annotations", multiple=True, metavar="PATH", help="Annotation files, one for each --task."
 )
 @click.option("--llm", metavar="NAME", help="smollm2, a hub id, a local folder, or none.")
-@click.option("--tuning", metavar="METHOD", help="basic (the LLM is frozen) or lora:R.")
+@click.option(
+    "--tuning",
+    metavar="METHOD",
+    help="basic (frozen), bias, first, last, first+last, full, lora:R, prompt:N or prefix:N.",
+)
 @click.option("--stream", metavar="NAME", help="Stream of the store, if it holds several.")
 @click.option("--out", metavar="FOLDER", help="Folder of the run; default runs/<task>.")
 @click.option("--epochs", type=int, help="Passes over the training rows.")
@@ -64,16 +68,26 @@ def train(
         "optim.lr": lr,
         "optim.batch_size": batch_size,
     }
-    config = _settings(config_path, overrides, flags)
-    from train import session
+    config = _settings(config_path, overrides, flags, needs_inputs=not dry_run)
+    report: Report | None
+    if dry_run:
+        from train.dry_run import dry_run as describe
 
-    report = session.dry_run(config) if dry_run else session.train(config, resume=resume)
+        report = describe(config)
+    else:
+        from train.session import train as run
+
+        report = run(config, resume=resume)
     if report is not None:
         _show(report, as_json=as_json)
 
 
 def _settings(
-    config_path: Path | None, overrides: tuple[str, ...], flags: dict[str, object]
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    flags: dict[str, object],
+    *,
+    needs_inputs: bool,
 ) -> "TrainConfig":
     from cache_schema.settings import load_settings
     from train.config import TrainConfig, require_inputs
@@ -81,7 +95,8 @@ def _settings(
     config = load_settings(
         TrainConfig, "train", config_path=config_path, overrides=overrides, flags=flags
     )
-    require_inputs(config)
+    if needs_inputs:
+        require_inputs(config)
     return config
 
 

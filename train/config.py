@@ -49,8 +49,9 @@ class LlmConfig:
     name: str = "smollm2"
     """``smollm2``, a hub id, a local folder, a GGUF file, or ``none``: translator straight to the
     head."""
-    num_layers: CountOrZero = 8
-    """Keep the first so many blocks; 0 keeps all."""
+    num_layers: CountOrZero | Literal["auto"] = "auto"
+    """Keep the first so many blocks; 0 keeps all. ``auto`` keeps 8 of SmolLM2's 30, so that the
+    defaults run on a laptop, and all of any other LLM."""
     stack: Literal["decoder", "encoder"] = "decoder"
     """``encoder`` takes the bidirectional half of an encoder-decoder (T5): the paper's control for
     tasks that see the whole video. Of a decoder-only LLM there is the decoder only."""

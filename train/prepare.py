@@ -36,6 +36,7 @@ __all__ = [
     "Prepared",
     "TaskData",
     "Trained",
+    "build_saved",
     "hold_out",
     "labels_of",
     "load_trained_run",
@@ -111,7 +112,7 @@ def prepare(
     data = [_task_data(config, task, stream) for task in tasks.values()]
     if resumed is not None:
         _check_samples(data, resumed)
-    model = _build(config, stream, tasks, device, resumed)
+    model = _build(config, stream.row_shape, tasks, device, resumed)
     return Prepared(config=config, stream=stream, model=model, tasks=data)
 
 
@@ -147,9 +148,15 @@ def load_trained_run(
     stream = require_stream(open_store(features), checkpoint, stream_name)
     tasks = make_tasks(config)
     _check_labels(labels_of(tasks.values()), state.labels, where=str(folder))
-    model = _build(config, stream, tasks, device, checkpoint)
+    model = _build(config, stream.row_shape, tasks, device, checkpoint)
     load_trained(model, state.weights, where=str(folder))
     return Trained(checkpoint=checkpoint, tasks=tasks, stream=stream, model=model.to(device))
+
+
+def build_saved(checkpoint: Checkpoint, device: torch.device) -> VideoLLM:
+    """Build the model of a saved run, without its weights and without a store."""
+    tasks = make_tasks(checkpoint.config)
+    return _build(checkpoint.config, checkpoint.row_shape, tasks, device, checkpoint)
 
 
 def labels_of(tasks: Iterable[Task]) -> dict[str, dict[str, list[str]]]:
@@ -257,7 +264,7 @@ def _check_samples(data: Sequence[TaskData], resumed: Checkpoint) -> None:
 
 def _build(
     config: TrainConfig,
-    stream: Stream,
+    row_shape: tuple[int, ...],
     tasks: Mapping[str, Task],
     device: torch.device,
     saved: Checkpoint | None,
@@ -265,7 +272,7 @@ def _build(
     """Build the model; with the networks, in the dtype, that a saved run was trained against."""
     if saved is not None and "llm" in saved.pretrained:
         config = replace(config, llm=replace(config.llm, dtype=saved.pretrained["llm"].dtype))
-    model = build_model(config, stream.row_shape, tasks, device)
+    model = build_model(config, row_shape, tasks, device)
     if saved is not None:
         for path, got in pretrained_identities(model).items():
             _check_network(path, got, saved.pretrained.get(path))

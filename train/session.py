@@ -17,13 +17,12 @@ from train.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.config import PLACES, TrainConfig, run_folder
 from train.evaluate import Scores, score_table
 from train.logs import METRICS, show_progress
-from train.model import parameter_counts
 from train.prepare import Prepared, prepare
 from train.run_record import Checkpoint
 from train.trainer import Trainer, make_accelerator
 from train.validation import PREDICTIONS, joined
 
-__all__ = ["DryRun", "Report", "Trained", "dry_run", "train"]
+__all__ = ["Report", "Trained", "train"]
 
 
 class Report(Protocol):
@@ -76,33 +75,6 @@ class Trained:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DryRun:
-    """What a run would read, train and write."""
-
-    trainable: dict[str, int]
-    """Parameters per part of the model."""
-    reads: dict[str, object]
-    writes: list[str]
-    steps: int
-
-    def to_json(self) -> dict[str, object]:
-        """Return plain values."""
-        return {
-            "trainable": self.trainable,
-            "reads": self.reads,
-            "writes": self.writes,
-            "steps": self.steps,
-        }
-
-    def text(self) -> str:
-        """Return one line per fact."""
-        facts = {**self.reads, **{f"trainable {k}": f"{v:,}" for k, v in self.trainable.items()}}
-        width = max(map(len, facts))
-        lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
-        return "\n".join([*lines, f"{'steps'.ljust(width)}  {self.steps}", "writes", *self.writes])
-
-
 def train(config: TrainConfig, *, resume: bool) -> Trained | None:
     """Train, evaluate and write a run.
 
@@ -140,20 +112,6 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
     )
 
 
-def dry_run(config: TrainConfig) -> DryRun:
-    """Check every input and build the model, but train and write nothing."""
-    accelerator = make_accelerator(config.device)
-    prepared = prepare(config, accelerator.device)
-    folder = run_folder(config)
-    trainer = Trainer(prepared, accelerator, folder)
-    return DryRun(
-        trainable=parameter_counts(prepared.model),
-        reads=_reads(prepared),
-        writes=[str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)],
-        steps=trainer.num_steps,
-    )
-
-
 def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:
     """Return baseline -> scores; of several tasks each is there if all of them have it."""
     own = {
@@ -166,21 +124,6 @@ def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:
 
 def _missing(prepared: Prepared) -> list[str]:
     return list(dict.fromkeys(video for data in prepared.tasks for video in data.missing))
-
-
-def _reads(prepared: Prepared) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "features": prepared.config.features,
-        "stream": prepared.stream.name,
-    }
-    for data, place in zip(prepared.tasks, prepared.config.annotations, strict=True):
-        prefix = f"{data.task.name} " if len(prepared.tasks) > 1 else ""
-        facts[f"{prefix}annotations"] = place
-        subsets = {"train": data.train, "holdout": data.holdout, "val": data.val}
-        for name, rows in subsets.items():
-            facts[f"{prefix}{name} samples"] = len(rows)
-            facts[f"{prefix}{name} rows"] = sum(one.num_rows for one in rows)
-    return {**facts, "missing videos": len(_missing(prepared))}
 
 
 def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint | None) -> Prepared:

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cache_schema.errors import CheckpointError, ConfigError
 from tests.train.runs import make_config, use_toy_task
+from tests.train.tiny_llms import save_tiny_llm
 from train.cli import train
 from train.session import Trained
 
@@ -66,11 +67,28 @@ def test_json_is_one_object_with_the_numbers(arguments, tmp_path):
 
 def test_a_dry_run_counts_and_writes_nothing(arguments, tmp_path):
     result = json.loads(call(*arguments, "--dry-run", "--json").stdout)
-    assert result["trainable"] == {"llm": 0, "translator": 6 * 32 + 32, "heads": 32 * 3 + 3}
+    assert result["trainable_parameters"] == {
+        "llm": 0,
+        "translator": 6 * 32 + 32,
+        "heads": 32 * 3 + 3,
+    }
     assert result["reads"]["train rows"] == 71
     assert result["steps"] == 6
     assert "run/checkpoint-last" in result["writes"]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_counts_what_an_llm_trains_without_features_or_task(tmp_path):
+    llm = str(save_tiny_llm("gpt2", tmp_path / "gpt2"))
+    result = json.loads(call("--dry-run", "--json", "--llm", llm, "--tuning", "prompt:3").stdout)
+    # A feature of the default encoder has 1,280 values, the LLM is 32 wide.
+    assert result["trainable_parameters"] == {
+        "llm": 3 * 32,
+        "translator": 1280 * 32 + 32,
+        "heads": 0,
+    }
+    assert result["steps"] is None
+    assert "1280 values assumed" in result["reads"]["features"]
 
 
 def test_a_dry_run_reads_well(arguments):

@@ -198,6 +198,12 @@ def test_only_the_encoder_half_sees_what_comes_later(tmp_path):
         assert same == (stack == "decoder")
 
 
+def test_all_blocks_are_kept_unless_it_is_the_packaged_llm(tmp_path):
+    assert load(save_tiny_llm("gpt2", tmp_path), num_layers="auto").identity.num_layers == LAYERS
+    assert llm_module._wanted_blocks(LlmConfig(name="smollm2")) == 8
+    assert llm_module._wanted_blocks(LlmConfig(name="smollm2", num_layers=0)) == 0
+
+
 def test_a_gguf_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"x\.gguf': there is no such file"):
         load(tmp_path / "x.gguf")

@@ -1,0 +1,97 @@
+"""What a run would read, train and write, without doing it.
+
+Works with what is given so far: without a store the counts are for rows of the default encoder,
+without a task there is no head.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from train.checkpoint import BEST, LAST
+from train.config import TrainConfig, run_folder
+from train.logs import METRICS
+from train.model import VideoLLM, build_model, parameter_counts
+from train.prepare import Prepared, make_tasks, prepare
+from train.trainer import Trainer, make_accelerator
+from train.validation import PREDICTIONS
+
+__all__ = ["DryRun", "dry_run"]
+
+ROW_SHAPE_WITHOUT_STORE = (1280,)
+"""That of efficientnet_lite0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DryRun:
+    """What a run would read, train and write."""
+
+    trainable_parameters: dict[str, int]
+    """Per part of the model: llm, translator, heads."""
+    reads: Mapping[str, object]
+    writes: list[str]
+    steps: int | None
+    """Optimizer steps; None if there is no store or task to tell."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values."""
+        return {
+            "trainable_parameters": self.trainable_parameters,
+            "reads": self.reads,
+            "writes": self.writes,
+            "steps": self.steps,
+        }
+
+    def text(self) -> str:
+        """Return one line per fact."""
+        counts = {f"trainable {k}": f"{v:,}" for k, v in self.trainable_parameters.items()}
+        facts = {**self.reads, **counts, "steps": self.steps}
+        width = max(map(len, facts))
+        lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
+        return "\n".join([*lines, "writes", *self.writes])
+
+
+def dry_run(config: TrainConfig) -> DryRun:
+    """Check every input that is given and build the model, but train and write nothing.
+
+    Raises:
+        PipelineError: if an input is missing or does not fit.
+    """
+    accelerator = make_accelerator(config.device)
+    folder = run_folder(config)
+    writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)]
+    if config.features and config.task:
+        prepared = prepare(config, accelerator.device)
+        return _report(
+            prepared.model,
+            _reads(prepared),
+            writes,
+            Trainer(prepared, accelerator, folder).num_steps,
+        )
+    model = build_model(config, ROW_SHAPE_WITHOUT_STORE, make_tasks(config), accelerator.device)
+    shape = f"none given; rows of {ROW_SHAPE_WITHOUT_STORE[0]} values assumed"
+    reads = {"features": config.features or shape, "annotations": ", ".join(config.annotations)}
+    return _report(model, reads, writes, None)
+
+
+def _report(
+    model: VideoLLM, reads: Mapping[str, object], writes: list[str], steps: int | None
+) -> DryRun:
+    return DryRun(
+        trainable_parameters=parameter_counts(model), reads=reads, writes=writes, steps=steps
+    )
+
+
+def _reads(prepared: Prepared) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "features": prepared.config.features,
+        "stream": prepared.stream.name,
+    }
+    for data, place in zip(prepared.tasks, prepared.config.annotations, strict=True):
+        prefix = f"{data.task.name} " if len(prepared.tasks) > 1 else ""
+        facts[f"{prefix}annotations"] = place
+        subsets = {"train": data.train, "holdout": data.holdout, "val": data.val}
+        for name, rows in subsets.items():
+            facts[f"{prefix}{name} samples"] = len(rows)
+            facts[f"{prefix}{name} rows"] = sum(one.num_rows for one in rows)
+    missing = {video for data in prepared.tasks for video in data.missing}
+    return {**facts, "missing videos": len(missing)}
