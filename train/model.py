@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from cache_schema.errors import CheckpointError, ConfigError
 from train.augment import FeatureAugment
 from train.config import TrainConfig
-from train.llm import LanguageModel, LlmIdentity, load_llm
+from train.llm import LanguageModel, load_llm
+from train.pretrained import LlmIdentity
 from train.tasks.base import HeadContext, QueryPlace, States, Task
 from train.text import EncodedText, LlmText, load_text
 from train.translator import SemanticTranslator

@@ -26,8 +26,8 @@ from train.checkpoint import (
 )
 from train.config import TrainConfig
 from train.dataset import SampleRows, find_rows
-from train.llm import LlmIdentity
 from train.model import VideoLLM, build_model, load_trained, pretrained_identities
+from train.pretrained import LlmIdentity
 from train.run_record import Checkpoint
 from train.tasks import load_task
 from train.tasks.base import Task

@@ -6,7 +6,7 @@ from dataclasses import field
 from cache_schema.parsing import record
 from cache_schema.recipe import Recipe
 from train.config import TrainConfig
-from train.llm import LlmIdentity
+from train.pretrained import LlmIdentity
 
 __all__ = ["Checkpoint", "Progress"]
 

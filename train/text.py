@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoTokenizer
 
 from cache_schema.errors import AnnotationError, ConfigError
 from train.config import TextConfig
-from train.llm import (
-    LanguageModel,
+from train.llm import LanguageModel
+from train.pretrained import (
     LlmIdentity,
     llm_source,
     quiet_loading,

