@@ -76,6 +76,7 @@ def test_verbs_and_nouns_are_numbered_by_name(path):
     assert second.verb_noun == (1, 1)
     assert actions.validation_cells(4) == {"b": 8}
     assert (actions.count_verbs(), actions.count_nouns()) == (2, 2)
+    assert actions.action_names() == ["cut egg", "stir egg", "stir soup"]
 
 
 def test_future_actions_are_ranked_by_start(path):

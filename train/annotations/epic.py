@@ -116,6 +116,10 @@ class EpicFolder:
                 )
         return {video: list(group) for video, group in groupby(actions, attrgetter("video_id"))}
 
+    def action_names(self) -> list[str]:
+        """Return ``verb,noun`` of each action class, as the benchmark's submissions write it."""
+        return [f"{verb},{noun}" for verb, noun in self.action_classes()]
+
     def knows_action_classes(self) -> bool:
         """Tell whether ``action_classes`` has what it needs."""
         names = (*PAIR_FILES, ACTION_FILES["train"])

@@ -98,6 +98,11 @@ class VideoActions:
         names = {action.pair for line in self._lines.all() for action in line.actions}
         return sorted((self._verbs[verb], self._nouns[noun]) for verb, noun in names)
 
+    def action_names(self) -> list[str]:
+        """Return the words of each action class."""
+        verbs, nouns = list(self._verbs), list(self._nouns)
+        return [f"{verbs[verb]} {nouns[noun]}".rstrip() for verb, noun in self.action_classes()]
+
     def knows_action_classes(self) -> bool:
         """Tell whether ``action_classes`` has what it needs."""
         return True

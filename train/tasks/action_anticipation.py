@@ -146,6 +146,10 @@ class ActionAnticipation:
 
     # --- head -----------------------------------------------------------------------------------
 
+    def labels(self) -> dict[str, list[str]]:
+        """Return the names of the classes."""
+        return {"action": self._folder.action_names()}
+
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one normalisation per step and the linear layer to the classes they share."""
         from train.heads.future import FutureHeads

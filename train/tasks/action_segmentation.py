@@ -7,7 +7,7 @@ Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end s
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -134,12 +134,20 @@ class ActionSegmentation:
 
     # --- head -----------------------------------------------------------------------------------
 
+    def labels(self) -> dict[str, Sequence[str]]:
+        """Return the class names of both layers."""
+        return dict.fromkeys(self._outputs, self._folder.class_names)
+
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return ("current", "next") if self._options.next_weight else ("current",)
+
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one linear layer to the classes, and one for the next row's if it is learned."""
         from train.heads.linear import LinearHeads
 
-        names = ["current", "next"] if self._options.next_weight else ["current"]
-        return LinearHeads(context.width, dict.fromkeys(names, len(self._folder.class_names)))
+        num_classes = len(self._folder.class_names)
+        return LinearHeads(context.width, dict.fromkeys(self._outputs, num_classes))
 
     # --- loss -----------------------------------------------------------------------------------
 

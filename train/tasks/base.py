@@ -175,6 +175,9 @@ class Task(Protocol):
             window: Rows ``[start, stop)`` of it.
         """
 
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Return output of the head -> name of each class, where its last dimension is classes."""
+
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return the task's head: ``States`` -> dict of output name -> tensor (B, ...)."""
 

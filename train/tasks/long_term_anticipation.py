@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import record
 from train.annotations.ego4d_lta import LtaAction, LtaClip
-from train.annotations.opening import open_future_actions
 from train.annotations.lta_submission import KINDS, FutureShape, read_futures, write_futures
+from train.annotations.opening import open_future_actions
 from train.candidates import (
     PairOrder,
     consensus,
@@ -169,6 +169,11 @@ class LongTermAnticipation:
         }
 
     # --- head -----------------------------------------------------------------------------------
+
+    def labels(self) -> dict[str, Sequence[str]]:
+        """Return the names of verbs and nouns."""
+        taxonomy = self._source.taxonomy()
+        return {"verb": taxonomy.verbs, "noun": taxonomy.nouns}
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one normalisation per future action, and a linear layer for verbs and nouns."""

@@ -153,6 +153,11 @@ class OnlineActionDetection:
 
     # --- head -----------------------------------------------------------------------------------
 
+    def labels(self) -> dict[str, list[str]]:
+        """Return the names of both layers' columns."""
+        names = ["background", *self._folder.action_names()]
+        return dict.fromkeys(("current", "next"), names)
+
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return two linear layers: the current row's column and the next one's."""
         from train.heads.linear import LinearHeads
