@@ -1,5 +1,6 @@
 """``vllm-train``: features + annotations -> a run folder with the best model and its scores."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,19 @@ if TYPE_CHECKING:  # torch must not be imported before the command runs: --help 
 
 __all__ = ["main", "train"]
 
+TYPED = "train.cli.typed"
+PRINT_JOB_SCRIPT = "--print-job-script"
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _TypedCommand(click.Command):
+    """Remembers the command line as it was typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_TypedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--features", metavar="STORE", help="Feature store made by vllm-extract.")
 @click.option(
     "--task", multiple=True, metavar="NAME", help="What to learn; repeat it to learn several."
@@ -34,14 +46,28 @@ __all__ = ["main", "train"]
 @click.option("--seed", type=int, help="Of the weights, the order and the noise.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
 @click.option("--allow-missing", type=int, metavar="N", help="Annotated videos the store may lack.")
+@click.option(
+    "--wandb",
+    "wandb_project",
+    metavar="PROJECT",
+    help="Send the numbers to this project of Weights & Biases too.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, if any.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="train.table.key=...")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Default: ./pipeline.toml."
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would happen, stop.")
+@click.option(
+    PRINT_JOB_SCRIPT,
+    is_flag=True,
+    help="Print a script for sbatch that does the same on several nodes, and do nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.pass_context
 def train(
+    context: click.Context,
+    /,
     *,
     task: tuple[str, ...],
     annotations: tuple[str, ...],
@@ -49,10 +75,12 @@ def train(
     epochs: int | None,
     lr: float | None,
     batch_size: int | None,
+    wandb_project: str | None,
     resume: bool,
     overrides: tuple[str, ...],
     config_path: Path | None,
     dry_run: bool,
+    print_job_script: bool,
     as_json: bool,
     **flags: object,
 ) -> None:
@@ -67,8 +95,12 @@ def train(
         "optim.epochs": epochs,
         "optim.lr": lr,
         "optim.batch_size": batch_size,
+        "logging.wandb_project": wandb_project,
     }
     config = _settings(config_path, overrides, flags, needs_inputs=not dry_run)
+    if print_job_script:
+        click.echo(_job_script(context, config), nl=False)
+        return
     report: Report | None
     if dry_run:
         from train.dry_run import dry_run as describe
@@ -80,6 +112,14 @@ def train(
         report = run(config, resume=resume)
     if report is not None:
         _show(report, as_json=as_json)
+
+
+def _job_script(context: click.Context, config: "TrainConfig") -> str:
+    from train.job_script import job_script
+
+    arguments = [word for word in context.meta[TYPED] if word != PRINT_JOB_SCRIPT]
+    binaries = Path(sys.executable).parent
+    return job_script(arguments, config.job, binaries=binaries, folder=Path.cwd())
 
 
 def _settings(

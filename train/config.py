@@ -3,8 +3,9 @@
 Knows nothing of torch, so that ``vllm-train --help`` answers at once.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,9 @@ __all__ = [
     "PLACES",
     "AugmentConfig",
     "DataConfig",
+    "JobConfig",
     "LlmConfig",
+    "LoggingConfig",
     "OptimConfig",
     "TextConfig",
     "TrainConfig",
@@ -93,6 +96,9 @@ class TranslatorConfig:
 class DataConfig:
     """How videos are cut into windows."""
 
+    rows_per_token: Count = 1
+    """Consecutive stored rows averaged into one; everything below counts such rows. Where rows are
+    denser than the task needs, this makes sequences short and states easy to read."""
     window_rows: Count = 256
     """Rows the LLM sees at once: length of a training crop and of an evaluation window."""
     context_rows: CountOrZero = 128
@@ -149,6 +155,40 @@ class OptimConfig:
 
 
 @record
+class LoggingConfig:
+    """Where the numbers go besides metrics.jsonl and TensorBoard."""
+
+    wandb_project: str = ""
+    """Project of Weights & Biases, whose package ``wandb`` must be installed; empty: not sent."""
+
+
+@record
+class JobConfig:
+    """What ``--print-job-script`` asks of SLURM."""
+
+    nodes: Count = 1
+    gpus: CountOrZero = 0
+    """Of each node, with one process each; 0 runs one process per node on its cores."""
+    cores: Count = 4
+    """Of each node."""
+    walltime: str = "08:00:00"
+    """Of one turn, ``[days-]hours:minutes:seconds``; a run that needs more is queued again."""
+    directives: tuple[str, ...] = ()
+    """More lines for sbatch, such as ``--partition=gpu`` or ``--mem=64G``."""
+    prologue: tuple[str, ...] = ()
+    """Shell lines to run first, such as ``module load cuda``."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"(\d+-)?\d+:\d\d:\d\d", self.walltime):
+            raise ValueError(
+                f"walltime is '{self.walltime}', expected [days-]hours:minutes:seconds"
+            )
+        for line in (*self.directives, *self.prologue):
+            if "\n" in line:
+                raise ValueError(f"{line!r} has more than one line, give a list of lines")
+
+
+@record
 class TrainConfig:
     """Everything one training run depends on."""
 
@@ -164,6 +204,9 @@ class TrainConfig:
     """Folder of the run; empty means ``runs/<task>``, the tasks joined by ``+``."""
     seed: CountOrZero = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes hold the model: each the whole of it, or each its part of every weight
+    (for an LLM that is too large for one GPU)."""
     tuning: str = "basic"
     """What of the LLM is trained: ``basic`` (nothing), ``bias``, ``first``, ``last``,
     ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.tuning``)."""
@@ -177,6 +220,8 @@ class TrainConfig:
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
     text: TextConfig = TextConfig()
+    logging: LoggingConfig = LoggingConfig()
+    job: JobConfig = JobConfig()
     weights: Mapping[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     """Task name -> how often an epoch shows its rows; 1 where nothing is said."""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -216,5 +261,10 @@ def run_folder(config: TrainConfig) -> Path:
     return Path(config.out) if config.out else Path("runs") / "+".join(config.task)
 
 
-PLACES = {"annotations", "features", "stream", "out", "device", "allow_missing"}
-"""Keys that say where things lie, not what is computed; the recipe and the samples are checked."""
+PLACES = {
+    *("annotations", "features", "stream", "out", "device", "allow_missing"),
+    *("parallel", "logging.wandb_project"),
+    *(f"job.{one.name}" for one in fields(JobConfig)),
+}
+"""Keys that say where things lie or run, not what is computed; the recipe and the samples are
+checked."""

@@ -35,14 +35,24 @@ class SampleRows:
     video_id: str
     """As the stream names it."""
     first_row: int
-    """Of the sample, from the video's first row."""
+    """Of the sample, from the video's first stored row."""
+    num_stored: int
+    """Stored rows of the sample."""
     times_R2: NDArray[np.float64]
-    """Start and end second of each row."""
+    """Start and end second of each row; one row is the mean of ``rows_per_token`` stored ones."""
+    rows_per_token: int = 1
+    """The last row of a sample may be the mean of fewer."""
 
     @property
     def num_rows(self) -> int:
         """R."""
         return len(self.times_R2)
+
+    def stored(self, window: Window) -> tuple[str, int, int]:
+        """Return video, first stored row and number of stored rows of a window."""
+        start = window.start * self.rows_per_token
+        stop = min(window.stop * self.rows_per_token, self.num_stored)
+        return self.video_id, self.first_row + start, stop - start
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +63,15 @@ class Found:
     missing: list[str]
 
 
-def find_rows(samples: Sequence[Sample], stream: Stream, *, allow_missing: int) -> Found:
+def find_rows(
+    samples: Sequence[Sample], stream: Stream, *, rows_per_token: int = 1, allow_missing: int
+) -> Found:
     """Find the rows of every sample.
 
     Args:
         samples: Of one subset.
         stream: Where the features are.
+        rows_per_token: Consecutive stored rows that become one row of a sample.
         allow_missing: Largest number of videos that may be missing.
 
     Raises:
@@ -69,7 +82,7 @@ def find_rows(samples: Sequence[Sample], stream: Stream, *, allow_missing: int) 
     missing: dict[str, None] = {}
     for sample in samples:
         video_id = stream.resolve(sample.video_id)
-        found = video_id and _rows_of(sample, video_id, times_of(video_id))
+        found = video_id and _rows_of(sample, video_id, times_of(video_id), rows_per_token)
         if found:
             rows.append(found)
         else:
@@ -79,12 +92,21 @@ def find_rows(samples: Sequence[Sample], stream: Stream, *, allow_missing: int) 
     return Found(rows=rows, missing=list(missing))
 
 
-def _rows_of(sample: Sample, video_id: str, times_R2: NDArray[np.float64]) -> SampleRows | None:
+def _rows_of(
+    sample: Sample, video_id: str, times_R2: NDArray[np.float64], rows_per_token: int
+) -> SampleRows | None:
     first, last = rows_between(times_R2, sample.start_seconds, sample.end_seconds)
     if first == last:
         return None
+    firsts = np.arange(first, last, rows_per_token)
+    lasts = np.minimum(firsts + rows_per_token, last) - 1
     return SampleRows(
-        sample=sample, video_id=video_id, first_row=first, times_R2=times_R2[first:last]
+        sample=sample,
+        video_id=video_id,
+        first_row=first,
+        num_stored=last - first,
+        times_R2=np.stack([times_R2[firsts, 0], times_R2[lasts, 1]], axis=1),
+        rows_per_token=rows_per_token,
     )
 
 
@@ -150,18 +172,19 @@ class BatchReader:
     def _features(
         self, windows: Sequence[Window], samples: Sequence[SampleRows], num_rows: int
     ) -> Tensor:
-        raw = self._raw(len(windows), num_rows)
-        spans = [
-            (rows.video_id, rows.first_row + window.start, window.num_rows)
-            for rows, window in zip(samples, windows, strict=True)
-        ]
+        rows_per_token = samples[0].rows_per_token
+        spans = [rows.stored(window) for rows, window in zip(samples, windows, strict=True)]
+        raw = self._raw(len(windows), num_rows * rows_per_token)
         self._stream.read_windows(spans, _as_numpy(raw))
         moved = raw.to(self._device, non_blocking=True)
         if self._device.type == "cuda":
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
         # A copy in any case: the buffer is filled again while the model works.
-        return moved.to(torch.float32, copy=True)
+        features_BTD = moved.to(torch.float32, copy=True)
+        if rows_per_token == 1:
+            return features_BTD
+        return _mean_of_groups(features_BTD, [count for *_, count in spans], rows_per_token)
 
     def _raw(self, num_windows: int, num_rows: int) -> Tensor:
         """Return a view of the buffer, once its last content has left for the device."""
@@ -192,6 +215,23 @@ class BatchReader:
         if window.num_context < window.num_rows:
             return targets
         return {name: np.full_like(array, _filler(array)) for name, array in targets.items()}
+
+
+def _mean_of_groups(stored_BSD: Tensor, counts: Sequence[int], size: int) -> Tensor:
+    """Return the means of ``size`` consecutive stored rows; a window's last group may be cut short.
+
+    Args:
+        stored_BSD: S stored rows, a multiple of ``size``; behind a window's own lies anything.
+        counts: Stored rows of each window.
+        size: Of a group.
+    """
+    counts_B1 = torch.tensor(counts, device=stored_BSD.device)[:, None]
+    is_own_BS = torch.arange(stored_BSD.shape[1], device=stored_BSD.device) < counts_B1
+    is_own = is_own_BS.reshape(*is_own_BS.shape, *[1] * (stored_BSD.dim() - 2))
+    groups = (len(counts), -1, size)
+    sums = stored_BSD.where(is_own, 0.0).reshape(*groups, *stored_BSD.shape[2:]).sum(dim=2)
+    numbers = is_own.reshape(*groups, *is_own.shape[2:]).sum(dim=2)
+    return sums / numbers.clamp(min=1)
 
 
 def _stacked(arrays: Sequence[Target]) -> Target:

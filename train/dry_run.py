@@ -11,8 +11,9 @@ from train.checkpoint import BEST, LAST
 from train.config import TrainConfig, run_folder
 from train.logs import METRICS
 from train.model import VideoLLM, build_model, parameter_counts
+from train.parallel import make_accelerator
 from train.prepare import Prepared, make_tasks, prepare
-from train.trainer import Trainer, make_accelerator
+from train.trainer import Trainer
 from train.validation import PREDICTIONS
 
 __all__ = ["DryRun", "dry_run"]

@@ -14,9 +14,9 @@ from scipy.special import log_softmax
 from cache_schema.errors import CheckpointError
 from train.dataset import find_rows
 from train.evaluate import Predictor
+from train.parallel import make_accelerator
 from train.prepare import Trained, load_trained_run, the_task
 from train.tasks.base import SampleOutput, Subset, Task, WindowOutput
-from train.trainer import make_accelerator
 from train.windows import Window
 
 __all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
@@ -71,7 +71,15 @@ def predict_runs(
     task = trained[0].tasks[names[0]]
     _check_together(runs, names, task)
     samples = task.samples(subset)
-    found = [find_rows(samples, one.stream, allow_missing=allow_missing) for one in trained]
+    found = [
+        find_rows(
+            samples,
+            one.stream,
+            rows_per_token=one.checkpoint.config.data.rows_per_token,
+            allow_missing=allow_missing,
+        )
+        for one in trained
+    ]
     outputs = [
         _predictor(one, name).predict(rows.rows).outputs
         for one, name, rows in zip(trained, names, found, strict=True)

@@ -21,7 +21,7 @@ from train.dataset import Batch, BatchReader, SampleRows
 from train.model import VideoLLM
 from train.prefetch import Prefetch
 from train.tasks.base import SampleOutput, Task, WindowOutput
-from train.windows import evaluation_windows, split
+from train.windows import Window, evaluation_windows, split
 
 __all__ = ["Predictions", "Predictor", "Scores", "score_table", "write_and_score"]
 
@@ -64,6 +64,8 @@ class Predictor:
     device: torch.device
     rank: int = 0
     num_processes: int = 1
+    together: bool = False
+    """Whether a call of the model needs all processes, so that all must call it equally often."""
 
     def predict(self, samples: Sequence[SampleRows]) -> Predictions:
         """Return the outputs of all samples; of several processes each predicts its share.
@@ -73,10 +75,23 @@ class Predictor:
         """
         order = sorted(samples, key=lambda rows: -rows.num_rows)
         losses = LossTotal()
-        own = self._outputs(order[self.rank :: self.num_processes], losses)
+        shares = [order[rank :: self.num_processes] for rank in range(self.num_processes)]
+        own = self._outputs(shares[self.rank], losses)
         if self.num_processes == 1:
             return Predictions(outputs=own, losses=losses)
-        return _gathered(list(own), losses)
+        outputs = list(own)
+        if self.together:
+            self._keep_up(shares)
+        return _gathered(outputs, losses)
+
+    def _keep_up(self, shares: Sequence[Sequence[SampleRows]]) -> None:
+        """Call the model as often as the process with the most batches; nothing of it counts."""
+        counts = [len(self._parts(share)) for share in shares]
+        sample = shares[0][-1:]
+        reader = BatchReader(self.task, self.stream, sample, self.device)
+        batch = reader.read(self._parts(sample)[0][:1])
+        for _ in range(max(counts) - counts[self.rank]):
+            self._forward(batch, LossTotal())
 
     def _outputs(self, samples: Sequence[SampleRows], losses: LossTotal) -> Iterator[SampleOutput]:
         self.model.eval()
@@ -101,12 +116,15 @@ class Predictor:
         return {name: _array(values) for name, values in outputs.items()}
 
     def _batches(self, samples: Sequence[SampleRows]) -> Iterator[Batch]:
-        lengths = [rows.num_rows for rows in samples]
-        windows = evaluation_windows(lengths, self.data.window_rows, self.data.context_rows)
         reader = BatchReader(self.task, self.stream, samples, self.device)
-        batches = (reader.read(part) for part in split(windows, self.batch_size))
+        batches = (reader.read(part) for part in self._parts(samples))
         with Prefetch(batches) as prefetched:
             yield from prefetched
+
+    def _parts(self, samples: Sequence[SampleRows]) -> list[Sequence[Window]]:
+        lengths = [rows.num_rows for rows in samples]
+        windows = evaluation_windows(lengths, self.data.window_rows, self.data.context_rows)
+        return split(windows, self.batch_size)
 
 
 def _gathered(own: list[SampleOutput], losses: LossTotal) -> Predictions:

@@ -55,7 +55,7 @@ def _blocks(stream: Stream, samples: Sequence[SampleRows]) -> Iterator[tuple[str
     spans: dict[str, tuple[int, int]] = {}
     for rows in samples:
         first, last = spans.get(rows.video_id, (rows.first_row, 0))
-        end = rows.first_row + rows.num_rows
+        end = rows.first_row + rows.num_stored
         spans[rows.video_id] = (min(first, rows.first_row), max(last, end))
     buffer = np.empty((1, BLOCK_ROWS, *stream.row_shape), stream.numpy_dtype)
     for video_id, (first, end) in spans.items():

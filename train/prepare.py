@@ -238,10 +238,14 @@ def hold_out(
 
 
 def _task_data(config: TrainConfig, task: Task, stream: Stream) -> TaskData:
-    found = find_rows(task.samples("train"), stream, allow_missing=config.allow_missing)
+    settings = {
+        "rows_per_token": config.data.rows_per_token,
+        "allow_missing": config.allow_missing,
+    }
+    found = find_rows(task.samples("train"), stream, **settings)
     fraction = config.data.holdout_fraction if config.data.selection == "holdout" else 0.0
     train, holdout = hold_out(found.rows, fraction, config.seed)
-    val = find_rows(task.samples("val"), stream, allow_missing=config.allow_missing)
+    val = find_rows(task.samples("val"), stream, **settings)
     return TaskData(
         task=task,
         train=train,

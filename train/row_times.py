@@ -7,7 +7,10 @@ see the whole video, one for tasks that must not look ahead.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["rows_at", "rows_completed_by"]
+__all__ = ["ROUNDING_SECONDS", "rows_at", "rows_completed_by"]
+
+ROUNDING_SECONDS = 1e-6
+"""Instants that differ by less are the same one: a row's end and a label's border, say."""
 
 
 def rows_at(times_T2: NDArray[np.float64], seconds_N: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -17,9 +17,10 @@ from train.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.config import PLACES, TrainConfig, run_folder
 from train.evaluate import Scores, score_table
 from train.logs import METRICS, show_progress
+from train.parallel import make_accelerator
 from train.prepare import Prepared, prepare
 from train.run_record import Checkpoint
-from train.trainer import Trainer, make_accelerator
+from train.trainer import Trainer
 from train.validation import PREDICTIONS, joined
 
 __all__ = ["Report", "Trained", "train"]

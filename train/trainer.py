@@ -2,29 +2,27 @@
 
 Losses are summed and divided by the number of valid targets of the whole batch, over all
 micro-batches and processes, so how a batch is split does not change the gradient. Everything
-random is a function of (seed, step), so a run that was cut off goes on exactly.
+random is a function of (seed, step, process), so a run that was cut off goes on exactly.
 """
 
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast
+from accelerate.utils import broadcast
 
-from cache_schema.errors import ConfigError, PipelineError, StoppedError
+from cache_schema.errors import PipelineError, StoppedError
 from train.checkpoint import (
     BEST,
     LAST,
     State,
     has_checkpoint,
-    load_optimizer,
-    optimizer_tensors,
     read_checkpoint,
     samples_sha256,
     write_checkpoint,
@@ -33,8 +31,9 @@ from train.dataset import Batch, BatchReader
 from train.evaluate import Scores
 from train.feature_statistics import feature_statistics
 from train.logs import RunLog
-from train.model import load_trained, pretrained_identities, trained_weights
+from train.model import pretrained_identities
 from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
+from train.parallel import ParallelModel, whole
 from train.prefetch import Prefetch
 from train.prepare import Prepared, labels_of
 from train.run_record import Checkpoint, Progress
@@ -43,7 +42,7 @@ from train.tasks.base import Task
 from train.validation import Validation
 from train.windows import TaskWindows, Window, count_batches, epoch_batches, split
 
-__all__ = ["Trainer", "make_accelerator"]
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -61,7 +60,8 @@ class Trainer:
         self.config = run.config
         self.folder = folder
         self.accelerator = accelerator
-        self.model = run.model.to(accelerator.device)
+        self.model = run.model
+        self.parallel = ParallelModel(run.model, accelerator, self.config.parallel)
         self.optimizer = make_optimizer(self.config.optim, self.model)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
         self.windows = [
@@ -72,16 +72,17 @@ class Trainer:
             self.windows, self.config.data.window_rows, self.config.optim.batch_size
         )
         self.num_steps = self.steps_per_epoch * self.config.optim.epochs
-        self.validation = Validation(run=run, accelerator=accelerator, folder=folder)
+        self.validation = Validation(
+            run=run, accelerator=accelerator, folder=folder, together=self.parallel.is_sharded
+        )
         self.progress = Progress()
         self._stop = StopRequest()
-        self._replica: torch.nn.Module = self.model
 
     def restore(self) -> None:
         """Go on from the last checkpoint of the folder."""
         checkpoint, state = read_checkpoint(self.folder / LAST)
-        load_trained(self.model, state.weights, where=str(self.folder / LAST))
-        load_optimizer(self.optimizer, self.model, state.optimizer)
+        self.parallel.load(state.weights, where=str(self.folder / LAST))
+        self.parallel.load_optimizer(self.optimizer, state.optimizer)
         self.progress = checkpoint.progress
 
     def train(self) -> None:
@@ -91,16 +92,17 @@ class Trainer:
             StoppedError: after SIGTERM, once the step in progress is done and saved.
             PipelineError: if the loss or its gradient is not finite.
         """
-        if self.progress.step == 0:
-            self._standardise()
-        self._replica = self.accelerator.prepare_model(self.model)
         log = RunLog(
             self.folder,
             first_step=self.progress.step,
             num_steps=self.num_steps,
             enabled=self.accelerator.is_main_process,
+            config=self.config,
         )
         with log, self._stop:
+            if self.progress.step == 0:
+                self._standardise()
+            self.parallel.connect()
             while (epoch := self.progress.num_epochs + 1) <= self.config.optim.epochs:
                 if self.progress.step < epoch * self.steps_per_epoch:
                     self._epoch(log)
@@ -108,8 +110,9 @@ class Trainer:
 
     def score_best(self) -> Scores:
         """Return the official scores of the best checkpoint, read back from its file."""
+        self.accelerator.wait_for_everyone()  # the main process may still be writing it
         folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
-        load_trained(self.model, read_checkpoint(folder)[1].weights, where=str(folder))
+        self.parallel.load(read_checkpoint(folder)[1].weights, where=str(folder))
         return self.validation.scores("val")
 
     def _standardise(self) -> None:
@@ -154,6 +157,8 @@ class Trainer:
 
     def _leave(self) -> None:
         self._save(LAST)
+        # Who leaves first makes torchrun end the others, and one of them may still be writing.
+        self.accelerator.wait_for_everyone()
         raise StoppedError(
             f"by SIGTERM after step {self.progress.step} of {self.num_steps}, which is saved in "
             f"{self.folder / LAST}. Go on with --resume."
@@ -180,8 +185,12 @@ class Trainer:
             epoch=epoch,
         )
         for index, batch in batches[first_step:]:
-            share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
-            parts = split(share, optim.micro_batch_size)
+            parts = _share(
+                batch,
+                self.accelerator.process_index,
+                self.accelerator.num_processes,
+                optim.micro_batch_size,
+            )
             yield self.run.tasks[index].task, [readers[index].read(part) for part in parts]
 
     def _step(self, task: Task, micro_batches: Sequence[Batch]) -> dict[str, float]:
@@ -199,7 +208,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(
             self.parameters, self.config.optim.clip_norm or math.inf
         )
-        loss, norm_value = total / max(1.0, num_targets), float(norm)
+        loss, norm_value = total / max(1.0, num_targets), float(whole(norm))
         if not (math.isfinite(loss) and math.isfinite(norm_value)):
             self._refuse(loss, norm_value, micro_batches)
         self.optimizer.step()
@@ -214,27 +223,20 @@ class Trainer:
 
     def _backward(self, task: Task, micro_batches: Sequence[Batch]) -> tuple[float, float, float]:
         """Add up gradients of summed losses; return loss, targets and rows of all processes."""
-        self._replica.train()
         sums_3 = torch.zeros(3, device=self.accelerator.device)
         for number, batch in enumerate(micro_batches, start=1):
-            with self._synchronised(number == len(micro_batches)):
-                outputs = self._replica(
+            is_last = number == len(micro_batches)
+            with nullcontext() if is_last else self.parallel.adding_up():
+                outputs = self.parallel(
                     batch.features_BTD, batch.valid_BT, task.name, batch.queries, batch.targets
                 )
                 loss = task.loss(outputs, batch.targets)
                 self.accelerator.backward(loss.total)
             sums_3[0] += loss.total.detach()
             sums_3[1] += loss.num_targets
-            sums_3[2] += batch.valid_BT.sum()
+            sums_3[2] += sum(window.num_rows - window.num_context for window in batch.windows)
         total, num_targets, num_rows = self.accelerator.reduce(sums_3, "sum").tolist()
         return total, num_targets, num_rows
-
-    def _synchronised(self, is_last: bool) -> AbstractContextManager[object]:
-        """Exchange gradients between processes only after the last micro-batch."""
-        context: AbstractContextManager[object] = (
-            nullcontext() if is_last else self.accelerator.no_sync(self._replica)
-        )
-        return context
 
     def _refuse(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> None:
         videos = {rows.video_id for batch in micro_batches for rows in batch.samples}
@@ -266,6 +268,8 @@ class Trainer:
         self._save(LAST)
 
     def _save(self, name: str) -> None:
+        weights = self.parallel.trained_weights()
+        optimizer = self.parallel.optimizer_tensors(self.optimizer)
         if not self.accelerator.is_main_process:
             return
         checkpoint = Checkpoint(
@@ -278,37 +282,25 @@ class Trainer:
             progress=self.progress,
         )
         state = State(
-            weights=trained_weights(self.model),
+            weights=weights,
             labels=labels_of(data.task for data in self.run.tasks),
-            optimizer=optimizer_tensors(self.optimizer, self.model),
+            optimizer=optimizer,
             adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
         )
         write_checkpoint(self.folder / name, checkpoint, state)
 
 
-def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator:
-    """Return this process's accelerator.
+def _share(
+    batch: Sequence[Window], rank: int, num_processes: int, micro_batch_size: int
+) -> list[Sequence[Window]]:
+    """Return a process's windows of a batch, every ``num_processes``-th, in micro-batches.
 
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
-        several_tasks: A step then uses one of several heads, which processes must allow for.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
+    All processes get as many micro-batches as the first one, since all must take part in each
+    exchange. What a process lacks is a window in which no row counts.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
-    options = DistributedDataParallelKwargs(find_unused_parameters=several_tasks)
-    return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[options])
-
-
-def _share(batch: Sequence[Window], rank: int, num_processes: int) -> Sequence[Window]:
-    """Return a process's windows of a batch: every ``num_processes``-th.
-
-    A process left without one repeats a window in which no row counts, since all must take part.
-    """
-    own = batch[rank::num_processes]
-    return own or [replace(batch[0], num_context=batch[0].num_rows)]
+    shares = [split(batch[first::num_processes], micro_batch_size) for first in (0, rank)]
+    padding = [replace(batch[0], num_context=batch[0].num_rows)]
+    return shares[1] + [padding] * (len(shares[0]) - len(shares[1]))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

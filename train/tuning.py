@@ -26,7 +26,7 @@ from cache_schema.errors import ConfigError
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
 
-__all__ = ["METHODS", "SIZED", "Tuning", "parse_tuning", "tune"]
+__all__ = ["METHODS", "SIZED", "Tuning", "blocks_of", "parse_tuning", "tune"]
 
 PLAIN = ("basic", "bias", "first", "last", "first+last", "full")
 SIZED = ("lora", "prompt", "prefix")
@@ -120,13 +120,13 @@ def _own_parameters(stack: nn.Module, kind: str) -> Iterator[nn.Parameter]:
         embedding = stack.get_input_embeddings().weight  # type: ignore[operator]
         yield from (value for value in stack.parameters() if value is not embedding)
     elif kind != "basic":
-        blocks = _blocks(stack)
+        blocks = blocks_of(stack)
         chosen = {"first": [blocks[0]], "last": [blocks[-1]], "first+last": [blocks[0], blocks[-1]]}
         for block in chosen[kind]:
             yield from block.parameters()
 
 
-def _blocks(stack: nn.Module) -> nn.ModuleList:
+def blocks_of(stack: nn.Module) -> nn.ModuleList:
     """Return the list of blocks; families name it h, layers or block."""
     settings: Any = stack.config
     for module in stack.modules():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from train.evaluate import Predictor, Scores, write_and_score
 from train.prepare import Prepared, TaskData
@@ -33,6 +34,8 @@ class Validation:
     run: Prepared
     accelerator: Accelerator
     folder: Path
+    together: bool = False
+    """Whether a call of the model needs all processes."""
 
     def epoch(self) -> EpochResult:
         """Evaluate on held-out training videos by the loss, else on ``val`` by the metrics."""
@@ -68,13 +71,14 @@ class Validation:
         return predictions.loss
 
     def _score(self, data: TaskData, name: str) -> tuple[Scores, float]:
-        """Write and score the submission on the main process; others get no scores."""
+        """Write and score the submission on the main process; all get the scores."""
         predictions = self.predictor(data.task).predict(data.val)
         scores: Scores = {}
         if self.accelerator.is_main_process:
             path = self.folder / PREDICTIONS / name / f"{data.task.name}{data.task.submission}"
             scores = write_and_score(data.task, predictions.outputs, path)
-        return scores, predictions.loss
+        (known,) = broadcast_object_list([scores])
+        return known, predictions.loss
 
     def predictor(self, task: Task) -> Predictor:
         """Return what predicts one of the tasks, with the batches of training."""
@@ -88,6 +92,7 @@ class Validation:
             device=self.accelerator.device,
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
+            together=self.together,
         )
 
 

@@ -116,6 +116,21 @@ def test_a_window_of_context_alone_has_no_target(toy):
     assert targets["segments"].isnan().all()
 
 
+def test_several_stored_rows_become_one(tmp_path):
+    stream = make_store(tmp_path / "f.zarr", {"a": ramp(9), "b": ramp(5)}).stream()
+    samples = ToyTask(train={"a": 9, "b": 5}).samples("train")
+    rows = find_rows(samples, stream, rows_per_token=2, allow_missing=0).rows
+    assert rows[0].times_R2.tolist() == [[0, 1], [1, 2], [2, 3], [3, 4], [4, 4.5]]
+    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    reader.read([Window(sample=0, start=0, stop=4)])  # leaves something in the buffer
+    windows = [Window(sample=0, start=2, stop=5), Window(sample=1, start=1, stop=3)]
+    batch = reader.read(windows)
+    # Means of (4, 5), (6, 7) and the last row alone; of (2, 3) and the last row alone.
+    assert batch.features_BTD[0, :, 0].tolist() == [4.5, 6.5, 8.0]
+    assert batch.features_BTD[1, :2, 0].tolist() == [2.5, 4.0]
+    assert batch.valid_BT.tolist() == [[True, True, True], [True, True, False]]
+
+
 def test_grid_rows_keep_their_tokens(tmp_path):
     stream = make_store(tmp_path / "f.zarr", {"a": ramp(5, (2, 3))}).stream()
     rows = find(ToyTask(train={"a": 5}), stream).rows

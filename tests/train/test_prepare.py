@@ -9,8 +9,9 @@ from tests.train.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
 from train.checkpoint import LAST, read_checkpoint
 from train.dataset import SampleRows
+from train.parallel import make_accelerator
 from train.prepare import hold_out, load_trained_run, prepare
-from train.trainer import Trainer, make_accelerator
+from train.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -29,7 +30,7 @@ def trained(tmp_path):
 
 
 def samples(*videos):
-    return [SampleRows(sample=None, video_id=name, first_row=0, times_R2=[]) for name in videos]
+    return [SampleRows(sample=None, video_id=name, first_row=0, num_stored=0, times_R2=[]) for name in videos]
 
 
 def test_held_out_videos_do_not_depend_on_the_order():

@@ -30,7 +30,7 @@ from train.annotations.epic import Action, VerbNoun
 from train.annotations.opening import open_actions
 from train.metrics.anticipation import composed_actions, listed_hits
 from train.metrics.framewise import class_mean_recall, top_k_hits
-from train.row_times import rows_completed_by
+from train.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.tasks.base import (
     IGNORED,
     HeadContext,
@@ -52,8 +52,6 @@ ANTICIPATION_SECONDS = 1.0
 """tau_a: nothing later than this before a segment's start may be seen."""
 LISTED_ACTIONS = 100
 """How many of the best actions a submission lists."""
-ROUNDING_SECONDS = 1e-6
-"""An instant that equals a row's end up to rounding is the same instant."""
 
 Floats = NDArray[np.float64]
 

@@ -33,7 +33,7 @@ from train.candidates import (
     most_probable,
 )
 from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
-from train.row_times import rows_completed_by
+from train.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.tasks.base import (
     IGNORED,
     HeadContext,
@@ -51,8 +51,6 @@ if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
 
 __all__ = ["LongTermAnticipation", "LongTermAnticipationOptions"]
 
-ROUNDING_SECONDS = 1e-6
-"""An instant that equals a row's end up to rounding is the same instant."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -345,8 +343,7 @@ class LongTermAnticipation:
         rng = np.random.default_rng(0)
         shape = self._options.num_sequences, self._options.num_future_actions
         verb_ZV, noun_ZN = (np.zeros((shape[1], self._counts[kind])) for kind in KINDS)
-        no_weights_Z = np.zeros(shape[1])
-        blind = consensus(verb_ZV, noun_ZN, self._order, no_weights_Z, shape[0], rng)
+        blind = consensus(verb_ZV, noun_ZN, self._order, np.zeros(shape[1]), shape[0], rng)
         guesses = {
             "chance": [
                 np.stack([rng.integers(self._counts[kind], size=shape) for kind in KINDS], axis=-1)

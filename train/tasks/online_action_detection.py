@@ -24,7 +24,7 @@ from train.annotations.epic import Action, VerbNoun
 from train.annotations.opening import open_actions
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
-from train.row_times import rows_completed_by
+from train.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.tasks.base import (
     IGNORED,
     HeadContext,
@@ -45,8 +45,6 @@ __all__ = ["OnlineActionDetection", "OnlineActionDetectionOptions"]
 CELLS_PER_SECOND = 4
 BACKGROUND = 0
 """Column of "no action"."""
-ROUNDING_SECONDS = 1e-6
-"""A row that ends on a cell's border up to rounding ends on it."""
 
 # --- options ------------------------------------------------------------------------------------
 

@@ -1,0 +1,102 @@
+"""A batch script that trains on several nodes of a SLURM cluster: text in the user's hand.
+
+The command line as it was typed -> the same one for each process, started by torchrun.
+"""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.config import JobConfig
+
+__all__ = ["job_script"]
+
+SECONDS_TO_SAVE = 120
+"""Between SLURM's signal and the end of the walltime: one step, one checkpoint, and leaving."""
+
+TEMPLATE = """\
+#!/usr/bin/env bash
+# Trains on {nodes} node(s) with {processes} process(es) each: sbatch THIS_FILE
+# {seconds} s before the walltime ends the step in progress is finished and saved, and the job goes
+# back into the queue; --resume goes on from there, also after a node was lost.
+{directives}
+{prologue}
+set -euo pipefail
+
+export PATH={binaries}:"$PATH"
+# A file of this folder that has the name of a package is not imported.
+export PYTHONSAFEPATH=1
+export OMP_NUM_THREADS={threads}
+# How long torchrun, when stopped, lets its processes save.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT={grace}
+cd -- {folder}
+
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))
+
+srun --kill-on-bad-exit=1 --cpus-per-task={cores} \\
+    torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node={processes} --max-restarts=0 \\
+    --rdzv-id="$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}" \\
+    --rdzv-backend=c10d --rdzv-endpoint="$head:$port" \\
+    --no-python vllm-train \\
+    {arguments} &
+step=$!
+
+time_is_up=
+stop() {{
+    time_is_up=yes
+    scancel --signal=TERM "$SLURM_JOB_ID.0"
+}}
+trap stop USR1
+
+code=0
+wait "$step" || code=$?
+if [[ $time_is_up ]]; then # the signal ended that wait, not the training
+    code=0
+    wait "$step" || code=$?
+    if ((code)); then exec scontrol requeue "$SLURM_JOB_ID"; fi
+fi
+exit "$code"
+"""
+
+
+def job_script(arguments: Sequence[str], config: JobConfig, *, binaries: Path, folder: Path) -> str:
+    """Return a script for ``sbatch`` that starts a training run, or goes on with it.
+
+    Args:
+        arguments: Of ``vllm-train``.
+        config: Nodes, and what of each.
+        binaries: Folder of the commands ``vllm-train`` and ``torchrun``.
+        folder: Where relative paths start.
+    """
+    processes = max(1, config.gpus)
+    resuming = [] if "--resume" in arguments else ["--resume"]
+    return TEMPLATE.format(
+        nodes=config.nodes,
+        processes=processes,
+        seconds=SECONDS_TO_SAVE,
+        grace=SECONDS_TO_SAVE - 20,
+        directives="\n".join(f"#SBATCH {line}" for line in _directives(config)),
+        prologue="\n".join(config.prologue),
+        binaries=shlex.quote(os.fspath(binaries)),
+        cores=config.cores,
+        threads=max(1, config.cores // processes),
+        folder=shlex.quote(os.fspath(folder)),
+        arguments=shlex.join([*arguments, *resuming]),
+    )
+
+
+def _directives(config: JobConfig) -> list[str]:
+    return [
+        "--job-name=vllm-train",
+        f"--nodes={config.nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={config.cores}",
+        *([f"--gpus-per-node={config.gpus}"] if config.gpus else []),
+        f"--time={config.walltime}",
+        "--requeue",
+        f"--signal=B:USR1@{SECONDS_TO_SAVE}",
+        "--open-mode=append",
+        *config.directives,
+    ]
