@@ -96,6 +96,10 @@ class LanguageModel(nn.Module):
         """Return the adapter's weights under peft's own names; empty without one."""
         if self.adapter_config is None:
             return {}
+        if self.tuning.num_virtual_tokens:
+            # peft would call the embedding for its weight, which FSDP has only in parts just now.
+            encoder: Any = self.network.prompt_encoder
+            return {"prompt_embeddings": encoder["default"].embedding.weight}
         from peft import get_peft_model_state_dict
 
         tensors: dict[str, Tensor] = get_peft_model_state_dict(self.network)

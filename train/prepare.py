@@ -162,9 +162,7 @@ def build_saved(checkpoint: Checkpoint, device: torch.device) -> VideoLLM:
 def labels_of(tasks: Iterable[Task]) -> dict[str, dict[str, list[str]]]:
     """Return task -> output of its head -> name of each class."""
     return {
-        task.name: {
-            output: list(names) for output, names in getattr(task, "labels", dict)().items()
-        }
+        task.name: {output: list(names) for output, names in task.labels().items()}
         for task in tasks
     }
 

@@ -6,7 +6,8 @@ from tests.train.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
 from train import prepare as prepare_module
 from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
-from train.trainer import Trainer, make_accelerator
+from train.parallel import make_accelerator
+from train.trainer import Trainer
 
 # 3 videos, 5 crops of at most 16 rows: 3 steps per epoch.
 STEPS_PER_EPOCH = 3

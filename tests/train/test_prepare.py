@@ -30,7 +30,10 @@ def trained(tmp_path):
 
 
 def samples(*videos):
-    return [SampleRows(sample=None, video_id=name, first_row=0, num_stored=0, times_R2=[]) for name in videos]
+    return [
+        SampleRows(sample=None, video_id=name, first_row=0, num_stored=0, times_R2=[])
+        for name in videos
+    ]
 
 
 def test_held_out_videos_do_not_depend_on_the_order():

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from cache_schema.errors import ConfigError, PipelineError, StoppedError
 from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
 from tests.train.toy import ToyTask
-from train import trainer as trainer_module
 from train.checkpoint import BEST, LAST, read_checkpoint
 from train.config import AugmentConfig, DataConfig
 from train.logs import METRICS
-from train.trainer import _share, make_accelerator
+from train.parallel import make_accelerator
+from train.trainer import _share
 from train.windows import Window
 
 
@@ -147,17 +147,21 @@ def test_statistics_come_from_the_training_rows(tmp_path):
 
 def test_processes_share_every_batch_without_overlap():
     batch = [Window(sample=index, start=0, stop=4) for index in range(5)]
-    shares = [_share(batch, rank, 3) for rank in range(3)]
-    assert [[window.sample for window in share] for share in shares] == [[0, 3], [1, 4], [2]]
+    shares = [_share(batch, rank, 3, 0) for rank in range(3)]
+    samples = [[window.sample for window in part] for share in shares for part in share]
+    assert samples == [[0, 3], [1, 4], [2]]
 
 
-def test_a_process_without_a_window_gets_one_in_which_nothing_counts():
-    only = [Window(sample=4, start=0, stop=4)]
-    assert _share(only, 1, 2) == [Window(sample=4, start=0, stop=4, num_context=4)]
+def test_all_processes_take_part_equally_often():
+    batch = [Window(sample=index, start=0, stop=4) for index in range(5)]
+    idle = Window(sample=0, start=0, stop=4, num_context=4)
+    assert _share(batch, 0, 2, 1) == [[batch[0]], [batch[2]], [batch[4]]]
+    assert _share(batch, 1, 2, 1) == [[batch[1]], [batch[3]], [idle]]
+    assert _share(batch[:1], 1, 2, 0) == [[idle]]
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(trainer_module.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"torch sees no GPU here\. Use --device cpu"):
         make_accelerator("cuda")
 

@@ -1,0 +1,177 @@
+"""QVHighlights' files: queries with the saliency of 2-s clips, and submissions.
+
+    highlight_{train,val}.jsonl or highlight_{train,val}_release.jsonl, one query per line
+
+Folder or file in, ``HighlightQuery`` and ``HighlightPrediction`` out.
+
+Shapes: C clips of a video, A annotators, 2 start and end seconds.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import AnnotationError
+from train.annotations.json_file import json_record, read_json_lines
+from train.annotations.reading import check_subset, line_error
+
+__all__ = [
+    "CLIP_SECONDS",
+    "HIGHEST_SALIENCY",
+    "HighlightPrediction",
+    "HighlightQuery",
+    "HighlightSource",
+    "QVHighlightsFiles",
+    "read_submission",
+]
+
+CLIP_SECONDS = 2
+NUM_ANNOTATORS = 3
+HIGHEST_SALIENCY = 4
+"""Of a clip that an annotator finds very good."""
+
+NAMES = ("highlight_{}.jsonl", "highlight_{}_release.jsonl")
+
+
+@json_record
+class HighlightQuery:
+    """One line: a query, its video, and how salient the clips are that it asks for."""
+
+    qid: int
+    query: str
+    vid: str
+    duration: float
+    """Seconds; the last clip is a whole one."""
+    relevant_windows: list[tuple[float, float]]
+    """Start and end second of each moment."""
+    relevant_clip_ids: list[int]
+    saliency_scores: list[tuple[int, int, int]]
+    """0 to 4, of each annotator, for each relevant clip. Other clips have 0."""
+
+    @property
+    def num_clips(self) -> int:
+        """Whole 2-s clips of the video."""
+        return int(self.duration / CLIP_SECONDS)
+
+    def saliency_CA(self) -> NDArray[np.int64]:
+        """Return the saliency of all clips by annotator."""
+        saliency_CA = np.zeros((self.num_clips, NUM_ANNOTATORS), np.int64)
+        for clip, scores in zip(self.relevant_clip_ids, self.saliency_scores, strict=True):
+            saliency_CA[clip] = scores
+        return saliency_CA
+
+
+class HighlightSource(Protocol):
+    """Where the task gets its queries from."""
+
+    def queries(self, subset: str) -> list[HighlightQuery]:
+        """Return the queries of a subset, in a stable order; ``qid`` is unique."""
+
+
+class QVHighlightsFiles:
+    """The folder of the official files, or the validation file; read when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def queries(self, subset: str) -> list[HighlightQuery]:
+        """Return the queries of a subset in the order of its file.
+
+        Raises:
+            AnnotationError: The file is missing, or a line of it is wrong.
+        """
+        path = self._file(check_subset(subset))
+        queries = read_json_lines(path, HighlightQuery)
+        lines: dict[int, int] = {}
+        for number, query in enumerate(queries, start=1):
+            if query.qid in lines:
+                message = f"qid {query.qid} is in line {lines[query.qid]} already."
+                raise line_error(path, number, message)
+            lines[query.qid] = number
+            for problem in _problems(query):
+                raise line_error(path, number, f"qid {query.qid}: {problem}.")
+        return queries
+
+    def _file(self, subset: str) -> Path:
+        if subset == "val" and self._path.is_file():
+            return self._path
+        folder = self._path.parent if self._path.is_file() else self._path
+        names = [name.format(subset) for name in NAMES]
+        for path in (folder / name for name in names):
+            if path.is_file():
+                return path
+        raise AnnotationError(f"{folder}: holds neither {names[0]} nor {names[1]}.")
+
+
+def _problems(query: HighlightQuery) -> Iterator[str]:
+    """Yield what the types do not say."""
+    clips, scores = query.relevant_clip_ids, query.saliency_scores
+    if not query.num_clips:
+        yield f"field 'duration' is {query.duration}, expected at least {CLIP_SECONDS} seconds"
+    if outside := [clip for clip in clips if not 0 <= clip < query.num_clips]:
+        yield (
+            f"field 'relevant_clip_ids' holds {outside[0]}, expected 0 to {query.num_clips - 1}, "
+            f"the clips of {query.duration:g} seconds"
+        )
+    if len(clips) != len(scores):
+        yield (
+            f"field 'saliency_scores' has {len(scores)} entries, expected {len(clips)}: one per "
+            "entry of relevant_clip_ids"
+        )
+    if any(not 0 <= value <= HIGHEST_SALIENCY for entry in scores for value in entry):
+        yield f"field 'saliency_scores' holds a value outside 0 to {HIGHEST_SALIENCY}"
+
+
+@json_record
+class HighlightPrediction:
+    """One line of a submission."""
+
+    qid: int
+    pred_saliency_scores: list[float] | None = None
+    """Of each clip, from the first on."""
+    pred_relevant_windows: list[tuple[float, float, float]] | None = None
+    """Start and end second and score, best first."""
+
+
+def read_submission(path: Path, qids: Sequence[int]) -> dict[int, HighlightPrediction]:
+    """Return the predictions of exactly these queries.
+
+    Raises:
+        AnnotationError: A line is wrong, a query is missing, unknown or given twice, or a field is
+            there for some of the queries only.
+    """
+    predictions: dict[int, HighlightPrediction] = {}
+    known = set(qids)
+    for number, one in enumerate(read_json_lines(path, HighlightPrediction), start=1):
+        if one.qid not in known:
+            raise line_error(path, number, f"qid {one.qid} is not in the annotations.")
+        if one.qid in predictions:
+            raise line_error(path, number, f"qid {one.qid} is predicted twice.")
+        predictions[one.qid] = one
+    if missing := [qid for qid in qids if qid not in predictions]:
+        raise AnnotationError(
+            f"{path}: {len(missing)} of {len(qids)} queries have no prediction, the first is qid "
+            f"{missing[0]}. The evaluator scores all or none."
+        )
+    _check_fields(path, list(predictions.values()))
+    return predictions
+
+
+def _check_fields(path: Path, predictions: Sequence[HighlightPrediction]) -> None:
+    given = 0
+    for field in ("pred_saliency_scores", "pred_relevant_windows"):
+        values = {one.qid: getattr(one, field) for one in predictions}
+        if all(value is None for value in values.values()):
+            continue
+        given += 1
+        for qid, value in values.items():
+            if not value:
+                found = "is missing, other queries have it" if value is None else "is empty"
+                raise AnnotationError(f"{path}: qid {qid}: field '{field}' {found}.")
+    if not given:
+        raise AnnotationError(
+            f"{path}: no line has 'pred_saliency_scores' or 'pred_relevant_windows'."
+        )

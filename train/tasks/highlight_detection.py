@@ -1,0 +1,267 @@
+"""Highlight detection on QVHighlights: how well each 2-s clip of a video shows what a query asks.
+
+Official files: highlight_{train,val}.jsonl (``train.annotations.qvhighlights``). Submission: jsonl
+with one line per query. Scores: Moment-DETR's ``standalone_eval``.
+
+Shapes: B batch, T rows of a window, R rows of a video, C clips of a video, A annotators, 2 start
+and end seconds.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.parsing import record
+from train.annotations.opening import open_highlights
+from train.annotations.qvhighlights import (
+    CLIP_SECONDS,
+    HIGHEST_SALIENCY,
+    HighlightQuery,
+    read_submission,
+)
+from train.metrics.highlights import highlight_scores, moment_scores
+from train.row_times import ROUNDING_SECONDS, rows_at
+from train.tasks.base import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset
+from train.windows import Window
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import Tensor, nn
+
+__all__ = ["HighlightDetection", "HighlightDetectionOptions"]
+
+# --- options ------------------------------------------------------------------------------------
+
+
+@record
+class HighlightDetectionOptions:
+    """Nothing can be chosen for this task."""
+
+
+class HighlightDetection:
+    """The saliency of every row for the query before it, from one linear layer."""
+
+    name: ClassVar[str] = "highlight_detection"
+    main_metric: ClassVar[str] = "HL-min-VeryGood-mAP"
+    submission: ClassVar[str] = ".jsonl"
+    online: ClassVar[bool] = False
+    query_place: ClassVar[QueryPlace] = "before"
+    class_outputs: ClassVar[bool] = False
+    options_type: ClassVar[type] = HighlightDetectionOptions
+    appended_tokens: int = 0
+
+    def __init__(self, annotations: Path, options: HighlightDetectionOptions) -> None:
+        self._source = open_highlights(annotations)
+
+    @cache  # noqa: B019 - a task lives as long as its process
+    def _queries(self, subset: Subset) -> dict[int, HighlightQuery]:
+        return {query.qid: query for query in self._source.queries(subset)}
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def samples(self, subset: Subset) -> list[Sample]:
+        """Return one sample per query: the whole video, and the mean saliency of its clips."""
+        return [
+            Sample(
+                video_id=query.vid,
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                target=_Target(
+                    query=query, saliency_C=query.saliency_CA().mean(axis=1).astype(np.float32)
+                ),
+                query=query.query,
+            )
+            for query in self._queries(subset).values()
+        ]
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def targets(
+        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the annotators' mean saliency, 0 to 4, of the clip at each row's centre."""
+        saliency_C = _target(sample).saliency_C
+        clips_T = _clips(times_R2[window.start : window.stop])
+        inside_T = clips_T < len(saliency_C)
+        inside_T[: window.num_context] = False
+        saliency_T = np.full(len(clips_T), np.nan, np.float32)
+        saliency_T[inside_T] = saliency_C[clips_T[inside_T]]
+        return {"saliency": saliency_T}
+
+    # --- head -----------------------------------------------------------------------------------
+
+    def labels(self) -> dict[str, list[str]]:
+        """Return nothing: a saliency is no class."""
+        return {}
+
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return one linear layer: the saliency of each row."""
+        from train.heads.linear import LinearHeads
+
+        return LinearHeads(context.width, {"saliency": 1})
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+        """Return the cross-entropy between sigmoid(score) and saliency / 4, summed over rows."""
+        from torch.nn import functional
+
+        valid_BT = ~targets["saliency"].isnan()
+        wanted_N = targets["saliency"][valid_BT] / HIGHEST_SALIENCY
+        scores_N = outputs["saliency"][..., 0][valid_BT].float()
+        total = functional.binary_cross_entropy_with_logits(scores_N, wanted_N, reduction="sum")
+        return LossSum(total=total, num_targets=len(wanted_N))
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
+        """Write one line per query: the score of every clip, and windows made of them.
+
+        A submission of validation queries is made whole, since the official evaluator knows no
+        missing query: those without outputs get equal scores.
+        """
+        scores = {
+            _target(output.sample).query.qid: (
+                _target(output.sample).query,
+                _clip_scores(output),
+            )
+            for output in outputs
+        }
+        queries = self._queries("val")
+        if scores.keys() <= queries.keys():
+            for qid, query in queries.items():
+                scores.setdefault(qid, (query, np.zeros(query.num_clips)))
+        _write(scores.values(), path)
+
+    # --- score ----------------------------------------------------------------------------------
+
+    def score(self, predictions: Path) -> dict[str, float | None]:
+        """Return the official percentages, to 2 decimals as official, and unrounded.
+
+        ``HL-*`` need clip scores and ``MR-*`` windows; a submission may hold one of the two. A
+        query without a moment counts for ``HL-*`` only.
+        """
+        queries = self._queries("val")
+        given = read_submission(predictions, list(queries))
+        scores: dict[str, float | None] = {}
+        windows = {
+            qid: np.array(one.pred_relevant_windows)
+            for qid, one in given.items()
+            if one.pred_relevant_windows and queries[qid].relevant_windows
+        }
+        if windows:
+            truth = [np.array(queries[qid].relevant_windows) for qid in windows]
+            scores |= moment_scores(truth, list(windows.values()))
+        clips = {
+            qid: np.array(one.pred_saliency_scores)
+            for qid, one in given.items()
+            if one.pred_saliency_scores
+        }
+        if clips:
+            saliency = [queries[qid].saliency_CA() for qid in clips]
+            scores |= highlight_scores(saliency, list(clips.values()))
+        rounded = {
+            key: None if value is None else float(f"{value:.2f}") for key, value in scores.items()
+        }
+        return rounded | {f"{key}_unrounded": value for key, value in scores.items()}
+
+    def quality(self, scores: Mapping[str, float | None]) -> float | None:
+        """Return the average precision of very good clips as a fraction."""
+        value = scores.get(f"{self.main_metric}_unrounded")
+        return None if value is None else value / 100
+
+    # --- baselines ------------------------------------------------------------------------------
+
+    def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
+        """Return the scores of random numbers and of the mean training saliency at each clip.
+
+        Args:
+            folder: Gets the submissions ``chance.jsonl`` and ``majority.jsonl``.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(0)
+        queries = list(self._queries("val").values())
+        prior_C = self._mean_training_saliency(max(query.num_clips for query in queries))
+        submissions = {
+            "chance": [(query, rng.random(query.num_clips)) for query in queries],
+            "majority": [(query, prior_C[: query.num_clips]) for query in queries],
+        }
+        for name, scores in submissions.items():
+            _write(scores, folder / f"{name}{self.submission}")
+        return {name: self.score(folder / f"{name}{self.submission}") for name in submissions}
+
+    def _mean_training_saliency(self, num_clips: int) -> NDArray[np.float64]:
+        """Return the mean saliency of the n-th clip; 0 beyond the longest training video."""
+        sums_C, counts_C = np.zeros(num_clips), np.zeros(num_clips)
+        for sample in self.samples("train"):
+            saliency_C = _target(sample).saliency_C[:num_clips]
+            sums_C[: len(saliency_C)] += saliency_C
+            counts_C[: len(saliency_C)] += 1
+        return sums_C / np.maximum(counts_C, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Target:
+    query: HighlightQuery
+    saliency_C: NDArray[np.float32]
+    """Mean over the annotators."""
+
+
+def _target(sample: Sample) -> _Target:
+    assert isinstance(sample.target, _Target)
+    return sample.target
+
+
+def _clips(times_T2: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the clip at each row's centre."""
+    centres_T = times_T2.mean(axis=1) + ROUNDING_SECONDS
+    clips_T: NDArray[np.int64] = np.floor(centres_T / CLIP_SECONDS).astype(np.int64)
+    return clips_T
+
+
+def _clip_scores(output: SampleOutput) -> NDArray[np.float64]:
+    """Return each clip's score: the mean of the rows whose centre lies in it.
+
+    A clip without one gets the score of the row at its middle.
+    """
+    num_clips = _target(output.sample).query.num_clips
+    scores_R = output.rows("saliency")[:, 0].astype(np.float64)
+    clips_R = _clips(output.times_R2)
+    inside_R = clips_R < num_clips
+    sums_C = np.bincount(clips_R[inside_R], scores_R[inside_R], minlength=num_clips)
+    counts_C = np.bincount(clips_R[inside_R], minlength=num_clips)
+    middles_C = (np.arange(num_clips, dtype=np.float64) + 0.5) * CLIP_SECONDS
+    nearest_C = scores_R[rows_at(output.times_R2, middles_C)]
+    return np.where(counts_C > 0, sums_C / np.maximum(counts_C, 1), nearest_C)
+
+
+def _write(scores: Iterable[tuple[HighlightQuery, NDArray[np.float64]]], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for query, scores_C in scores:
+            line = {
+                "qid": query.qid,
+                "query": query.query,
+                "vid": query.vid,
+                "pred_relevant_windows": [list(window) for window in _windows(scores_C)],
+                "pred_saliency_scores": [round(float(score), 6) for score in scores_C],
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _windows(scores_C: NDArray[np.float64]) -> list[tuple[int, int, float]]:
+    """Return the runs of clips in the upper half of the scores' range, by their mean score."""
+    above_C = scores_C >= (scores_C.min() + scores_C.max()) / 2
+    windows = []
+    for above, run in groupby(range(len(scores_C)), key=lambda clip: bool(above_C[clip])):
+        if above:
+            clips = list(run)
+            score = round(float(scores_C[clips].mean()), 6)
+            windows.append((clips[0] * CLIP_SECONDS, (clips[-1] + 1) * CLIP_SECONDS, score))
+    return sorted(windows, key=lambda window: -window[2])

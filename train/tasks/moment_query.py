@@ -1,0 +1,398 @@
+"""Moment queries on Ego4D: all instances of all moment classes in a clip.
+
+Official files: moments_{train,val}.json (``train.annotations.ego4d_clips``). Submission: a JSON
+file with labelled, scored segments per clip. Scores: Ego4D's ``eval_detection.py`` (mAP over tIoU)
+and ``get_retrieval_performance.py`` (recall).
+
+Shapes: B batch, M moments a window can name, G true moments, K classes, N segments of a clip, 2
+start and end seconds.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import softmax
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import record
+from train.annotations.ego4d_clips import Clip, MomentClip
+from train.annotations.json_file import json_record, read_json
+from train.annotations.opening import open_moments
+from train.metrics.moments import (
+    Detections,
+    Instances,
+    mean_average_precisions,
+    retrieval_recalls,
+)
+from train.segments import clipped_share, nms, soft_nms
+from train.tasks.base import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset
+from train.windows import Window
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import Tensor, nn
+
+__all__ = ["MomentQuery", "MomentQueryOptions"]
+
+VISIBLE_SHARE = 0.5
+"""A moment cut by a window's border counts there if at least this much of it is left."""
+NMS_TIOU = 0.4
+"""Of two segments of one class that overlap by more, only the better one is kept."""
+SOFT_NMS_SIGMA = 0.46
+"""The official baseline's, like the tIoU above and the number below."""
+MAX_DETECTIONS = 200
+"""Per clip."""
+
+# --- options ------------------------------------------------------------------------------------
+
+
+@record
+class MomentQueryOptions:
+    """What can be chosen for this task."""
+
+    num_moments: Annotated[int, Field(ge=1)] = 10
+    """Most moments that one window can name."""
+    memory_tokens: Literal["none", "one", "per_moment"] = "per_moment"
+    """Learned tokens behind the rows, whose states become the segment memories; with ``none`` it is
+    the state of the last row. ``none`` and ``one`` are the paper's two forms."""
+
+
+class MomentQuery:
+    """Classes and boundaries of a window's moments, from learned tokens behind its rows."""
+
+    name: ClassVar[str] = "moment_query"
+    main_metric: ClassVar[str] = "average_mAP"
+    submission: ClassVar[str] = ".json"
+    online: ClassVar[bool] = False
+    query_place: ClassVar[QueryPlace] = "none"
+    class_outputs: ClassVar[bool] = False
+    options_type: ClassVar[type] = MomentQueryOptions
+
+    def __init__(self, annotations: Path, options: MomentQueryOptions) -> None:
+        self._path = annotations
+        self._source = open_moments(annotations)
+        self._options = options
+
+    @property
+    def appended_tokens(self) -> int:
+        """Learned tokens behind the rows."""
+        return {"none": 0, "one": 1, "per_moment": self._options.num_moments}[
+            self._options.memory_tokens
+        ]
+
+    @cache  # noqa: B019 - a task lives as long as its process
+    def _clips(self, subset: Subset) -> Mapping[str, MomentClip]:
+        """Return the clips that have a moment; the official files of the others are not scored."""
+        clips = {one.clip.clip_id: one for one in self._source.clips(subset) if one.moments}
+        if not clips:
+            raise AnnotationError(f"{self._path}: no {subset} clip has a primary label.")
+        return clips
+
+    @cached_property
+    def _class_names(self) -> list[str]:
+        """Return the classes of the training moments, sorted."""
+        return sorted({one.label for clip in self._clips("train").values() for one in clip.moments})
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def samples(self, subset: Subset) -> list[Sample]:
+        """Return one sample per clip that has a moment."""
+        class_ids = {label: class_id for class_id, label in enumerate(self._class_names)}
+        return [
+            Sample(
+                video_id=one.clip.video_id,
+                start_seconds=one.clip.start_seconds,
+                end_seconds=one.clip.end_seconds,
+                target=_target(one, class_ids),
+            )
+            for one in self._clips(subset).values()
+        ]
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def targets(
+        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
+    ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+        """Return the window's moments: class, boundary as fractions of the window, and how many.
+
+        A moment in context rows counts as well: a window speaks for all that it sees.
+        """
+        target = _target_of(sample)
+        start, end = times_R2[window.start, 0], times_R2[window.stop - 1, 1]
+        cut_G2, share_G = clipped_share(target.segments_G2, start, end)
+        seen_G = share_G >= VISIBLE_SHARE
+        return {
+            "classes": target.classes_G[seen_G],
+            "segments": ((cut_G2[seen_G] - start) / (end - start)).astype(np.float32),
+            "count": np.array([seen_G.sum()], np.int64),
+        }
+
+    # --- head -----------------------------------------------------------------------------------
+
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Return the moment classes; the last stands for no moment."""
+        return {"classes": [*self._class_names, "nothing"]}
+
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return one normalisation layer per moment, and two linear layers that they share."""
+        from train.heads.moments import MomentHead
+
+        return MomentHead(context.width, self._options.num_moments, len(self._class_names))
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+        """Return the set loss after Hungarian matching, summed over windows."""
+        from train.set_matching import set_loss_sum
+
+        return set_loss_sum(
+            outputs["classes"],
+            outputs["segments"],
+            targets["classes"],
+            targets["segments"],
+            targets["count"][:, 0],
+        )
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
+        """Write the JSON file ``path``: up to 200 segments per clip, best first.
+
+        A submission of validation clips is made whole, since the official evaluator refuses a
+        missing clip: those without outputs have no segment.
+        """
+        results = {
+            _target_of(output.sample).clip.clip_id: self._detections(output) for output in outputs
+        }
+        clips = self._clips("val")
+        if results.keys() <= clips.keys():
+            results = {clip_id: results.get(clip_id, []) for clip_id in clips}
+        _write(results, path)
+
+    def _detections(self, output: SampleOutput) -> "list[_Detection]":
+        """Merge what the windows of a clip name, in seconds of the clip."""
+        clip = _target_of(output.sample).clip
+        segments_N2 = np.concatenate(
+            [
+                _in_seconds(one.arrays["segments"], output.times(one.window))
+                for one in output.windows
+            ]
+        )
+        segments_N2 = (segments_N2 - clip.start_seconds).clip(0, clip.duration_seconds)
+        logits_NK = np.concatenate([one.arrays["classes"] for one in output.windows])
+        scores_NK = softmax(logits_NK.astype(np.float64), axis=1)[:, :-1]
+        return self._suppressed(segments_N2, scores_NK)
+
+    def _suppressed(
+        self, segments_N2: NDArray[np.float64], scores_NK: NDArray[np.float64]
+    ) -> "list[_Detection]":
+        """Keep the best segments: NMS within each class, then Soft-NMS across all."""
+        kept = [
+            (index, class_id)
+            for class_id, scores_N in enumerate(scores_NK.T)
+            for index in nms(segments_N2, scores_N, NMS_TIOU, MAX_DETECTIONS).tolist()
+        ]
+        indices, class_ids = np.array(kept).T
+        candidates_N2, scores_N = segments_N2[indices], scores_NK[indices, class_ids]
+        order, lowered = soft_nms(candidates_N2, scores_N, SOFT_NMS_SIGMA, MAX_DETECTIONS)
+        return [
+            _Detection(
+                label=self._class_names[class_ids[place]],
+                score=score,
+                segment=candidates_N2[place].tolist(),
+            )
+            for place, score in zip(order.tolist(), lowered.tolist(), strict=True)
+        ]
+
+    # --- score ----------------------------------------------------------------------------------
+
+    def score(self, predictions: Path) -> dict[str, float | None]:
+        """Return the mAP at five thresholds, their mean, and the recalls, as fractions.
+
+        Labels that no validation clip has do not count, as in the official evaluator.
+        """
+        results = read_json(predictions, _Submission).results
+        clips = self._clips("val")
+        known = [one.clip.clip_id for one in self._source.clips("val")]
+        unknown = results.keys() - set(known)
+        if unknown:
+            raise AnnotationError(
+                f"{predictions}: clip '{min(unknown)}' is none of the {len(known)} validation "
+                "clips."
+            )
+        missing = [clip_id for clip_id in clips if clip_id not in results]
+        if missing:
+            raise AnnotationError(
+                f"{predictions}: {len(missing)} of {len(clips)} clips with a primary label are "
+                f"missing, the first is '{missing[0]}'. Give clips without a prediction an empty "
+                "list."
+            )
+        truth, detections = _as_arrays(clips, results, known)
+        return {
+            **mean_average_precisions(truth, detections),
+            **retrieval_recalls(truth, detections),
+        }
+
+    def quality(self, scores: Mapping[str, float | None]) -> float | None:
+        """Return the mean mAP."""
+        return scores[self.main_metric]
+
+    # --- baselines ------------------------------------------------------------------------------
+
+    def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
+        """Return the scores of random segments, and of where each class lies in training clips.
+
+        Args:
+            folder: Gets the submissions ``chance.json`` and ``majority.json``.
+        """
+        clips = self._clips("val").values()
+        rng = np.random.default_rng(0)
+        prior = self._mean_moments()
+        submissions = {
+            "chance": {one.clip.clip_id: self._random(one.clip, rng) for one in clips},
+            "majority": {
+                one.clip.clip_id: [_scaled(moment, one.clip) for moment in prior] for one in clips
+            },
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, results in submissions.items():
+            _write(results, folder / f"{name}.json")
+        return {name: self.score(folder / f"{name}.json") for name in submissions}
+
+    def _random(self, clip: Clip, rng: np.random.Generator) -> "list[_Detection]":
+        labels = rng.choice(self._class_names, MAX_DETECTIONS)
+        bounds_N2 = np.sort(rng.random((MAX_DETECTIONS, 2)), axis=1) * clip.duration_seconds
+        return [
+            _Detection(label=str(label), score=score, segment=bounds_2)
+            for label, score, bounds_2 in zip(
+                labels, rng.random(MAX_DETECTIONS).tolist(), bounds_N2.tolist(), strict=True
+            )
+        ]
+
+    def _mean_moments(self) -> "list[_Detection]":
+        """Return each class's mean boundary, as fractions of the clip, scored by its frequency."""
+        bounds: dict[str, list[list[float]]] = {}
+        for one in self._clips("train").values():
+            for moment in one.moments:
+                bounds_2 = np.array([moment.start_seconds, moment.end_seconds])
+                fractions_2 = (bounds_2 / one.clip.duration_seconds).tolist()
+                bounds.setdefault(moment.label, []).append(fractions_2)
+        counts = Counter({label: len(values) for label, values in bounds.items()})
+        return [
+            _Detection(
+                label=label,
+                score=count / counts.total(),
+                segment=np.mean(bounds[label], axis=0).tolist(),
+            )
+            for label, count in counts.most_common()
+        ]
+
+
+@json_record
+class _Detection:
+    label: str
+    score: float
+    segment: Annotated[list[float], Field(min_length=2)]
+
+
+@json_record
+class _Submission:
+    version: Any
+    external_data: Any
+    results: dict[str, list[_Detection]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Target:
+    """The different moments of a clip that can be learned, in seconds of the video."""
+
+    clip: Clip
+    classes_G: NDArray[np.int64]
+    segments_G2: NDArray[np.float64]
+
+
+def _target(one: MomentClip, class_ids: Mapping[str, int]) -> _Target:
+    """Leave out what cannot be learned: repetitions, no length, classes that training lacks."""
+    moments = {
+        (class_ids[moment.label], moment.start_seconds, moment.end_seconds)
+        for moment in one.moments
+        if moment.label in class_ids and moment.start_seconds < moment.end_seconds
+    }
+    table_G3 = np.array(sorted(moments), np.float64).reshape(-1, 3)
+    return _Target(
+        clip=one.clip,
+        classes_G=table_G3[:, 0].astype(np.int64),
+        segments_G2=table_G3[:, 1:] + one.clip.start_seconds,
+    )
+
+
+def _target_of(sample: Sample) -> _Target:
+    assert isinstance(sample.target, _Target), "the sample is another task's"
+    return sample.target
+
+
+def _in_seconds(
+    fractions_M2: NDArray[np.float32], times_T2: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    start, end = times_T2[0, 0], times_T2[-1, 1]
+    seconds_M2: NDArray[np.float64] = start + fractions_M2.astype(np.float64) * (end - start)
+    return seconds_M2
+
+
+def _scaled(moment: _Detection, clip: Clip) -> _Detection:
+    """Turn fractions of a clip into seconds."""
+    seconds = [fraction * clip.duration_seconds for fraction in moment.segment]
+    return _Detection(label=moment.label, score=moment.score, segment=seconds)
+
+
+def _write(results: Mapping[str, Sequence[_Detection]], path: Path) -> None:
+    document = {
+        "version": "1.0",
+        "external_data": {},
+        "results": {
+            clip_id: [
+                {"label": one.label, "score": one.score, "segment": one.segment}
+                for one in detections
+            ]
+            for clip_id, detections in results.items()
+        },
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def _as_arrays(
+    clips: Mapping[str, MomentClip],
+    results: Mapping[str, Sequence[_Detection]],
+    clip_ids: Sequence[str],
+) -> tuple[Instances, Detections]:
+    """Number clips and classes; detections of classes that no clip has go away."""
+    clip_numbers = {clip_id: number for number, clip_id in enumerate(clip_ids)}
+    moments = [(clip_id, moment) for clip_id, one in clips.items() for moment in one.moments]
+    labels = {
+        label: number for number, label in enumerate(sorted({one.label for _, one in moments}))
+    }
+    found = [
+        (clip_id, one)
+        for clip_id, detections in results.items()
+        for one in detections
+        if one.label in labels
+    ]
+    truth = Instances(
+        clips_N=np.array([clip_numbers[clip_id] for clip_id, _ in moments], np.int64),
+        classes_N=np.array([labels[one.label] for _, one in moments], np.int64),
+        segments_N2=np.array([(one.start_seconds, one.end_seconds) for _, one in moments]),
+    )
+    detected = Detections(
+        clips_N=np.array([clip_numbers[clip_id] for clip_id, _ in found], np.int64),
+        classes_N=np.array([labels[one.label] for _, one in found], np.int64),
+        segments_N2=np.array([one.segment[:2] for _, one in found]).reshape(-1, 2),
+        scores_N=np.array([one.score for _, one in found]),
+    )
+    return truth, detected

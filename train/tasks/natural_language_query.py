@@ -1,0 +1,360 @@
+"""Natural-language queries on Ego4D: when in a clip the answer to a question is to be seen.
+
+Official files: nlq_{train,val}.json (``train.annotations.ego4d_clips``). Submission: a JSON file
+with up to five windows per query, best first. Scores: Ego4D's ``evaluate_ego4d_nlq.py``.
+
+Shapes: B batch, T rows of a window, P = 1 + T places: "nothing here", then the rows; N answers, 2
+start and end seconds.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import log_softmax
+
+from cache_schema.errors import AnnotationError
+from cache_schema.parsing import record
+from train.annotations.ego4d_clips import ClipQuery, QueryKey
+from train.annotations.json_file import json_record, read_json
+from train.annotations.opening import open_queries
+from train.metrics.retrieval import Answer, rank_recalls
+from train.segments import clipped_share, nms
+from train.tasks.base import (
+    IGNORED,
+    HeadContext,
+    LossSum,
+    QueryPlace,
+    Sample,
+    SampleOutput,
+    Subset,
+    WindowOutput,
+)
+from train.windows import Window
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import Tensor, nn
+
+__all__ = ["NaturalLanguageQuery", "NaturalLanguageQueryOptions", "question"]
+
+logger = logging.getLogger(__name__)
+
+NOTHING = 0
+"""Place that stands for "the answer is not in this window"; row r has place 1 + r."""
+VISIBLE_SHARE = 0.5
+"""A window shows the answer if at least this much of it lies inside."""
+MAX_ANSWERS = 5
+"""The metric looks at no more."""
+NMS_TIOU = 0.5
+"""No two answers overlap by more: the metric gives nothing for a second one on the same spot."""
+CANDIDATE_ROWS = 32
+"""Best starts and ends of a window that are paired with one another."""
+PRIOR_BINS = 10
+"""Of relative start and length, for the majority baseline."""
+
+Answers = list[list[float]]
+"""Start and end seconds in the clip, best first."""
+
+# --- options ------------------------------------------------------------------------------------
+
+
+@record
+class NaturalLanguageQueryOptions:
+    """Nothing can be chosen for this task."""
+
+
+class NaturalLanguageQuery:
+    """The rows where the answer starts and ends, pointed at by a learned token behind the text."""
+
+    name: ClassVar[str] = "natural_language_query"
+    main_metric: ClassVar[str] = "Rank@1 mIoU@0.3"
+    submission: ClassVar[str] = ".json"
+    online: ClassVar[bool] = False
+    query_place: ClassVar[QueryPlace] = "after"
+    class_outputs: ClassVar[bool] = False
+    appended_tokens: int = 1
+    options_type: ClassVar[type] = NaturalLanguageQueryOptions
+
+    def __init__(self, annotations: Path, options: NaturalLanguageQueryOptions) -> None:
+        del options
+        self._path = annotations
+        self._source = open_queries(annotations)
+
+    @cache  # noqa: B019 - a task lives as long as its process
+    def _queries(self, subset: Subset) -> Mapping[QueryKey, ClipQuery]:
+        queries = {query.key: query for query in self._source.queries(subset)}
+        if not queries:
+            raise AnnotationError(f"{self._path}: no {subset} clip has a query.")
+        return queries
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def samples(self, subset: Subset) -> list[Sample]:
+        """Return one sample per query that has a text: the rows of its clip."""
+        return [
+            Sample(
+                video_id=query.clip.video_id,
+                start_seconds=query.clip.start_seconds,
+                end_seconds=query.clip.end_seconds,
+                target=query,
+                query=question(query.text),
+            )
+            for query in self._queries(subset).values()
+            if query.text.strip()
+        ]
+
+    # --- targets --------------------------------------------------------------------------------
+
+    def targets(
+        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return the places of the answer's first and last row.
+
+        A window without any of the answer has place 0, one with less than half of it no target.
+        Context rows can be the answer: a window speaks for all that it sees.
+        """
+        times_T2 = times_R2[window.start : window.stop]
+        query = _query_of(sample)
+        bounds_2 = np.array([query.start_seconds, max(query.start_seconds, query.end_seconds)])
+        cut_12, share_1 = clipped_share(
+            (bounds_2 + query.clip.start_seconds)[None], times_T2[0, 0], times_T2[-1, 1]
+        )
+        places = NOTHING, NOTHING
+        if share_1[0] >= VISIBLE_SHARE:
+            first = int(np.abs(times_T2[:, 0] - cut_12[0, 0]).argmin())
+            last = int(np.abs(times_T2[:, 1] - cut_12[0, 1]).argmin())
+            places = 1 + first, 1 + max(first, last)
+        elif share_1[0] > 0:
+            places = IGNORED, IGNORED
+        return {
+            name: np.array([place], np.int64)
+            for name, place in zip(("start", "end"), places, strict=True)
+        }
+
+    # --- head -----------------------------------------------------------------------------------
+
+    def labels(self) -> Mapping[str, list[str]]:
+        """Return nothing: no output is about classes."""
+        return {}
+
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return linear layers whose products point from the learned token's state to rows."""
+        from train.heads.pointer import PointerHead
+
+        return PointerHead(context.width)
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+        """Return the cross-entropy of start and end, summed over the windows that count."""
+        from train.losses import cross_entropy_sum
+
+        start, end = (
+            cross_entropy_sum(outputs[name][:, None], targets[name]) for name in ("start", "end")
+        )
+        return LossSum(
+            total=start.total + end.total, num_targets=start.num_targets + end.num_targets
+        )
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
+        """Write the JSON file ``path``: up to five windows per query, best first.
+
+        A submission of validation queries is made whole, since the official evaluator takes the
+        mean over what is there: queries without outputs (or without text) get the whole clip.
+        """
+        results = {_query_of(output.sample).key: _answers(output) for output in outputs}
+        queries = self._queries("val")
+        if results.keys() <= queries.keys():
+            results = {
+                key: results.get(key, [[0.0, query.clip.duration_seconds]])
+                for key, query in queries.items()
+            }
+        _write(results, path)
+
+    # --- score ----------------------------------------------------------------------------------
+
+    def score(self, predictions: Path) -> dict[str, float | None]:
+        """Return recall at rank 1, 3 and 5 for three overlaps, and the mean overlap, in percent.
+
+        The means run over the entries of the file, as in the official evaluator; a warning says
+        how many queries have none.
+        """
+        queries = self._queries("val")
+        entries = read_json(predictions, _Submission).results
+        if not entries:
+            raise AnnotationError(f"{predictions}: field 'results' is empty.")
+        answers = [
+            _scored(predictions, number, entry, queries) for number, entry in enumerate(entries)
+        ]
+        missing = len(queries.keys() - {entry.key for entry in entries})
+        if missing:
+            logger.warning(
+                "%s: %d of %d queries have no entry; the scores are means over the others",
+                predictions,
+                missing,
+                len(queries),
+            )
+        scores = rank_recalls(answers)
+        return {key: None if np.isnan(value) else value for key, value in scores.items()}
+
+    def quality(self, scores: Mapping[str, float | None]) -> float | None:
+        """Return the recall of the first window as a fraction."""
+        value = scores[self.main_metric]
+        return None if value is None else value / 100
+
+    # --- baselines ------------------------------------------------------------------------------
+
+    def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
+        """Return the scores of random windows, and of the commonest ones of the training queries.
+
+        Args:
+            folder: Gets the submissions ``chance.json`` and ``majority.json``.
+        """
+        rng = np.random.default_rng(0)
+        prior_N2 = self._common_windows()
+        queries = self._queries("val")
+        submissions = {
+            "chance": {
+                key: _within(np.sort(rng.random((MAX_ANSWERS, 2)), axis=1), query)
+                for key, query in queries.items()
+            },
+            "majority": {key: _within(prior_N2, query) for key, query in queries.items()},
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, results in submissions.items():
+            _write(results, folder / f"{name}.json")
+        return {name: self.score(folder / f"{name}.json") for name in submissions}
+
+    def _common_windows(self) -> NDArray[np.float64]:
+        """Return the mean window of the most frequent bins of start and length, in clips of 1."""
+        windows_N2 = np.array(
+            [
+                np.array([query.start_seconds, query.end_seconds]) / query.clip.duration_seconds
+                for query in self._queries("train").values()
+            ]
+        )
+        starts_and_lengths_N2 = np.stack(
+            [windows_N2[:, 0], windows_N2[:, 1] - windows_N2[:, 0]], axis=1
+        )
+        bins, places_N, counts = np.unique(
+            (starts_and_lengths_N2 * PRIOR_BINS).astype(np.int64),
+            axis=0,
+            return_inverse=True,
+            return_counts=True,
+        )
+        del bins
+        best = np.argsort(-counts, kind="stable")[:MAX_ANSWERS]
+        return np.array([windows_N2[places_N == one].mean(axis=0) for one in best])
+
+
+@json_record
+class _Entry:
+    clip_uid: str
+    annotation_uid: str
+    query_idx: int
+    predicted_times: Annotated[
+        list[Annotated[list[float], Field(min_length=2)]], Field(min_length=1)
+    ]
+
+    @property
+    def key(self) -> QueryKey:
+        return self.clip_uid, self.annotation_uid, self.query_idx
+
+
+@json_record
+class _Submission:
+    version: Literal["1.0"]
+    challenge: Literal["ego4d_nlq_challenge"]
+    results: list[_Entry]
+
+
+def question(text: str) -> str:
+    """Return a query as the LLM reads it: lower case, one question mark at the end.
+
+    >>> question(" Where did I put the Pan??")
+    'where did i put the pan?'
+    """
+    return text.strip().lower().rstrip("? ") + "?"
+
+
+def _query_of(sample: Sample) -> ClipQuery:
+    assert isinstance(sample.target, ClipQuery), "the sample is another task's"
+    return sample.target
+
+
+def _answers(output: SampleOutput) -> Answers:
+    """Return the best windows over all windows of the clip, in seconds of the clip."""
+    clip = _query_of(output.sample).clip
+    found = [_candidates(one, output.times(one.window)) for one in output.windows]
+    seconds_N2 = np.concatenate([seconds for seconds, _ in found]) - clip.start_seconds
+    seconds_N2 = seconds_N2.clip(0, clip.duration_seconds)
+    scores_N = np.concatenate([scores for _, scores in found])
+    answers: Answers = seconds_N2[nms(seconds_N2, scores_N, NMS_TIOU, MAX_ANSWERS)].tolist()
+    return answers
+
+
+def _candidates(
+    output: WindowOutput, times_T2: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return seconds and log-probability of the best answers that one window names.
+
+    ``log p(start) + log p(end)`` over all places: where "nothing" is likely all rows are not, which
+    makes the windows of a clip comparable.
+    """
+    start_T, end_T = (
+        log_softmax(output.arrays[name][: 1 + len(times_T2)].astype(np.float64))[1:]
+        for name in ("start", "end")
+    )
+    starts, ends = (np.argsort(-one_T)[:CANDIDATE_ROWS] for one_T in (start_T, end_T))
+    first, last = (pairs.ravel() for pairs in np.meshgrid(starts, ends))
+    in_order = first <= last
+    if not in_order.any():
+        return np.empty((0, 2)), np.empty(0)
+    first, last = first[in_order], last[in_order]
+    seconds_N2 = np.stack([times_T2[first, 0], times_T2[last, 1]], axis=1)
+    scores_N = start_T[first] + end_T[last]
+    kept = nms(seconds_N2, scores_N, NMS_TIOU, MAX_ANSWERS)
+    return seconds_N2[kept], scores_N[kept]
+
+
+def _within(windows_N2: NDArray[np.float64], query: ClipQuery) -> Answers:
+    """Turn fractions of a clip into seconds."""
+    answers: Answers = (windows_N2 * query.clip.duration_seconds).tolist()
+    return answers
+
+
+def _write(results: Mapping[QueryKey, Answers], path: Path) -> None:
+    entries = [
+        {
+            "clip_uid": clip_id,
+            "annotation_uid": annotation_id,
+            "query_idx": index,
+            "predicted_times": answers,
+        }
+        for (clip_id, annotation_id, index), answers in results.items()
+    ]
+    document = {"version": "1.0", "challenge": "ego4d_nlq_challenge", "results": entries}
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def _scored(
+    path: Path, number: int, entry: _Entry, queries: Mapping[QueryKey, ClipQuery]
+) -> Answer:
+    query = queries.get(entry.key)
+    if query is None:
+        raise AnnotationError(
+            f"{path}, record results.{number}: clip_uid, annotation_uid, query_idx are "
+            f"{entry.key}, expected those of one of the {len(queries)} validation queries."
+        )
+    return Answer(
+        predicted_P2=np.array([window[:2] for window in entry.predicted_times]),
+        truth_2=np.array([query.start_seconds, query.end_seconds]),
+    )
