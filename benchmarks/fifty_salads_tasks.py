@@ -90,10 +90,15 @@ class Gru(nn.Module):
     max_positions: ClassVar[None] = None
     is_causal = True
     identity = None
+    adapter_config = None
 
     def __init__(self) -> None:
         super().__init__()
         self.gru = nn.GRU(self.width_in, self.width_out, batch_first=True)
+
+    def adapter_tensors(self) -> dict[str, Tensor]:
+        """Return nothing: all of it is trained."""
+        return {}
 
     def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the hidden state of each token; padding lies behind them."""
