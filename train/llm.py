@@ -102,7 +102,10 @@ class LanguageModel(nn.Module):
             return {"prompt_embeddings": encoder["default"].embedding.weight}
         from peft import get_peft_model_state_dict
 
-        tensors: dict[str, Tensor] = get_peft_model_state_dict(self.network)
+        # Else it asks a hub whether token embeddings were added; none ever are.
+        tensors: dict[str, Tensor] = get_peft_model_state_dict(
+            self.network, save_embedding_layers=False
+        )
         return tensors
 
     def load_adapter(self, tensors: Mapping[str, Tensor]) -> None:
