@@ -7,7 +7,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo test lint types unit bench-read clean
+.PHONY: install demo test test-cluster lint types unit bench-read clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,11 @@ types:
 
 unit:
 	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
+
+# Installs Debian's SLURM if it is missing (root or sudo), starts it as two virtual nodes, stops it.
+test-cluster: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
+	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py

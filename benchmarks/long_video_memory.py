@@ -22,15 +22,26 @@ ENCODED_SECONDS = 10
 SIZE = (320, 240)
 
 RUN = """
-import json, resource, sys
+import json, re, sys
+from pathlib import Path
 from extract.cli import main
+from extract.decoder_process import DecoderProcess
+
+def peak(pid):
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+def close(self, end=DecoderProcess.close):
+    if self._child is not None:
+        decoding.append(peak(self._child.pid))
+    end(self)
+
+decoding = []
+DecoderProcess.close = close
 try:
     main()
 except SystemExit as end:
     code = end.code
-peaks = [resource.getrusage(who).ru_maxrss / 1024
-         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(json.dumps([code or 0, *peaks]))
+print(json.dumps([code or 0, peak("self"), max(decoding)]))
 """
 
 

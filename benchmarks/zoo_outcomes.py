@@ -1,5 +1,7 @@
 """Extract a folder of awkward videos with both decoders and write what became of each as a table.
 
+What the page says above the table is kept.
+
     python benchmarks/zoo_outcomes.py ZOO --out docs/zoo.md
 
 ZOO holds the videos and a manifest.csv with the columns ``file`` and ``awkward``.
@@ -21,14 +23,11 @@ from cache_schema.stream import Stream
 
 DECODERS = ("pyav", "decord")
 
-HEADER = """\
-# What becomes of awkward files
+MARK = "<!-- from here on made by benchmarks/zoo_outcomes.py -->\n"
 
-Made by `python benchmarks/zoo_outcomes.py ZOO --out docs/zoo.md` (which keeps the text above the
-table): {num_files} real files, sampled at 2 frames/s, once with each decoder. {num_read} are read,
-{num_refused} are refused with the sentence given, {num_ignored} is no video by its name. The runs
-end with exit codes {codes}. "Read by" says which library read the file when decord was asked for;
-rows are compared bit for bit with PyAV's.
+HEADER = """
+{num_files} files, two runs (exit codes {codes}): {num_read} read, {num_refused} refused,
+{num_ignored} ignored, {num_unequal} with rows that differ between the decoders.
 
 | file | what is awkward | outcome | read by, with decord | rows equal |
 |---|---|---|---|---|
@@ -53,7 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = {name: extract(arguments.zoo, Path(folder), name) for name in DECODERS}
         text = table(arguments.zoo, runs)
-    arguments.out.write_text(text, encoding="utf-8")
+    page = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
+    arguments.out.write_text(page.partition(MARK)[0] + MARK + text, encoding="utf-8")
 
 
 def extract(zoo: Path, folder: Path, decoder: str) -> Run:
@@ -72,15 +72,16 @@ def extract(zoo: Path, folder: Path, decoder: str) -> Run:
 
 
 def table(zoo: Path, runs: dict[str, Run]) -> str:
-    """Return the page."""
+    """Return the table and what it adds up to."""
     with (zoo / "manifest.csv").open(encoding="utf-8", newline="") as file:
         entries = list(csv.DictReader(file))
     lines = [line(zoo, entry, runs) for entry in entries]
     header = HEADER.format(
         num_files=len(entries),
-        num_read=sum("rows, " in text for text in lines),
+        num_read=sum("rows: " in text for text in lines),
         num_refused=sum("refused: " in text for text in lines),
         num_ignored=sum("| ignored" in text for text in lines),
+        num_unequal=sum("| NO |" in text for text in lines),
         codes=" and ".join(str(run.exit_code) for run in runs.values()),
     )
     return header + "".join(lines)
@@ -93,7 +94,7 @@ def line(zoo: Path, entry: dict[str, str], runs: dict[str, Run]) -> str:
     if outcomes[0] != outcomes[1]:
         return f"| {name} | {entry['awkward']} | {' / '.join(outcomes)} | | NO |\n"
     reader, equal = "", ""
-    if "rows, " in outcomes[0]:
+    if "rows: " in outcomes[0]:
         video_id = id_of(zoo, name, runs["decord"].stream)
         pyav, decord = (run.stream.read(video_id).values for run in runs.values())
         reader = runs["decord"].stream.commit(video_id).video.decoder
@@ -112,7 +113,7 @@ def outcome(zoo: Path, name: str, run: Run) -> str:
     facts = commit.video
     fps = f"{float(facts.fps):.4g}"
     size = f"{facts.width}x{facts.height}"
-    return f"{commit.num_rows} rows, {size}, {fps} fps, {facts.duration_seconds:.2f} s"
+    return f"{commit.num_rows} rows: {size}, {fps} fps, {facts.duration_seconds:.2f} s"
 
 
 def id_of(zoo: Path, name: str, stream: Stream) -> str | None:

@@ -11,16 +11,18 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.durable import sync_path
+from cache_schema.errors import StoreError
 from cache_schema.hdf5_store import replaced_store
 from cache_schema.store import Store, is_hdf5, open_store
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.transfer import copy_store, copy_video
+from cache_schema.write_errors import write_errors
 from cache_schema.zarr_store import ZarrStreamWriter, lock_journal, part_folders
 
 __all__ = ["Compaction", "compact_store"]
@@ -51,14 +53,18 @@ def compact_store(
         path: Of the store.
         quiet_seconds: An unsealed part that was written to later than this ago is left alone.
         progress: Called with the number of rows after each video that was moved.
+
+    Raises:
+        StoreError: if the store cannot be read or written; readers see what they saw before.
     """
     store = open_store(path)
-    if is_hdf5(path):
-        return _compact_hdf5(store, progress)
-    return [
-        _compact_stream(path, name, quiet_seconds=quiet_seconds, progress=progress)
-        for name in store.streams
-    ]
+    with write_errors(path, RuntimeError):
+        if is_hdf5(path):
+            return _compact_hdf5(store, progress)
+        return [
+            _compact_stream(path, name, quiet_seconds=quiet_seconds, progress=progress)
+            for name in store.streams
+        ]
 
 
 def _compact_hdf5(store: Store, progress: Progress) -> list[Compaction]:
@@ -187,7 +193,7 @@ def _move(
     done: Compaction,
     progress: Progress,
 ) -> None:
-    """Write the videos of the merged parts to new ones."""
+    """Write the videos of the merged parts to new ones, or leave nothing behind."""
     writer = ZarrStreamWriter(folder, stream.row_shape, stream.recipe.store_dtype)
     try:
         for part in merged:
@@ -196,8 +202,14 @@ def _move(
                     copy_video(stream, commit.video.id, writer)
                     done.videos_moved += 1
                     progress(commit.num_rows)
-    finally:
         writer.close()
+    except BaseException:
+        # The disk may be full, and copies nobody reads would keep the next compaction away.
+        with suppress(StoreError):
+            writer.close()
+        for new in writer.parts:
+            _remove(new)
+        raise
 
 
 def _counts(stream: Stream, part: StreamPart, video_id: str, first_row: int) -> bool:
@@ -223,6 +235,7 @@ def _is_sealed(part: Path) -> bool:
 
 def _remove(part: Path) -> None:
     """Take a part away: at once for readers, then its bytes."""
-    (part / layout.COMMITS).unlink(missing_ok=True)
-    sync_path(part)
-    shutil.rmtree(part)
+    if part.exists():
+        (part / layout.COMMITS).unlink(missing_ok=True)
+        sync_path(part)
+        shutil.rmtree(part)

@@ -1,12 +1,14 @@
-"""Files that are either whole or absent, whatever instant the process or the machine stops."""
+"""Files and folders that are whole or absent, whatever instant the process or machine stops."""
 
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replaced_file", "sync_path"]
+__all__ = ["make_folders", "partials", "replaced_file", "replaced_folder", "sync_path"]
 
 
 @contextmanager
@@ -15,8 +17,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
     The content is on disk before the name is. If the block fails, nothing of it stays.
     """
-    # The suffix stays last: some libraries tell a format by it.
-    temporary = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    temporary = _temporary(path)
     try:
         yield temporary
         sync_path(temporary)
@@ -25,6 +26,45 @@ def replaced_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync_path(path.parent)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside ``path``, which becomes ``path`` at the end, as ``replaced_file``.
+
+    Raises:
+        OSError: if ``path`` is there by then and is not an empty folder.
+    """
+    temporary = _temporary(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        sync_path(temporary)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_path(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    # The suffix stays last: some libraries tell a format by it.
+    return path.with_name(f"{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+
+
+def partials(path: Path) -> list[Path]:
+    """Return what killed processes left beside ``path`` of a file or folder to take its place."""
+    stem, suffix = re.escape(path.stem), re.escape(path.suffix)
+    pattern = re.compile(rf"{stem}(\.[0-9a-f]{{8}}\.partial)+{suffix}")
+    return [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, and wait until the names of the new ones are on disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_path(folder.parent)
 
 
 def sync_path(path: Path) -> None:

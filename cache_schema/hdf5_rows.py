@@ -6,8 +6,8 @@ copy from the page cache, and no HDF5 handle stays open in the process that read
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.stream import Array
 
-__all__ = ["Hdf5Rows", "open_for_reading"]
+__all__ = ["Hdf5Rows", "open_for_reading", "read_errors"]
 
 
 def open_for_reading(path: Path) -> h5py.File:
@@ -35,6 +35,20 @@ def open_for_reading(path: Path) -> h5py.File:
         with suppress(OSError):
             return h5py.File(path, "r")
         raise StoreError(f"{path}: HDF5 cannot open it: {error}.") from error
+
+
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn what HDF5 says about its own damaged metadata into one sentence."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        raise StoreCorruptError(
+            f"{path}: HDF5 cannot read its metadata: {error}. Restore the file, or extract again "
+            "into a .zarr store."
+        ) from error
 
 
 class Hdf5Rows:
@@ -74,7 +88,11 @@ class Hdf5Rows:
 
     def _open(self) -> "_Opened":
         if self._opened is None:
-            with self._path.open("rb") as plain, open_for_reading(self._path) as file:
+            with (
+                self._path.open("rb") as plain,
+                open_for_reading(self._path) as file,
+                read_errors(self._path),
+            ):
                 if file.attrs.get("store_id") != self._store_id:
                     raise StoreError(
                         f"{self._path}: was replaced since it was opened. Open it again."

@@ -5,13 +5,12 @@ single-writer/multiple-reader (SWMR) mode, whose order of writes makes the file 
 instant. docs/format.md is the law; layout.py has the names.
 """
 
-import fcntl
 import math
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -19,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.durable import replaced_file
+from cache_schema.durable import make_folders, partials, replaced_file
 from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
-from cache_schema.hdf5_rows import Hdf5Rows, open_for_reading
-from cache_schema.hdf5_superblock import SUPERBLOCK_BYTES, clear_writer_mark, has_writer_mark
+from cache_schema.hdf5_lock import lock_file, locked_folder
+from cache_schema.hdf5_rows import Hdf5Rows, open_for_reading, read_errors
+from cache_schema.hdf5_superblock import SUPERBLOCK_BYTES, clear_writer_mark, was_closed
 from cache_schema.parsing import parse, to_json
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord, decode_lines, encode_line
 from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.write_errors import write_errors
 from cache_schema.writing import PendingVideo, check_same_stream, check_stream_name
 
 __all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "read_hdf5_streams", "replaced_store"]
@@ -36,13 +37,12 @@ CHUNK_BYTES = 2**20
 TIME_CHUNK_ROWS = 4096
 COMMITS_CHUNK_BYTES = 2**16
 PAGE_BYTES = 4096
-"""Metadata up to a page never crosses one, so a killed writer cannot leave half of it. Index blocks
-of very long streams are larger: a small window remains there (docs/format.md, 5.2)."""
+"""Metadata up to a page never crosses one, so a killed writer cannot leave half of it."""
 
 
 def read_hdf5_streams(path: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
     """Return every stream with its committed rows, sorted by name."""
-    with open_for_reading(path) as file:
+    with open_for_reading(path) as file, read_errors(path):
         _check_file(file, path)
         return [_read_stream(path, file[name], on_damage) for name in sorted(file)]
 
@@ -112,7 +112,8 @@ class Hdf5StreamWriter:
         """
         first_row = self._committed_rows + self._pending.num_rows
         rows = self._pending.add(values)
-        _put_rows(self._file.group(self._name)[layout.FEATURES], first_row, rows)
+        with self._file.writing():
+            _put_rows(self._file.group(self._name)[layout.FEATURES], first_row, rows)
 
     def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
         """Make the rows appended since the last commit durable and visible as ``video``.
@@ -125,15 +126,16 @@ class Hdf5StreamWriter:
             StoreError: if no row was appended, or their number is not that of the times.
         """
         times_R2 = self._pending.check_times(video, times_R2)
-        group = self._file.group(self._name)
-        _put_rows(group[layout.TIME], self._committed_rows, times_R2)
-        self._file.sync()
         commit = self._pending.commit(video, self._committed_rows, times_R2)
         line = np.frombuffer(encode_line(commit), np.uint8)
-        # What a killed writer left of a line is cut off, not only written over.
-        group[layout.COMMITS].resize(self._journal_bytes, axis=0)
-        _put_rows(group[layout.COMMITS], self._journal_bytes, line)
-        self._file.sync()
+        with self._file.writing():
+            group = self._file.group(self._name)
+            _put_rows(group[layout.TIME], self._committed_rows, times_R2)
+            self._file.sync()
+            # What a killed writer left of a line is cut off, not only written over.
+            group[layout.COMMITS].resize(self._journal_bytes, axis=0)
+            _put_rows(group[layout.COMMITS], self._journal_bytes, line)
+            self._file.sync()
         self._journal_bytes += len(line)
         self._committed_rows += commit.num_rows
 
@@ -144,11 +146,14 @@ class Hdf5StreamWriter:
     def close(self) -> None:
         """Forget pending rows and cut the datasets to the committed ones."""
         self.abandon()
-        group = self._file.group(self._name)
-        group[layout.COMMITS].resize(self._journal_bytes, axis=0)
-        for name in (layout.FEATURES, layout.TIME):
-            group[name].resize(self._committed_rows, axis=0)
-        self._file.sync()
+        if self._file.is_broken:
+            return
+        with self._file.writing():
+            group = self._file.group(self._name)
+            group[layout.COMMITS].resize(self._journal_bytes, axis=0)
+            for name in (layout.FEATURES, layout.TIME):
+                group[name].resize(self._committed_rows, axis=0)
+            self._file.sync()
 
 
 class Hdf5StoreWriter:
@@ -165,7 +170,8 @@ class Hdf5StoreWriter:
         """
         check_stream_name(name)
         if (stored := self._file.stream(name)) is None:
-            self._file.add_stream(name, recipe, row_shape)
+            with self._file.writing():
+                self._file.add_stream(name, recipe, row_shape)
         else:
             check_same_stream(str(self._file.path), stored, recipe, row_shape)
         if name not in self._streams:
@@ -175,10 +181,11 @@ class Hdf5StoreWriter:
 
     def close(self) -> None:
         """Close every stream writer and the file."""
-        for writer in self._streams.values():
-            writer.close()
-        self._streams = {}
-        self._file.close()
+        with ExitStack() as everything:
+            everything.callback(self._file.close)
+            for writer in self._streams.values():
+                everything.callback(writer.close)
+            self._streams = {}
 
 
 class _WriterFile:
@@ -186,18 +193,34 @@ class _WriterFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked_folder(path.parent):
-            if not path.exists():
-                with replaced_file(path) as temporary:
-                    _create(temporary)
-        self._descriptor = _lock(path)
+        self.is_broken = False
+        """A write failed: what HDF5 still holds in memory may be of no use any more."""
+        with write_errors(path, RuntimeError):
+            make_folders(path.parent)
+            with locked_folder(path.parent):
+                if not path.exists():
+                    with replaced_file(path) as temporary:
+                        _create(temporary)
+            self._descriptor = lock_file(path)
+            try:
+                with open_for_reading(path) as file:
+                    _check_file(file, path)
+                _remove_partials(path)
+                self._file = self._open()
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Refuse every write after a failed one: its video may have become visible."""
+        if self.is_broken:
+            raise StoreError(f"{self.path}: an earlier write failed. Run the same command again.")
         try:
-            with open_for_reading(path) as file:
-                _check_file(file, path)
-            self._file = self._open()
-        except BaseException:
-            os.close(self._descriptor)
+            with write_errors(self.path, RuntimeError):
+                yield
+        except StoreError:
+            self.is_broken = True
             raise
 
     def group(self, name: str) -> h5py.Group:
@@ -213,7 +236,7 @@ class _WriterFile:
             shutil.copyfile(self.path, temporary)
             with h5py.File(temporary, "r+", libver=("v110", "v110"), locking=False) as file:
                 _create_stream(file.create_group(name), recipe, row_shape)
-            descriptor = _lock(temporary)
+            descriptor = lock_file(temporary)
         os.close(self._descriptor)
         self._descriptor = descriptor
         self._file = self._open()
@@ -224,13 +247,26 @@ class _WriterFile:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
-        self._file.close()
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        try:
+            if not self.is_broken:
+                with self.writing():
+                    self._file.close()
+                    os.fsync(self._descriptor)
+                os.close(self._descriptor)
+        finally:
+            if self.is_broken:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Let go of a handle HDF5 cannot write any more, but not of the lock before the process."""
+        for _ in range(2):  # the first closing fails at what is left to write, the second does not
+            with suppress(OSError, RuntimeError):
+                self._file.close()
 
     def _open(self) -> h5py.File:
-        if has_writer_mark(os.pread(self._descriptor, SUPERBLOCK_BYTES, 0)):
-            # We hold the lock, so that writer is dead.
+        file_bytes = os.fstat(self._descriptor).st_size
+        if not was_closed(os.pread(self._descriptor, SUPERBLOCK_BYTES, 0), file_bytes):
+            # We hold the lock, so its last writer is dead, or could not write all it wanted to.
             clear_writer_mark(self._descriptor, _end_of_chunks(self.path))
         access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
         access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
@@ -255,12 +291,19 @@ def replaced_store(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: if another process writes the store.
     """
-    descriptor = _lock(path)
+    descriptor = lock_file(path)
     try:
+        _remove_partials(path)
         with replaced_file(path) as temporary:
             yield temporary
     finally:
         os.close(descriptor)
+
+
+def _remove_partials(path: Path) -> None:
+    """Remove copies that a killed process did not finish; nobody makes one without the lock."""
+    for partial in partials(path):
+        partial.unlink()
 
 
 def _create(path: Path) -> None:
@@ -282,6 +325,9 @@ def _create_stream(group: h5py.Group, recipe: Recipe, row_shape: tuple[int, ...]
     group.attrs["fingerprint"] = recipe.fingerprint
     dtype = np.dtype(layout.STORED_DTYPE[recipe.store_dtype]).newbyteorder("<")
     rows = chunk_rows(dtype.itemsize * math.prod(row_shape))
+    # With two unlimited dimensions, of which only the first grows, HDF5 keeps the chunks' places in
+    # a version 2 B-tree. Its nodes have 2 KiB; the index for one such dimension has blocks that
+    # outgrow a page (from about 8,000 chunks on), and a kill could then leave half of one.
     for name, item, item_shape, count in (
         (layout.FEATURES, dtype, row_shape, rows),
         (layout.TIME, np.dtype("<f8"), (2,), TIME_CHUNK_ROWS),
@@ -289,7 +335,7 @@ def _create_stream(group: h5py.Group, recipe: Recipe, row_shape: tuple[int, ...]
         group.create_dataset(
             name,
             shape=(0, *item_shape),
-            maxshape=(None, *item_shape),
+            maxshape=(None, None, *item_shape[1:]),
             chunks=(count, *item_shape),
             dtype=item,
             fill_time="never",
@@ -321,43 +367,3 @@ def _end_of_chunks(path: Path) -> int:
                 dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))
     size = max(*ends, path.stat().st_size)
     return -(-size // PAGE_BYTES) * PAGE_BYTES
-
-
-def _lock(path: Path) -> int:
-    """Return a descriptor whose lock lasts as long as this process, however it ends.
-
-    Whoever wants to write must get the exclusive lock first; it is kept as a shared one, because
-    that is what HDF5 readers ask for.
-
-    Raises:
-        StoreError: if another process has the file.
-    """
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_ino != path.stat().st_ino:
-            raise BlockingIOError("replaced by another writer")
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StoreError(
-            f"{path}: another process writes it, or reads it with HDF5's own locks. An HDF5 store "
-            "takes one writer at a time; wait for it, or use a .zarr store."
-        ) from error
-    except OSError as error:
-        os.close(descriptor)
-        raise StoreError(
-            f"{path}: cannot be locked ({error.strerror}). Use a .zarr store on this file system."
-        ) from error
-    return descriptor
-
-
-@contextmanager
-def _locked_folder(folder: Path) -> Iterator[None]:
-    """Keep two writers from making the same file."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,7 @@ import struct
 
 from cache_schema.errors import StoreCorruptError
 
-__all__ = ["SUPERBLOCK_BYTES", "clear_writer_mark", "has_writer_mark", "lookup3"]
+__all__ = ["SUPERBLOCK_BYTES", "clear_writer_mark", "lookup3", "was_closed"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_BYTES = 48
@@ -21,9 +21,13 @@ _CHECKSUM_AT = 44
 _MASK = 0xFFFFFFFF
 
 
-def has_writer_mark(superblock: bytes) -> bool:
-    """Tell whether a file is marked as open for writing; its writer may be dead."""
-    return superblock[_FLAGS_AT] != 0
+def was_closed(superblock: bytes, file_bytes: int) -> bool:
+    """Tell whether the last writer closed a file: it bears no mark and ends where it says.
+
+    HDF5 takes the mark away even if a full disk kept it from writing everything.
+    """
+    (recorded,) = struct.unpack_from("<Q", superblock, _END_AT)
+    return superblock[_FLAGS_AT] == 0 and bool(recorded == file_bytes)
 
 
 def clear_writer_mark(descriptor: int, end_bytes: int) -> None:

@@ -10,6 +10,7 @@ from cache_schema.durable import replaced_file
 from cache_schema.errors import StoreError
 from cache_schema.store import Store
 from cache_schema.stream import Array, Stream, as_float32
+from cache_schema.write_errors import write_errors
 
 __all__ = ["export_npy"]
 
@@ -28,7 +29,7 @@ def export_npy(
         The number of videos that were written.
 
     Raises:
-        StoreError: if a video's id would lead out of the folder.
+        StoreError: if a video's id would lead out of the folder, or it cannot be written.
         StoreCorruptError: if rows are not those that were committed.
     """
     num_videos = 0
@@ -58,6 +59,7 @@ def _path(folder: Path, video_id: str) -> Path:
 
 
 def _write(path: Path, values: Array) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_file(path) as temporary, temporary.open("wb") as file:
-        np.save(file, values, allow_pickle=False)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, values, allow_pickle=False)

@@ -86,11 +86,14 @@ def read_journal(path: Path) -> list[Commit]:
 
 def append_line(descriptor: int, commit: Commit) -> None:
     """Append one commit and wait until it is on disk; from then on the video exists."""
-    line = encode_line(commit)
-    written = os.write(descriptor, line)
-    if written != len(line):
-        raise OSError(f"short write: {written} of {len(line)} bytes")
-    os.fsync(descriptor)
+    end, left = os.fstat(descriptor).st_size, memoryview(encode_line(commit))
+    try:
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, end)  # half a line is no commit, but no line may follow it
+        raise
 
 
 def json_object(path: Path) -> dict[str, object]:

@@ -16,7 +16,7 @@ from cache_schema.parsing import nearest, parse
 __all__ = ["CONFIG_NAME", "TABLES", "load_settings", "parse_value"]
 
 CONFIG_NAME = "pipeline.toml"
-TABLES = ("extract", "train")
+TABLES = ("extract", "cluster", "train")
 """The top-level tables; each belongs to one stage."""
 
 T = TypeVar("T")

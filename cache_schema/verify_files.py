@@ -13,7 +13,7 @@ from cache_schema.records import json_object
 from cache_schema.shard import index_bytes, num_chunks, shard_metadata
 from cache_schema.store import is_hdf5
 from cache_schema.stream import Array, Stream, StreamPart
-from cache_schema.zarr_store import shard_path
+from cache_schema.zarr_rows import shard_path
 
 __all__ = ["hdf5_problems", "stored_fingerprint", "zarr_problems"]
 

@@ -6,19 +6,18 @@ docs/format.md is the law; layout.py has the names.
 import errno
 import fcntl
 import json
-import mmap
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.durable import replaced_file, sync_path
+from cache_schema.durable import make_folders, replaced_file, replaced_folder, sync_path
 from cache_schema.errors import (
     SchemaVersionError,
     StoreCorruptError,
@@ -30,7 +29,9 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord, append_line, json_object, read_journal
 from cache_schema.shard import ShardFile, shard_metadata
 from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.write_errors import write_errors
 from cache_schema.writing import PendingVideo, check_same_stream, check_stream_name
+from cache_schema.zarr_rows import ZarrPartRows, shard_path
 
 __all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "read_zarr_streams"]
 
@@ -46,9 +47,16 @@ def create_zarr_store(path: Path) -> None:
         return
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path}: exists and is not a feature store. Choose another --out.")
-    path.mkdir(parents=True, exist_ok=True)
     attributes = {"kind": layout.KIND, "schema_version": layout.SCHEMA_VERSION}
-    _write_json(path / layout.ZARR_JSON, _group(attributes))
+    make_folders(path.parent)
+    try:
+        # Whole or absent: a folder without zarr.json would be refused from then on.
+        with replaced_folder(path) as temporary:
+            _write_json(temporary / layout.ZARR_JSON, _group(attributes))
+    except OSError:
+        if not (path / layout.ZARR_JSON).exists():
+            raise
+        check_store(path)  # another writer was faster
 
 
 def check_store(path: Path) -> None:
@@ -76,8 +84,8 @@ def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[
     if (folder / layout.ZARR_JSON).exists():
         check_same_stream(str(store), _read_stream(folder), recipe, row_shape)
         return folder
-    folder.mkdir(exist_ok=True)
-    (folder / layout.PARTS).mkdir(exist_ok=True)
+    (folder / layout.PARTS).mkdir(parents=True, exist_ok=True)
+    sync_path(store)  # the names of the two above are synced with what is written into them
     attributes = {
         "recipe": to_mapping(recipe),
         "fingerprint": recipe.fingerprint,
@@ -119,78 +127,6 @@ def part_folders(stream: Path) -> list[Path]:
     return sorted(path for path in (stream / layout.PARTS).iterdir() if path.is_dir())
 
 
-class ZarrPartRows:
-    """Rows of one part through a memory map of its shard files, opened at the first read."""
-
-    def __init__(self, folder: Path, row_shape: tuple[int, ...], store_dtype: str) -> None:
-        self._folder = folder
-        self._row_shape = row_shape
-        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
-        self._features: Array | None = None
-        self._map: mmap.mmap | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        # A memory map belongs to its process: a copy opens its own.
-        return {**self.__dict__, "_features": None, "_map": None}
-
-    def copy_features(self, first_row: int, out: Array) -> None:
-        """See ``PartRows``."""
-        rows = self._rows()[first_row : first_row + len(out)]
-        if len(rows) != len(out):
-            raise self._too_short(layout.FEATURES)
-        np.copyto(out, rows)
-
-    def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
-        """See ``PartRows``."""
-        with self._open(layout.TIME, ndim=2) as file:
-            file.seek(first_row * 16)
-            data = file.read(num_rows * 16)
-        if len(data) != num_rows * 16:
-            raise self._too_short(layout.TIME)
-        return np.frombuffer(data, "<f8").reshape(num_rows, 2)
-
-    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
-        """Ask for the pages of a batch at once: cold random reads go 4 to 30 times faster."""
-        row_bytes = self._rows().strides[0]
-        assert self._map is not None
-        for first, count in spans:
-            start = first * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-            end = (first + count) * row_bytes
-            if end > len(self._map):
-                raise self._too_short(layout.FEATURES)
-            self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
-
-    def _open(self, array: str, *, ndim: int) -> BinaryIO:
-        try:
-            return shard_path(self._folder, array, ndim=ndim).open("rb")
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self._folder}: has no {array}; the store was compacted since it was opened, or "
-                "is damaged. Open it again."
-            ) from error
-
-    def _too_short(self, array: str) -> StoreCorruptError:
-        return StoreCorruptError(
-            f"{self._folder}: the file of {array} ends before its committed rows do. "
-            "Restore it, or remove this part and extract its videos again."
-        )
-
-    def _rows(self) -> Array:
-        if self._features is None:
-            with self._open(layout.FEATURES, ndim=1 + len(self._row_shape)) as file:
-                if os.fstat(file.fileno()).st_size == 0:
-                    raise self._too_short(layout.FEATURES)
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            row_bytes = self._dtype.itemsize * int(np.prod(self._row_shape))
-            flat = np.frombuffer(
-                self._map,
-                self._dtype,
-                len(self._map) // row_bytes * row_bytes // self._dtype.itemsize,
-            )
-            self._features = flat.reshape(-1, *self._row_shape)
-        return self._features
-
-
 class ZarrStreamWriter:
     """Append videos of one stream, one at a time; each commits by itself.
 
@@ -204,6 +140,8 @@ class ZarrStreamWriter:
         self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
         self._pending = PendingVideo(str(folder), row_shape, store_dtype)
         self._part: _OpenPart | None = None
+        self.parts: list[Path] = []
+        """The folders of all parts this writer made, be they there or not."""
 
     def append(self, values: Array) -> None:
         """Add rows to the current video; nothing is visible before ``commit``.
@@ -215,9 +153,10 @@ class ZarrStreamWriter:
             StoreError: on another dtype or shape.
         """
         rows = self._pending.add(values)
-        if self._part is None:
-            self._part = _OpenPart(self._folder, self._row_shape, self._dtype)
-        self._part.append(rows)
+        with self._leaving_a_broken_part():
+            if self._part is None:
+                self._part = _OpenPart(self._new_part(), self._row_shape, self._dtype)
+            self._part.append(rows)
 
     def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
         """Make the rows appended since the last commit durable and visible as ``video``.
@@ -231,7 +170,8 @@ class ZarrStreamWriter:
         """
         times_R2 = self._pending.check_times(video, times_R2)
         assert self._part is not None  # there are rows, so there is a part
-        self._part.commit(self._pending, video, times_R2)
+        with self._leaving_a_broken_part():
+            self._part.commit(self._pending, video, times_R2)
         if self._part.num_bytes >= layout.PART_BYTES:
             self.close()
 
@@ -239,46 +179,68 @@ class ZarrStreamWriter:
         """Forget the rows appended since the last commit."""
         self._pending.clear()
         if self._part is not None:
-            self._part.abandon()
+            with self._leaving_a_broken_part():
+                self._part.abandon()
 
     def close(self) -> None:
         """Forget pending rows and seal the part: from now on any Zarr reader can read it."""
         self._pending.clear()
         if self._part is not None:
-            self._part.seal()
+            with self._leaving_a_broken_part():
+                self._part.seal()
             self._part = None
+
+    def _new_part(self) -> Path:
+        # Sorted by time of creation; the random half keeps two machines apart.
+        name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}"
+        self.parts.append(self._folder / layout.PARTS / name)
+        return self.parts[-1]
+
+    @contextmanager
+    def _leaving_a_broken_part(self) -> Iterator[None]:
+        """Stay usable after a failed write: what is appended next goes to a new part."""
+        try:
+            with write_errors(self._folder):
+                yield
+        except StoreError:
+            self._pending.clear()
+            if self._part is not None:
+                self._part.leave()
+                self._part = None
+            raise
 
 
 class ZarrStoreWriter:
     """A Zarr store open for writing; any number of processes may hold one at a time."""
 
     def __init__(self, path: Path) -> None:
-        create_zarr_store(path)
+        with write_errors(path):
+            create_zarr_store(path)
         self._path = path
         self._streams: dict[str, ZarrStreamWriter] = {}
 
     def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> ZarrStreamWriter:
         """Return a writer for a stream, which is made if it is not there."""
         if name not in self._streams:
-            folder = create_zarr_stream(self._path, name, recipe, row_shape)
+            with write_errors(self._path):
+                folder = create_zarr_stream(self._path, name, recipe, row_shape)
             self._streams[name] = ZarrStreamWriter(folder, row_shape, recipe.store_dtype)
         return self._streams[name]
 
     def close(self) -> None:
-        """Close every stream writer."""
-        for writer in self._streams.values():
-            writer.close()
+        """Close every stream writer, the others also if one fails."""
+        with ExitStack() as writers:
+            for writer in self._streams.values():
+                writers.callback(writer.close)
 
 
 class _OpenPart:
     """The part a writer is filling."""
 
     def __init__(
-        self, stream: Path, row_shape: tuple[int, ...], dtype: np.dtype[np.generic]
+        self, folder: Path, row_shape: tuple[int, ...], dtype: np.dtype[np.generic]
     ) -> None:
-        # Sorted by time of creation; the random half keeps two machines apart.
-        name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}"
-        self._folder = stream / layout.PARTS / name
+        self._folder = folder
         self._row_shape = row_shape
         self._dtype = dtype
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
@@ -289,7 +251,8 @@ class _OpenPart:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
         lock_journal(self._journal)
-        for folder in (features.parent, self._folder, self._folder.parent):
+        # A file is on disk only if the name of every folder on the way to it is.
+        for folder in (self._folder.parent, self._folder, *self._folder.rglob("*/")):
             sync_path(folder)
         self._committed_rows = 0
 
@@ -318,9 +281,22 @@ class _OpenPart:
         self._features.rewind(self._committed_rows)
         self._time.rewind(self._committed_rows)
 
+    def leave(self) -> None:
+        """Close the files of a part that cannot be written any more; its commits stay."""
+        with suppress(OSError):
+            self.abandon()
+        self._features.close()
+        self._time.close()
+        self._close_journal()
+
+    def _close_journal(self) -> None:
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
     def seal(self) -> None:
         self.abandon()
-        os.close(self._journal)
+        self._close_journal()
         if self._committed_rows == 0:
             self._remove()
             return
@@ -358,11 +334,6 @@ def lock_journal(descriptor: int) -> bool:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
             raise
     return True
-
-
-def shard_path(part: Path, array: str, *, ndim: int) -> Path:
-    """Return the file of an array's only shard (chunk key ``c/0/0/...``)."""
-    return part.joinpath(array, "c", *["0"] * ndim)
 
 
 def _group(attributes: Mapping[str, object]) -> dict[str, object]:

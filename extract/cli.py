@@ -1,16 +1,16 @@
 """``vllm-extract VIDEOS... --out STORE``: the command line of stage 1."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from extract.config import ExtractConfig
-    from extract.plan import Plan
-    from extract.report import RunReport
+    from extract.cluster_config import ClusterConfig
 
 __all__ = ["extract_command", "main"]
 
@@ -57,6 +57,24 @@ __all__ = ["extract_command", "main"]
     metavar="TABLE.KEY=VALUE",
     help="Override one setting, e.g. --set extract.fps=4.",
 )
+@click.option("--workers", type=int, help="Processes on this machine; one GPU each.")
+@click.option(
+    "--cluster",
+    metavar="slurm|ADDRESS",
+    help="Use workers of SLURM ([cluster] of the settings) or of a dask scheduler, tcp://HOST:PORT.",
+)
+@click.option(
+    "--shard",
+    "shard_text",
+    metavar="I/N",
+    help="Do the I-th of N shares of the videos, from 0; default: a SLURM job array's task.",
+)
+@click.option(
+    "--print-job-script",
+    is_flag=True,
+    help="Print a script for sbatch that does the same in a job array, and do nothing.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try videos again that the ledger lists.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.pass_context
@@ -67,6 +85,10 @@ def extract_command(
     out: Path,
     config_path: Path | None,
     overrides: tuple[str, ...],
+    cluster: str | None,
+    shard_text: str | None,
+    print_job_script: bool,
+    retry_failed: bool,
     dry_run: bool,
     as_json: bool,
     **flags: object,
@@ -74,17 +96,22 @@ def extract_command(
     """Decode videos once and store their features.
 
     VIDEOS are files, folders (searched recursively), glob patterns or .txt lists of paths.
-    What the store already holds for this recipe is skipped, so the same command resumes.
+    What the store already holds for this recipe is skipped, so the same command resumes. Several
+    runs may fill one .zarr store at a time.
 
     \b
     Example:
       vllm-extract videos/ --out feats.zarr
       vllm-extract videos/ --out feats.zarr --encoder openai/clip-vit-large-patch14 --fps 4
+      vllm-extract videos/ --out feats.zarr --workers 4
+      vllm-extract videos/ --out feats.zarr --print-job-script > fill.sh && sbatch fill.sh
 
     Exit codes: 0 all done, 3 some videos failed (see the ledger), 2 wrong usage, 1 failed.
     """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     from cache_schema.settings import load_settings
+    from extract.cluster_config import ClusterConfig
     from extract.config import ExtractConfig
+    from extract.shards import parse_shard, shard_of_array
 
     config = load_settings(
         ExtractConfig,
@@ -93,7 +120,30 @@ def extract_command(
         overrides=overrides,
         flags=_dotted(flags),
     )
-    report = _run(inputs, out, config, dry_run=dry_run, quiet=as_json)
+    cluster_config = load_settings(
+        ClusterConfig, "cluster", config_path=config_path, overrides=overrides
+    )
+    if print_job_script:
+        click.echo(_job_script(context, out, cluster_config), nl=False)
+        return
+    shard = parse_shard(shard_text) if shard_text else shard_of_array(os.environ)
+    if shard is not None and shard_text is None:
+        click.echo(f"A job array's task: share {shard} of the videos (--shard).", err=True)
+
+    from extract.run import RunOptions, run_extraction
+
+    options = RunOptions(
+        inputs=inputs,
+        out=out,
+        config=config,
+        cluster=cluster,
+        cluster_config=cluster_config,
+        shard=shard,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        hides_progress=as_json or not sys.stderr.isatty(),
+    )
+    report = run_extraction(options, tell=lambda text: click.echo(text, err=True))
     click.echo(json.dumps(report.summary(), indent=1) if as_json else report.text())
     context.exit(report.exit_code)
 
@@ -113,56 +163,32 @@ def _dotted(flags: dict[str, object]) -> dict[str, object]:
     return values
 
 
-def _run(
-    inputs: tuple[str, ...], out: Path, config: "ExtractConfig", *, dry_run: bool, quiet: bool
-) -> "RunReport":
-    from tqdm import tqdm
+def _job_script(context: click.Context, out: Path, config: "ClusterConfig") -> str:
+    from extract.job_script import job_script
+    from extract.shards import refuse_shards
 
-    from cache_schema.store import create_store, open_store
-    from extract.extractor import extract_videos
-    from extract.plan import plan_jobs
-    from extract.report import RunReport, append_failures
-    from extract.sources import find_videos
-    from extract.targets import build_targets, streams_of
-
-    videos = find_videos(inputs)
-    store = open_store(out) if out.exists() else None
-    targets = build_targets(config, store)
-    streams = streams_of(targets)
-    hidden = not sys.stderr.isatty() or quiet
-    plan = plan_jobs(
-        videos,
-        streams,
-        store,
-        lambda items: tqdm(items, "looking", total=len(videos), unit=" video", disable=hidden),
-    )
-    report = RunReport(store=str(out), streams=streams, num_skipped=plan.num_complete)
-    report.failures.extend(plan.failures)
-    if dry_run:
-        click.echo(_describe(plan, streams), err=True)
-        return report
-    for wanted, stored in plan.moved:
-        click.echo(f"{wanted}: is stored as '{stored}' (same content, moved).", err=True)
-    writer = create_store(out)
-    bar = tqdm(
-        total=round(sum(job.declared_seconds for job in plan.jobs), 1),
-        desc="extract",
-        unit=" video-s",
-        disable=hidden or not plan.jobs,
-    )
-    try:
-        with bar:
-            extract_videos(plan.jobs, targets, writer, config, report, advance=bar.update)
-    finally:
-        writer.close()
-        append_failures(out, report.failures)
-    return report
+    refuse_shards(out, config.max_jobs)
+    arguments = _typed(context, leave_out={"print_job_script", "shard_text", "cluster"})
+    if config.gpus > 1 and context.params["workers"] is None:
+        arguments = ["--workers", str(config.gpus), *arguments]
+    return job_script(arguments, out, config, python=sys.executable, folder=Path.cwd())
 
 
-def _describe(plan: "Plan", streams: list[str]) -> str:
-    lines = [f"would extract {job.video.id} ({job.declared_seconds:.1f} s)" for job in plan.jobs]
-    lines.append(
-        f"{len(plan.jobs)} videos, {sum(job.declared_seconds for job in plan.jobs) / 3600:.3f} "
-        f"video-hours to extract into {', '.join(streams)}; {plan.num_complete} already there."
-    )
-    return "\n".join(lines)
+def _typed(context: click.Context, *, leave_out: set[str]) -> list[str]:
+    """Return the command line as it was typed: every parameter that has no default value."""
+    words: list[str] = []
+    names: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name in leave_out or source is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        if isinstance(parameter, click.Argument):
+            names += value
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0])
+        else:
+            for one in value if parameter.multiple else [value]:
+                words += [parameter.opts[0], str(one)]
+    return [*words, "--", *names]

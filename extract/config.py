@@ -26,6 +26,8 @@ class ExtractConfig:
     batch_size: int = 8
     """Windows per forward pass; every pass is filled up to it, so rows do not depend on it."""
     decoder: Literal["pyav", "decord"] = "pyav"
+    workers: int = 1
+    """Processes on this machine; rows do not depend on their number."""
     trust_remote_code: bool = False
     """Run model code that a hub repository ships. Off unless you trust it."""
 
@@ -35,5 +37,6 @@ class ExtractConfig:
         for name in ("fps", "stride_frames"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}, must be at least 1")
+        for name in ("batch_size", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")

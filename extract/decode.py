@@ -7,6 +7,7 @@ part; only frames that are sampled are converted to RGB.
 Shapes: H, W image height and width; frames are (H, W, 3) uint8.
 """
 
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +34,20 @@ __all__ = [
 
 Frame = NDArray[np.uint8]
 
+MAX_GAP_SECONDS = 3600
+"""No video shows one frame for longer. Broken timestamps do (some AVI files: 1e17 s), and a gap
+of theirs would be filled with as many rows."""
+
+MAX_FPS = 1000
+"""No video is faster on average. Files with a broken time base are: all their frames would become
+one row."""
+
+STILL_IMAGES = ("_pipe", "image2")
+"""FFmpeg's names of what reads a single picture end so."""
+
+MAX_DECLARED_FPS = 240
+"""A header that declares more is not believed (Matroska and FLV often declare 1000)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoFacts:
@@ -45,7 +60,8 @@ class VideoFacts:
     height: int
     decoder: str
     frame_seconds: NDArray[np.float64]
-    """Time of every decoded frame."""
+    """Time of every frame if every frame was taken; empty otherwise, or it would grow with the
+    video's length for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +105,10 @@ def probe(path: Path) -> float:
 
 
 def sample_frames(
-    source: FrameSource, fps: Fraction | None, facts: list[VideoFacts]
+    source: FrameSource,
+    fps: Fraction | None,
+    facts: list[VideoFacts],
+    on_frame: Callable[[], None] = lambda: None,
 ) -> Iterator[SampledFrame]:
     """Yield the frames that ticks at ``fps`` fall on; all frames if it is None.
 
@@ -97,41 +116,91 @@ def sample_frames(
         source: An open video.
         fps: Ticks per second of video time.
         facts: Gets the video's facts appended once the last frame was yielded.
+        on_frame: Called with every decoded frame, sampled or not.
 
     Raises:
-        VideoError: on frames without or with non-increasing timestamps, or on no frame at all.
+        VideoError: on timestamps that no video has, on damaged frames or on no frame at all.
     """
     sampler = FrameSampler(fps)
-    seconds: list[Fraction] = []
+    clock = _Clock(keep=fps is None)
     convert: Callable[[], Frame] | None = None
     for now, this_convert in source:
-        if seconds and now <= seconds[-1]:
-            raise VideoError(
-                f"timestamps do not increase: frame {len(seconds)} at {float(now):.3f} s follows "
-                f"{float(seconds[-1]):.3f} s. Re-mux the file, for example with ffmpeg -c copy."
-            )
+        on_frame()
+        clock.take(now)
         ticks = sampler.shown(now)
         if ticks and convert is not None:
             yield SampledFrame(rgb=convert(), num_ticks=ticks)
-        seconds.append(now)
         convert = this_convert
     if convert is None:
         raise VideoError("no frame could be decoded.")
-    end = source.end_seconds(seconds[-1])
+    end = clock.end(source)
     ticks = sampler.finish(end)
     if ticks:
         yield SampledFrame(rgb=convert(), num_ticks=ticks)
-    facts.append(
-        VideoFacts(
+    facts.append(clock.facts(source, end))
+
+
+class _Clock:
+    """Frame times of one video: refuses impossible ones, keeps what its facts need."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self._keep = keep
+        self._seconds = array("d")
+        self._first = self._last = Fraction(0)
+        self._count = 0
+
+    def take(self, now: Fraction) -> None:
+        """Note the next frame's time."""
+        if self._count and now <= self._last:
+            raise VideoError(
+                f"timestamps do not increase: frame {self._count} at {float(now):.3f} s follows "
+                f"{float(self._last):.3f} s. Re-mux the file, for example with ffmpeg -c copy."
+            )
+        self._refuse_gap(now)
+        self._first = self._first if self._count else now
+        self._last = now
+        self._count += 1
+        if self._keep:
+            self._seconds.append(float(now))
+
+    def end(self, source: FrameSource) -> Fraction:
+        """Return when the last frame's display ends."""
+        end = source.end_seconds(self._last)
+        if source.fps > MAX_DECLARED_FPS and self._count > 1:
+            # Its last frame's duration follows from the same nonsense.
+            end = self._last + 1 / self._mean_fps()
+        self._refuse_gap(end)
+        return end
+
+    def facts(self, source: FrameSource, end: Fraction) -> VideoFacts:
+        """Return the facts of the whole video."""
+        mean_fps = self._mean_fps() if self._count > 1 else source.fps
+        if mean_fps > MAX_FPS:
+            raise VideoError(
+                f"has an impossible frame rate: {self._count} frames within "
+                f"{float(self._last - self._first):.6f} s. Its time base is broken: re-encode it "
+                "at its true rate."
+            )
+        return VideoFacts(
             duration_seconds=float(end),
-            num_frames=len(seconds),
-            fps=source.fps,
+            num_frames=self._count,
+            fps=source.fps if source.fps <= MAX_DECLARED_FPS else mean_fps,
             width=source.size[1],
             height=source.size[0],
             decoder=source.decoder,
-            frame_seconds=np.array([float(second) for second in seconds]),
+            frame_seconds=np.array(self._seconds, dtype=np.float64),
         )
-    )
+
+    def _mean_fps(self) -> Fraction:
+        return (self._count - 1) / (self._last - self._first)
+
+    def _refuse_gap(self, now: Fraction) -> None:
+        # Before the first frame the last time is zero, where the container starts.
+        if abs(now - self._last) > MAX_GAP_SECONDS:
+            raise VideoError(
+                f"timestamps are broken: from {float(self._last):.3f} s they jump to "
+                f"{float(now):.6g} s. Re-mux the file, for example with ffmpeg -c copy."
+            )
 
 
 class PyavSource:
@@ -143,7 +212,7 @@ class PyavSource:
         self._stream.thread_type = "AUTO"
         self._zero = start_seconds(self._container, self._stream)
         self._declared = _declared_duration(self._container, self._stream)
-        self._last_duration = Fraction(0)
+        self._last_seconds = self._last_duration = Fraction(0)
         self.decoder = pyav_version()
         self.fps = average_fps(self._stream)
         self.size = (self._stream.height, self._stream.width)
@@ -156,7 +225,14 @@ class PyavSource:
                     raise VideoError(f"frame {number} has no timestamp. Re-mux the file.")
                 self.size = _upright_size(frame)
                 self._last_duration = (frame.duration or 0) * frame.time_base
-                yield frame.pts * frame.time_base - self._zero, _converter(frame)
+                self._last_seconds = seconds = frame.pts * frame.time_base - self._zero
+                if frame.is_corrupt:
+                    # FFmpeg paints over the damage, and the frames that follow inherit it.
+                    raise VideoError(
+                        f"is damaged: the frame at {float(seconds):.2f} s does not decode cleanly. "
+                        "Get the file again; to accept the damage, re-encode it."
+                    )
+                yield seconds, _converter(frame)
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``; a file that stops well before its declared end is cut off."""
@@ -175,7 +251,10 @@ class PyavSource:
         try:
             yield from self._container.decode(self._stream)
         except (av.FFmpegError, ValueError) as error:
-            raise VideoError(f"cannot be decoded: {_reason(error)}.") from error
+            raise VideoError(
+                f"cannot be decoded beyond {float(self._last_seconds):.2f} s: {_reason(error)}. "
+                "Get the file again."
+            ) from error
 
 
 def average_fps(stream: VideoStream) -> Fraction:
@@ -201,9 +280,24 @@ def start_seconds(container: av.container.InputContainer, stream: VideoStream) -
 
 def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(str(path), mode="r")
+        container = av.open(str(path), mode="r")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"cannot be opened as a video: {_reason(error)}.") from error
+        raise VideoError(_no_video(path, error)) from error
+    if container.format.name.endswith(STILL_IMAGES):
+        container.close()
+        raise VideoError("is a still image, no video. Move it out of the folder.")
+    return container
+
+
+def _no_video(path: Path, error: Exception) -> str:
+    if not isinstance(error, av.error.InvalidDataError):
+        return f"cannot be opened as a video: {_reason(error)}."
+    if path.stat().st_size == 0:
+        return "is empty (0 bytes). Get the file again."
+    return (
+        f"cannot be opened as a video: {_reason(error)}. It is no video, or its index was cut "
+        "off. Get the file again."
+    )
 
 
 def _video_stream(container: av.container.InputContainer) -> VideoStream:

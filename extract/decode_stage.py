@@ -1,15 +1,18 @@
-"""The decode thread: jobs -> chunks of sampled frames, then the facts or the failure."""
+"""The decode thread: jobs -> chunks of sampled frames, then the facts or the failure.
+
+The decoding itself runs in a child process that this thread feeds and watches.
+"""
 
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from cache_schema.errors import VideoError
-from extract.decode import SampledFrame, VideoFacts, sample_frames
-from extract.open_video import open_video
+from extract.decode import SampledFrame, VideoFacts
+from extract.decoder_process import HANG_SECONDS, OPENER, DecoderProcess
 from extract.plan import Job
 from extract.report import RunReport
 
@@ -50,18 +53,35 @@ class Failed:
 Item = Frames | Decoded | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """No job is left, or the jobs themselves could not be had."""
+
+    error: Exception | None = None
+
+
 class DecodeStage:
     """Decodes videos one after the other, ahead of whoever iterates over it."""
 
     def __init__(
-        self, jobs: Sequence[Job], fps: Fraction | None, backend: str, report: RunReport
+        self,
+        jobs: Iterable[Job],
+        fps: Fraction | None,
+        backend: str,
+        report: RunReport,
+        *,
+        opener: str = OPENER,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
         self._jobs = jobs
         self._fps = fps
         self._backend = backend
         self._report = report
-        self._items: queue.Queue[Item | None] = queue.Queue(QUEUE_CHUNKS)
+        self._items: queue.Queue[Item | _End] = queue.Queue(QUEUE_CHUNKS)
         self._stopped = threading.Event()
+        self._process = DecoderProcess(
+            is_stopped=self._stopped.is_set, opener=opener, hang_seconds=hang_seconds
+        )
         self._thread = threading.Thread(target=self._run, name="decode")
 
     def __enter__(self) -> "DecodeStage":
@@ -74,42 +94,50 @@ class DecodeStage:
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items until the last job's end or failure."""
-        while (item := self._items.get()) is not None:
+        while not isinstance(item := self._items.get(), _End):
             yield item
+        if item.error is not None:
+            raise item.error
 
     def _run(self) -> None:
+        end = _End()
+        try:
+            with self._process:
+                self._decode_all()
+        except Exception as error:  # whoever iterates must not wait for ever
+            end = _End(error)
+        self._put(end)
+
+    def _decode_all(self) -> None:
         for job in self._jobs:
             for item in self._decode(job):
                 if not self._put(item):
                     return
-        self._put(None)
 
     def _decode(self, job: Job) -> Iterator[Item]:
         try:
             yield from self._chunks(job)
         except VideoError as error:
             yield Failed(job, "decode", str(error))
-        except Exception as error:
-            yield Failed(job, "decode", f"unexpected {type(error).__name__}: {error}")
 
     def _chunks(self, job: Job) -> Iterator[Item]:
-        facts: list[VideoFacts] = []
-        source = open_video(job.video.path, self._backend)
         chunk: list[SampledFrame] = []
         num_bytes = 0
         started = time.perf_counter()
-        for frame in sample_frames(source, self._fps, facts):
+        for frame in self._process.decode(job.video.path, self._backend, self._fps):
+            if isinstance(frame, VideoFacts):
+                self._report.busy_seconds["decode"] += time.perf_counter() - started
+                yield Frames(job, chunk)
+                yield Decoded(job, frame)
+                return
             chunk.append(frame)
             num_bytes += frame.rgb.nbytes
             if num_bytes >= CHUNK_BYTES:
                 self._report.busy_seconds["decode"] += time.perf_counter() - started
                 yield Frames(job, chunk)
                 chunk, num_bytes, started = [], 0, time.perf_counter()
-        self._report.busy_seconds["decode"] += time.perf_counter() - started
-        yield Frames(job, chunk)
-        yield Decoded(job, facts[0])
 
-    def _put(self, item: Item | None) -> bool:
+    def _put(self, item: Item | _End) -> bool:
         """Hand over one item; tell whether the run goes on."""
         while not self._stopped.is_set():
             try:

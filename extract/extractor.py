@@ -17,6 +17,7 @@ from extract.config import ExtractConfig
 from extract.decode import SampledFrame
 from extract.decode_stage import Decoded, DecodeStage, Failed, Frames
 from extract.encode_queue import EncodeQueue, Finished, Result, Rows
+from extract.lanes import Lanes
 from extract.network_input import network_input
 from extract.plan import Job
 from extract.report import RunReport
@@ -28,30 +29,33 @@ __all__ = ["extract_videos"]
 
 
 def extract_videos(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     targets: Sequence[Target],
     writer: StoreWriter,
     config: ExtractConfig,
     report: RunReport,
     *,
     advance: Callable[[float], None],
+    num_lanes: int,
 ) -> None:
     """Bring every job's video into the streams it lacks.
 
     Args:
-        jobs: In the order to work through them.
+        jobs: In the order to work through them; each is asked for when its turn comes.
         targets: The streams; each job names those it needs.
         writer: The store; stays open.
         config: Sampling, batch size, decoder.
         report: Gets counts, failures and stage times.
         advance: Called with the video-seconds just encoded, for a progress bar.
+        num_lanes: Batches that a CPU encodes side by side; rows do not depend on it.
     """
     fps = sampling_fps(config)
     with (
         WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report) as decode,
+        Lanes(num_lanes) as lanes,
     ):
-        encoding = _EncodeStage(targets, config.batch_size, write, report)
+        encoding = _EncodeStage(targets, lanes, config.batch_size, write, report)
         for item in decode:
             started = time.perf_counter()
             encoding.take(item)
@@ -65,13 +69,20 @@ class _EncodeStage:
     """Frames in, rows out, for every target at once."""
 
     def __init__(
-        self, targets: Sequence[Target], batch_size: int, write: WriteStage, report: RunReport
+        self,
+        targets: Sequence[Target],
+        lanes: Lanes,
+        batch_size: int,
+        write: WriteStage,
+        report: RunReport,
     ) -> None:
         self._targets = targets
         self._write = write
         self._report = report
         self._queues: dict[str, EncodeQueue[Work]] = {
-            target.stream: EncodeQueue(target.encoder, batch_size, target.recipe.store_dtype)
+            target.stream: EncodeQueue(
+                *lanes.spread(target.encoder, batch_size), target.recipe.store_dtype
+            )
             for target in targets
         }
         self._works: dict[Job, list[Work]] = {}
@@ -118,7 +129,7 @@ class _EncodeStage:
         for work in self._works.pop(job, []):
             if self._queues[work.target.stream].drop(work):
                 self._write.put(Abandon(work))
-        self._report.fail(job.video, stage, error)
+        self._report.fail(job.video, sorted(job.streams), stage, error)
 
     def _forward(self, results: Iterable[Result[Work]]) -> None:
         for result in results:
@@ -138,4 +149,4 @@ class _EncodeStage:
             f"stream '{work.target.stream}': a feature is infinite or NaN in {dtype}. "
             "Choose another store dtype or compute dtype."
         )
-        self._report.fail(work.job.video, "encode", sentence)
+        self._report.fail(work.job.video, [work.target.stream], "encode", sentence)

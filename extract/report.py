@@ -1,39 +1,19 @@
-"""What happened to every video: the failure ledger, the summary and the exit code."""
+"""What happened to every video of a run: the summary and the exit code."""
 
-import json
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 
+from extract.ledger import Failure, Ledger, failure_of
 from extract.sources import VideoFile
 
-__all__ = ["Failure", "RunReport", "append_failures", "failure_of", "ledger_path"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """One video that could not be used."""
-
-    video_id: str
-    path: str
-    stage: str
-    """``open``, ``decode`` or ``encode``."""
-    error: str
-    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-
-
-def failure_of(video: VideoFile, stage: str, error: str) -> Failure:
-    """Return the ledger entry of a video; bytes of its name that are no text are spelt out."""
-    names = {"video_id": video.id, "path": str(video.path)}
-    spelt = {key: name.encode("utf-8", "backslashreplace").decode() for key, name in names.items()}
-    return Failure(**spelt, stage=stage, error=error)
+__all__ = ["RunReport"]
 
 
 @dataclass(kw_only=True)
 class RunReport:
-    """Counts and times of one run of ``vllm-extract``."""
+    """Counts and times of one run of ``vllm-extract``, or of one worker's share of it."""
 
     store: str
     streams: list[str]
@@ -42,18 +22,40 @@ class RunReport:
     num_rows: int = 0
     video_seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
+    failed_before: list[Failure] = field(default_factory=list)
+    """Standing entries of the ledger: videos that were not tried again."""
+    shard: str | None = None
+    """``I/N`` if this run had only a share of the videos."""
     busy_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Stage -> seconds its thread was at work; the stages overlap."""
+    """Stage -> seconds its thread was at work; the stages overlap, and so do workers."""
     started: float = field(default_factory=time.perf_counter)
+    ledger: Ledger | None = None
+    """Gets every failure at once: a run that is killed has told what it knew."""
 
-    def fail(self, video: VideoFile, stage: str, error: str) -> None:
-        """Note that a video could not be used."""
-        self.failures.append(failure_of(video, stage, error))
+    def fail(self, video: VideoFile, streams: Sequence[str], stage: str, error: str) -> None:
+        """Note that a video could not be used for some streams."""
+        self.note([failure_of(video, streams, stage, error)])
+
+    def note(self, failures: Sequence[Failure]) -> None:
+        """Take over failures, and write them to the ledger if there is one."""
+        self.failures.extend(failures)
+        if self.ledger is not None:
+            self.ledger.append(failures)
+
+    def add(self, share: "RunReport") -> None:
+        """Take over what a worker reports of its share."""
+        self.num_done += share.num_done
+        self.num_skipped += share.num_skipped
+        self.num_rows += share.num_rows
+        self.video_seconds += share.video_seconds
+        self.note(share.failures)
+        for stage, seconds in share.busy_seconds.items():
+            self.busy_seconds[stage] += seconds
 
     @property
     def exit_code(self) -> int:
-        """0 if every video is in the store, 3 if some failed."""
-        return 3 if self.failures else 0
+        """0 if every video is in the store, 3 if some are not, now or since an earlier run."""
+        return 3 if self.failures or self.failed_before else 0
 
     def summary(self) -> dict[str, object]:
         """Return the run as one JSON object."""
@@ -61,24 +63,29 @@ class RunReport:
         return {
             "store": self.store,
             "streams": self.streams,
+            "shard": self.shard,
             "videos_done": self.num_done,
             "videos_skipped": self.num_skipped,
-            "videos_failed": len(self.failures),
+            "videos_failed": _num_videos(self.failures),
+            "videos_failed_before": _num_videos(self.failed_before),
             "rows": self.num_rows,
             "video_hours": self.video_seconds / 3600,
             "wall_seconds": wall,
             "video_hours_per_hour": self.video_seconds / wall,
             "busy_seconds": {name: round(value, 3) for name, value in self.busy_seconds.items()},
             "failures": [asdict(failure) for failure in self.failures],
+            "failed_before": [asdict(failure) for failure in self.failed_before],
         }
 
     def text(self) -> str:
         """Return the summary as lines for a person."""
         facts = self.summary()
         stages = ", ".join(f"{name} {value:.1f} s" for name, value in self.busy_seconds.items())
+        before = facts["videos_failed_before"]
         lines = [
             f"{self.num_done} videos extracted, {self.num_skipped} already there, "
-            f"{len(self.failures)} failed.",
+            f"{facts['videos_failed']} failed"
+            + (f", {before} failed before and not tried again." if before else "."),
             f"{self.num_rows} rows from {facts['video_hours']:.3f} video-hours in "
             f"{facts['wall_seconds']:.1f} s: {facts['video_hours_per_hour']:.1f} video-hours per "
             f"hour (busy: {stages or 'nothing'}).",
@@ -86,19 +93,13 @@ class RunReport:
             f"{', '.join(self.streams)})",
         ]
         lines += [f"failed: {f.video_id} ({f.path}): {f.error}" for f in self.failures]
-        if self.failures:
-            lines.append(f"Failures are listed in {ledger_path(Path(self.store))}")
+        lines += [f"failed before: {f.video_id} ({f.path}): {f.error}" for f in self.failed_before]
+        if self.ledger is not None and self.exit_code:
+            again = " Try those that failed before with --retry-failed." if before else ""
+            lines.append(f"Failures are listed in {self.ledger.path}.{again}")
         return "\n".join(lines)
 
 
-def ledger_path(store: Path) -> Path:
-    """Return where the failure ledger of a store lies: beside it, JSON lines."""
-    return store.with_name(f"{store.name}.failures.jsonl")
-
-
-def append_failures(store: Path, failures: list[Failure]) -> None:
-    """Add failures to the store's ledger."""
-    if not failures:
-        return
-    with ledger_path(store).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(failure)) + "\n" for failure in failures)
+def _num_videos(failures: Sequence[Failure]) -> int:
+    """Return how many videos failed; one may fail for each of several streams."""
+    return len({failure.video_id for failure in failures})

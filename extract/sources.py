@@ -8,12 +8,13 @@ two files that would share one keep their suffix in it.
 import glob
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache_schema.errors import SourceError
+from cache_schema.errors import SourceError, VideoError
 
 __all__ = ["VideoFile", "content_digest", "find_videos"]
 
@@ -33,6 +34,7 @@ class VideoFile:
     id: str
     path: Path
     size_bytes: int
+    """0 also where it cannot be found out, such as behind a broken link."""
 
 
 def find_videos(inputs: Sequence[str]) -> list[VideoFile]:
@@ -57,8 +59,20 @@ def content_digest(path: Path) -> str:
 
     Reading terabytes twice is no option, and two different videos that agree in size and in
     4 MiB of compressed data do not occur; files up to 4 MiB are read whole.
+
+    Raises:
+        VideoError: if it cannot be read.
     """
-    size = path.stat().st_size
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
+            raise VideoError("is no regular file. Move it out of the folder.")
+        return _digest(path, facts.st_size)
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}.") from error
+
+
+def _digest(path: Path, size: int) -> str:
     digest = hashlib.sha256(size.to_bytes(8, "little"))
     starts = list(range(0, size, DIGEST_BLOCK_BYTES))
     if len(starts) > DIGEST_BLOCKS:
@@ -91,15 +105,19 @@ def _match(pattern: str) -> Iterator[tuple[Path, Path]]:
     parts = Path(pattern).parts
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:fixed])
-    yield from (
-        (path, root) for path in sorted(root.glob(str(Path(*parts[fixed:])))) if path.is_file()
-    )
+    for path in sorted(root.glob(str(Path(*parts[fixed:])))):
+        if not path.is_dir():
+            # Behind a wildcard, '..' would lead ids astray.
+            yield path, path.parent if ".." in path.relative_to(root).parts else root
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield video files below a folder, following links to folders once each."""
+    """Yield video files below a folder, following links to folders once each.
+
+    Broken links among them are yielded too: they become failures, not silence.
+    """
     seen: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
         real = os.path.realpath(root)
         if real in seen:
             folders.clear()  # a link back into a folder we already visited
@@ -110,9 +128,17 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (path for path in paths if path.suffix.lower() in SUFFIXES)
 
 
+def _refuse_folder(error: OSError) -> None:
+    raise SourceError(
+        f"{error.filename}: this folder cannot be read: {error.strerror}. "
+        "Make it readable, or name the other folders one by one."
+    ) from error
+
+
 def _read_list(path: Path) -> Iterator[tuple[Path, Path]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
+    # Names that are no text come through, to be named as failures like those of a folder.
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         file = path.parent / line.strip()
@@ -123,7 +149,7 @@ def _read_list(path: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _with_ids(pairs: list[tuple[Path, Path]]) -> Iterator[VideoFile]:
-    plain = [path.relative_to(root).with_suffix("").as_posix() for path, root in pairs]
+    plain = [_without_suffix(path.relative_to(root).as_posix()) for path, root in pairs]
     count = Counter(plain)
     ids = [
         path.relative_to(root).as_posix() if count[name] > 1 else name
@@ -139,4 +165,17 @@ def _with_ids(pairs: list[tuple[Path, Path]]) -> Iterator[VideoFile]:
             "Name their common parent folder instead, so that ids keep the folders apart."
         )
     for name, (path, _) in zip(ids, pairs, strict=True):
-        yield VideoFile(id=name, path=path, size_bytes=path.stat().st_size)
+        yield VideoFile(id=name, path=path, size_bytes=_size(path))
+
+
+def _without_suffix(name: str) -> str:
+    """Return a relative path without suffix, unless '.' or '..' is left: ids may become paths."""
+    stem = name[: len(name) - len(Path(name).suffix)]
+    return name if stem.rpartition("/")[2] in (".", "..") else stem
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

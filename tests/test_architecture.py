@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cache_schema.parsing import parse, to_mapping
+from extract.cluster_config import ClusterConfig
 from extract.config import ExtractConfig
 from train.config import TrainConfig
 
@@ -87,7 +88,10 @@ def test_every_package_is_listed_for_installation():
     assert sorted(listed) == sorted(".".join(path.relative_to(ROOT).parts) for path in folders)
 
 
-@pytest.mark.parametrize(("table", "cls"), [("extract", ExtractConfig), ("train", TrainConfig)])
+@pytest.mark.parametrize(
+    ("table", "cls"),
+    [("extract", ExtractConfig), ("cluster", ClusterConfig), ("train", TrainConfig)],
+)
 def test_pipeline_toml_holds_every_setting_with_its_default(table, cls):
     document = tomllib.loads((ROOT / "pipeline.toml").read_text())
     default = to_mapping(cls())

@@ -1,7 +1,11 @@
+import errno
+import struct
+
 import h5py
 import numpy as np
 import pytest
 
+from cache_schema import hdf5_store
 from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
 from cache_schema.hdf5_store import Hdf5StoreWriter, chunk_rows
 from cache_schema.hdf5_superblock import clear_writer_mark, lookup3
@@ -182,6 +186,67 @@ def test_a_superblock_that_is_not_ours_is_not_touched(path):
     with path.open("r+b") as file, pytest.raises(StoreCorruptError, match="checksum"):
         clear_writer_mark(file.fileno(), 0)
     assert path.read_bytes() == data
+
+
+def test_no_block_of_the_chunk_index_is_larger_than_a_page(path, monkeypatch):
+    monkeypatch.setattr(hdf5_store, "CHUNK_BYTES", 4096)
+    make_store(path, {"a": 400}, row_shape=(1024,))  # 200 chunks
+    data = path.read_bytes()
+    assert b"EADB" not in data  # data blocks of the index that grows past a page
+    assert b"BTLF" in data  # leaves of the one whose nodes have 2 KiB
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["tiny/features"][:], make_rows(400, (1024,)))
+
+
+def test_a_file_whose_last_writer_could_not_close_it_is_mended(path):
+    make_store(path, {"a": 50})
+    block = bytearray(path.read_bytes()[:44])
+    struct.pack_into("<Q", block, 28, path.stat().st_size + 50_000)
+    with path.open("r+b") as file:
+        file.write(bytes(block) + struct.pack("<I", lookup3(bytes(block))))
+    with pytest.raises(OSError, match="truncated file"):
+        h5py.File(path)
+    writer = create_store(path)
+    add_video(writer.stream("tiny", make_recipe(), (4,)), "b", make_rows(2))
+    writer.close()
+    assert open_store(path).stream().video_ids == ["a", "b"]
+    with h5py.File(path) as file:
+        assert len(file["tiny/features"]) == 52
+
+
+def test_copies_a_killed_process_left_are_removed_by_the_next_writer(path):
+    names = ["s.0123abcd.partial.h5", "s.0123abcd.partial.4567cdef.partial.h5"]
+    others = ["s.partial.h5", "t.0123abcd.partial.h5", "s.0123abcd.partial.zarr"]
+    make_store(path)
+    for name in names + others:
+        path.with_name(name).touch()
+    create_store(path).close()
+    assert sorted(item.name for item in path.parent.iterdir()) == sorted(["s.h5", *others])
+
+
+def test_after_a_failed_write_nothing_is_committed_any_more(path, monkeypatch):
+    writer = create_store(path)
+    stream = writer.stream("tiny", make_recipe(), (4,))
+    add_video(stream, "a", make_rows(3))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hdf5_store, "_put_rows", full)
+    with pytest.raises(StoreError, match=r"s\.h5: cannot be written \(No space .* make room"):
+        add_video(stream, "b", make_rows(2))
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="an earlier write failed"):
+        add_video(stream, "b", make_rows(2))
+    writer.close()
+    assert open_store(path).stream().video_ids == ["a"]
+
+
+def test_damaged_metadata_is_an_error(path):
+    make_store(path, {"a": 50})
+    path.write_bytes(path.read_bytes().replace(b"GCOL", b"XXXX"))
+    with pytest.raises(StoreCorruptError, match="HDF5 cannot read its metadata"):
+        open_store(path)
 
 
 def test_rows_a_file_has_lost_are_an_error(path):

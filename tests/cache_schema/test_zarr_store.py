@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from fractions import Fraction
@@ -19,6 +20,7 @@ from cache_schema.testing import (
     make_times,
     make_video,
 )
+from cache_schema.verify import verify_store
 from tests.cache_schema.killing import check_kills
 
 
@@ -108,6 +110,35 @@ def test_a_damaged_commit_line_is_an_error_and_can_be_passed_over(tmp_path):
     damages = []
     assert open_store(tmp_path / "s.zarr", damages.append).stream().video_ids == []
     assert len(damages) == 1
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("number", range(4))
+def test_after_a_failed_write_the_writer_goes_on_in_a_new_part(tmp_path, monkeypatch, call, number):
+    stream = create_store(tmp_path / "s.zarr").stream("tiny", make_recipe(), (4,))
+    add_video(stream, "a", make_rows(3))
+    inner, calls = getattr(os, call), iter(range(99))
+
+    def failing(descriptor, *data):
+        if next(calls) < number:
+            return inner(descriptor, *data)
+        if data and next(calls) == number + 1:
+            return inner(descriptor, data[0][:20])  # half of it, then the disk is full
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, failing)
+    sentence = r"s\.zarr/tiny: cannot be written \(No space .* make room"
+    with pytest.raises(StoreError, match=sentence):
+        _ = [add_video(stream, f"b{seed}", make_rows(20, seed=seed)) for seed in range(3)]
+    monkeypatch.undo()
+    before = open_store(tmp_path / "s.zarr").stream().video_ids
+    add_video(stream, "c", make_rows(2, seed=7))
+    stream.close()
+    assert verify_store(tmp_path / "s.zarr").problems == []
+    found = open_store(tmp_path / "s.zarr").stream()
+    assert found.video_ids == [*before, "c"]
+    np.testing.assert_array_equal(found.read("a").values, make_rows(3))
+    np.testing.assert_array_equal(found.read("c").values, make_rows(2, seed=7))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

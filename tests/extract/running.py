@@ -1,12 +1,16 @@
 """Run an extraction in this process, for tests."""
 
+from fractions import Fraction
 from pathlib import Path
 
 from cache_schema.store import StoreWriter, create_store, open_store
+from extract.cluster_config import ClusterConfig
 from extract.config import ExtractConfig
 from extract.extractor import extract_videos
 from extract.plan import plan_jobs
 from extract.report import RunReport
+from extract.run import RunOptions, run_extraction
+from extract.shards import Shard
 from extract.sources import find_videos
 from extract.targets import Target, build_targets, streams_of
 
@@ -22,7 +26,34 @@ def extract(
     report = RunReport(store=str(out), streams=streams_of(targets), failures=plan.failures)
     store = writer or create_store(out)
     try:
-        extract_videos(plan.jobs, targets, store, config, report, advance=lambda _: None)
+        extract_videos(
+            plan.jobs, targets, store, config, report, advance=lambda _: None, num_lanes=1
+        )
     finally:
         store.close()
     return report, targets
+
+
+def run(
+    folder: Path,
+    out: Path,
+    *,
+    shard: Shard | None = None,
+    retry_failed: bool = False,
+    fps: int = 2,
+    encoder: str = "fake",
+) -> RunReport:
+    """Do what ``vllm-extract`` does, in this process."""
+    config = ExtractConfig(encoders=(encoder,), device="cpu", fps=Fraction(fps))
+    options = RunOptions(
+        inputs=(str(folder),),
+        out=out,
+        config=config,
+        cluster=None,
+        cluster_config=ClusterConfig(),
+        shard=shard,
+        retry_failed=retry_failed,
+        dry_run=False,
+        hides_progress=True,
+    )
+    return run_extraction(options, tell=lambda _: None)

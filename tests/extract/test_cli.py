@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cache_schema.digest import store_digest
 from cache_schema.errors import ConfigError, SourceError, StoreError
 from cache_schema.store import open_store
 from extract.cli import extract_command
@@ -60,6 +61,39 @@ def test_settings_come_from_the_file_then_set_then_flags(videos, tmp_path):
     assert recipes[0].store_dtype == "float32"
 
 
+def test_workers_make_the_same_store(videos):
+    one = vllm_extract("videos", "--out", "one.zarr")
+    two = vllm_extract("videos", "--out", "two.zarr", "--workers", "2", "--json")
+    assert (one.exit_code, two.exit_code) == (0, 0)
+    assert json.loads(two.stdout)["videos_done"] == 2
+    digests = [store_digest(open_store(name)) for name in ("one.zarr", "two.zarr")]
+    assert digests[0] == digests[1]
+
+
+def test_a_task_of_a_job_array_does_its_share_and_says_so(videos, monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    share = vllm_extract("videos", "--out", "feats.zarr")
+    assert "share 1/2 of the videos" in share.stderr
+    assert open_store("feats.zarr").stream().video_ids == ["a"]
+    everything = json.loads(
+        vllm_extract("videos", "--out", "feats.zarr", "--shard", "0/1", "--json").stdout
+    )
+    assert (everything["videos_done"], everything["shard"]) == (1, "0/1")
+
+
+def test_what_failed_before_is_tried_again_on_request_only(videos):
+    (videos / "bad.mp4").write_text("no video")
+    vllm_extract("videos", "--out", "feats.zarr")
+    again = vllm_extract("videos", "--out", "feats.zarr")
+    assert again.exit_code == 3
+    assert "--retry-failed" in again.output
+    retried = vllm_extract("videos", "--out", "feats.zarr", "--retry-failed", "--json")
+    assert json.loads(retried.stdout)["videos_failed"] == 1
+    plain = vllm_extract("videos", "--out", "feats.zarr", "--dry-run")
+    assert "would not try bad again" in plain.output
+
+
 def test_a_dry_run_touches_nothing(videos, tmp_path):
     result = vllm_extract("videos", "--out", "feats.zarr", "--dry-run")
     assert "would extract b/c" in result.output
@@ -75,6 +109,9 @@ def test_a_dry_run_touches_nothing(videos, tmp_path):
         (["videos", "--fps", "-1"], ConfigError, "must not be negative"),
         (["videos", "--encoder", "efficientnet_lite1"], ConfigError, "efficientnet_lite0"),
         (["videos", "--device", "cuda:7"], ConfigError, "cuda"),
+        (["videos", "--workers", "0"], ConfigError, "workers is 0, must be at least 1"),
+        (["videos", "--shard", "2/2"], ConfigError, "expected I/N with I from 0 to N - 1"),
+        (["videos", "--set", "cluster.core=3"], ConfigError, "Did you mean 'cores'?"),
     ],
 )
 def test_wrong_input_is_one_clear_sentence(videos, tmp_path, args, error, message):

@@ -8,9 +8,9 @@ import torch
 
 from cache_schema.store import open_store
 from cache_schema.timeline import count_rows
+from extract.decoder_process import DecoderProcess
 from extract.encoders import ENCODERS
 from extract.encoders.fake import FakeEncoder
-from extract.open_video import open_video
 from extract.preprocess import preprocess_frames
 from tests.extract.running import extract
 from tests.extract.videos import (
@@ -101,8 +101,9 @@ def test_rows_equal_a_naive_reference(folder, tmp_path, encoder, fps, length, st
 def test_one_decode_fills_several_streams(folder, tmp_path, monkeypatch, suffix):
     out = tmp_path / f"f.{suffix}"
     opened = []
+    decode = DecoderProcess.decode
     monkeypatch.setattr(
-        "extract.decode_stage.open_video", lambda *args: opened.append(args) or open_video(*args)
+        DecoderProcess, "decode", lambda self, *args: opened.append(args) or decode(self, *args)
     )
     report, _ = extract(folder, out, encoders=("fake", "clip_fake"))
     rows = {s.name: s.num_rows for s in open_store(out).streams.values()}

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from cache_schema.errors import SourceError
+from cache_schema.errors import SourceError, VideoError
 from extract.sources import content_digest, find_videos
 
 
@@ -74,3 +76,64 @@ def test_the_digest_sees_content_and_size_not_the_name(tmp_path):
     a, b, c, d = (content_digest(tmp_path / name) for name in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
+
+
+@pytest.mark.parametrize("name", ["..mp4", "...mp4"])
+def test_an_id_never_leads_up(tree, name):
+    (tree / "sub" / name).write_bytes(b"x")
+    assert ids(tree / "sub") == [name, "B", "b"]
+
+
+def test_a_pattern_that_leads_up_gives_the_file_its_plain_name(tree):
+    assert ids(tree / "*" / ".." / "a.mp4") == ["a"]
+
+
+def test_a_list_may_name_files_outside_its_folder(tree):
+    (tree / "sub" / "list.txt").write_text("../a.mp4\nb.mkv\n")
+    assert ids(tree / "sub" / "list.txt") == ["a", "b"]
+
+
+def test_equal_stems_in_two_folders_are_two_videos(tree):
+    (tree / "other").mkdir()
+    (tree / "other" / "b.mkv").write_bytes(b"z")
+    assert ids(tree) == ["a", "c", "other/b", "sub/B", "sub/b"]
+
+
+def test_links_that_lead_nowhere_are_listed_so_that_they_fail_by_name(tree):
+    (tree / "circle.mp4").symlink_to(tree / "circle.mp4")
+    (tree / "gone.mp4").symlink_to(tree / "nothing.mp4")
+    videos = {video.id: video for video in find_videos([str(tree)])}
+    assert (videos["circle"].size_bytes, videos["gone"].size_bytes) == (0, 0)
+    assert "gone" in ids(tree / "*.mp4")
+    with pytest.raises(VideoError, match="cannot be read: Too many levels of symbolic links"):
+        content_digest(videos["circle"].path)
+    with pytest.raises(VideoError, match="cannot be read: No such file"):
+        content_digest(videos["gone"].path)
+
+
+def test_a_pipe_is_not_opened(tree):
+    os.mkfifo(tree / "pipe.mp4")
+    assert "pipe" in ids(tree)
+    with pytest.raises(VideoError, match="is no regular file"):
+        content_digest(tree / "pipe.mp4")
+
+
+def test_a_folder_that_cannot_be_read_is_no_silence(tree, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SourceError, match=r"sub: this folder cannot be read: Permission denied"):
+        find_videos([str(tree)])
+
+
+def test_names_that_are_no_text_come_through_folders_and_lists(tree):
+    name = os.fsdecode(b"latin-\xe9.mp4")
+    (tree / name).write_bytes(b"x")
+    (tree / "list.txt").write_bytes(b"\xef\xbb\xbflatin-\xe9.mp4\r\n")
+    assert ids(tree / "list.txt") == [name.removesuffix(".mp4")]
+    assert name.removesuffix(".mp4") in ids(tree)

@@ -39,13 +39,15 @@ def write_video(
     rate: int = 30,
     size: tuple[int, int] = (96, 64),
     options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
 ) -> Path:
     """Encode one numbered frame per timestamp (in units of ``TIME_BASE``)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = TIME_BASE
         stream.codec_context.thread_count = 1
         for number, value in enumerate(pts):
@@ -92,3 +94,92 @@ def naive_frames(path: Path, fps: Fraction) -> list[np.ndarray]:
         picked.append(shown[-1] if shown else frames[0][2])
         tick += 1 / fps
     return picked
+
+
+def write_audio(path: Path) -> Path:
+    """Write a second of silence, without video."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        samples = np.zeros((1, 16000), np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_gif(path: Path, num_frames: int) -> Path:
+    """Write an animated GIF of 10 frames per second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", rate=10)
+        stream.width, stream.height = 96, 64
+        stream.pix_fmt = "rgb8"
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
+            frame = frame.reformat(format="rgb8")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_still(path: Path) -> Path:
+    """Write one PNG picture under any name."""
+    codec = av.CodecContext.create("png", "w")
+    codec.width, codec.height, codec.pix_fmt = 96, 64, "rgb24"
+    codec.time_base = Fraction(1, 25)
+    packets = codec.encode(av.VideoFrame.from_ndarray(numbered_frame(1), format="rgb24"))
+    path.write_bytes(b"".join(bytes(packet) for packet in packets + codec.encode()))
+    return path
+
+
+def rewrite_timestamps(path: Path, out: Path, pts: Sequence[int]) -> Path:
+    """Copy a video's packets with other presentation timestamps, in units of ``TIME_BASE``."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        for number, (packet, value) in enumerate(zip(packets, pts, strict=True)):
+            packet.stream = stream
+            packet.pts, packet.dts, packet.time_base = value, number, TIME_BASE
+            target.mux(packet)
+    return out
+
+
+def cut(path: Path, share: float) -> Path:
+    """Cut a file off."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def rot(path: Path, packet: int, num_bytes: int = 8) -> Path:
+    """Flip bits in the middle of one video packet."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    middle = packets[packet].pos + packets[packet].size // 2
+    for place in range(middle, middle + num_bytes):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    return path
+
+
+def rename_codec(path: Path, old: bytes, new: bytes) -> Path:
+    """Replace the four-letter name of an MP4's codec."""
+    path.write_bytes(path.read_bytes().replace(old, new))
+    return path
+
+
+def repeat(path: Path, out: Path, times: int) -> Path:
+    """Copy a video without B-frames several times over, one after the other."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        step = packets[1].pts - packets[0].pts
+        for number in range(times * len(packets)):
+            packet = packets[number % len(packets)]
+            packet.stream = stream
+            packet.pts = packet.dts = number * step
+            packet.time_base = source.streams.video[0].time_base
+            target.mux(packet)
+    return out

@@ -1,0 +1,96 @@
+"""Rows of one part of a Zarr store, read by bytes: a memory map of its shard files.
+
+Rows are uncompressed and in order, so a window is one copy from the page cache.
+"""
+
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema import layout
+from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.stream import Array
+
+__all__ = ["ZarrPartRows", "shard_path"]
+
+
+def shard_path(part: Path, array: str, *, ndim: int) -> Path:
+    """Return the file of an array's only shard (chunk key ``c/0/0/...``)."""
+    return part.joinpath(array, "c", *["0"] * ndim)
+
+
+class ZarrPartRows:
+    """Rows of one part through a memory map of its shard files, opened at the first read."""
+
+    def __init__(self, folder: Path, row_shape: tuple[int, ...], store_dtype: str) -> None:
+        self._folder = folder
+        self._row_shape = row_shape
+        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
+        self._features: Array | None = None
+        self._map: mmap.mmap | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        # A memory map belongs to its process: a copy opens its own.
+        return {**self.__dict__, "_features": None, "_map": None}
+
+    def copy_features(self, first_row: int, out: Array) -> None:
+        """See ``PartRows``."""
+        rows = self._rows()[first_row : first_row + len(out)]
+        if len(rows) != len(out):
+            raise self._too_short(layout.FEATURES)
+        np.copyto(out, rows)
+
+    def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
+        """See ``PartRows``."""
+        with self._open(layout.TIME, ndim=2) as file:
+            file.seek(first_row * 16)
+            data = file.read(num_rows * 16)
+        if len(data) != num_rows * 16:
+            raise self._too_short(layout.TIME)
+        return np.frombuffer(data, "<f8").reshape(num_rows, 2)
+
+    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Ask for the pages of a batch at once: cold random reads go 4 to 30 times faster."""
+        row_bytes = self._rows().strides[0]
+        assert self._map is not None
+        for first, count in spans:
+            start = first * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+            end = (first + count) * row_bytes
+            if end > len(self._map):
+                raise self._too_short(layout.FEATURES)
+            self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
+
+    def _open(self, array: str, *, ndim: int) -> BinaryIO:
+        try:
+            return shard_path(self._folder, array, ndim=ndim).open("rb")
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self._folder}: has no {array}; the store was compacted since it was opened, or "
+                "is damaged. Open it again."
+            ) from error
+
+    def _too_short(self, array: str) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"{self._folder}: the file of {array} ends before its committed rows do. "
+            "Restore it, or remove this part and extract its videos again."
+        )
+
+    def _rows(self) -> Array:
+        if self._features is None:
+            with self._open(layout.FEATURES, ndim=1 + len(self._row_shape)) as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    raise self._too_short(layout.FEATURES)
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            row_bytes = self._dtype.itemsize * int(np.prod(self._row_shape))
+            flat = np.frombuffer(
+                self._map,
+                self._dtype,
+                len(self._map) // row_bytes * row_bytes // self._dtype.itemsize,
+            )
+            self._features = flat.reshape(-1, *self._row_shape)
+        return self._features
