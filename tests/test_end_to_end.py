@@ -71,8 +71,9 @@ def test_from_videos_to_official_scores(folder):
         f"--annotations {annotations}",
     )
     scores = json.loads(scored.stdout)
-    again = command(folder, f"vllm-score --task action_segmentation --json --annotations "
-                            f"{annotations} --predictions {run}/predictions/val/action_segmentation")  # fmt: skip
+    own = f"{run}/predictions/val/action_segmentation"
+    again = command(folder, "vllm-score --task action_segmentation --json --annotations "
+                            f"{annotations} --predictions {own}")  # fmt: skip
     assert scores == json.loads(again.stdout)
     assert 0 <= scores["Acc"] <= 100
 

@@ -232,6 +232,12 @@ class TrainConfig:
             raise ValueError(f"weights names '{name}', which is none of the run's tasks")
         if len(set(self.task)) < len(self.task):
             raise ValueError(f"task names one of {', '.join(self.task)} twice")
+        # Writing a caption calls the LLM as often as it has words; with FSDP each call takes all.
+        if self.parallel == "fsdp" and "online_captioning" in self.task:
+            raise ValueError(
+                "online_captioning calls the LLM as often as a caption has words, which differs "
+                "between processes; parallel 'fsdp' cannot do that, use parallel = 'ddp'"
+            )
 
 
 FLAGS = {"task": "--task", "annotations": "--annotations", "features": "--features"}

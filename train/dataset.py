@@ -7,6 +7,7 @@ Shapes: B batch, T rows of a window, R rows of a sample, D feature width.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -174,14 +175,15 @@ class BatchReader:
     ) -> Tensor:
         rows_per_token = samples[0].rows_per_token
         spans = [rows.stored(window) for rows, window in zip(samples, windows, strict=True)]
-        raw = self._raw(len(windows), num_rows * rows_per_token)
-        self._stream.read_windows(spans, _as_numpy(raw))
-        moved = raw.to(self._device, non_blocking=True)
-        if self._device.type == "cuda":
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied.record()
-        # A copy in any case: the buffer is filled again while the model works.
-        features_BTD = moved.to(torch.float32, copy=True)
+        with _current(self._device):
+            raw = self._raw(len(windows), num_rows * rows_per_token)
+            self._stream.read_windows(spans, _as_numpy(raw))
+            moved = raw.to(self._device, non_blocking=True)
+            if self._device.type == "cuda":
+                self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                self._copied.record()
+            # A copy in any case: the buffer is filled again while the model works.
+            features_BTD = moved.to(torch.float32, copy=True)
         if rows_per_token == 1:
             return features_BTD
         return _mean_of_groups(features_BTD, [count for *_, count in spans], rows_per_token)
@@ -232,6 +234,11 @@ def _mean_of_groups(stored_BSD: Tensor, counts: Sequence[int], size: int) -> Ten
     sums = stored_BSD.where(is_own, 0.0).reshape(*groups, *stored_BSD.shape[2:]).sum(dim=2)
     numbers = is_own.reshape(*groups, *is_own.shape[2:]).sum(dim=2)
     return sums / numbers.clamp(min=1)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one: a new thread starts on the first, whatever its process is on."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _stacked(arrays: Sequence[Target]) -> Target:

@@ -1,37 +1,34 @@
 """Processes that train one model together: who they are, and how the model lies on them.
 
     ddp     every process has the whole model; the gradients are averaged
-    fsdp    every process has its part of each weight; a block of the LLM is whole only while it
-            computes, so that N processes hold an LLM that is too large for one
+    fsdp    every process has its part of each weight (``train.sharding``), so that N processes
+            hold an LLM that is too large for one
 
-Either way each process works on its share of every batch. With one process both are the plain
-model. Owns every exchange of weights between processes; a saved run is the same whatever wrote it.
-
-FSDP is torch's ``fully_shard`` itself: accelerate offers it for GPUs only, and wants an optimizer
-that was made before the weights are cut.
+Either way each process works on its share of every batch; alone, a process has the plain model.
+Owns every exchange of weights between processes: a saved run is the same whatever wrote it.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    InitProcessGroupKwargs,
+)
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from cache_schema.errors import ConfigError
 from train.checkpoint import load_optimizer, optimizer_tensors
 from train.model import TrainedWeights, VideoLLM, load_trained, trained_weights
-from train.tuning import blocks_of
 
-__all__ = ["Mode", "ParallelModel", "make_accelerator", "whole"]
+__all__ = ["Mode", "ParallelModel", "main_process_first", "make_accelerator"]
 
 Mode = Literal["ddp", "fsdp"]
 
@@ -58,6 +55,22 @@ def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator
     return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=options)
 
 
+@contextmanager
+def main_process_first(accelerator: Accelerator) -> Iterator[None]:
+    """Let the other processes enter once the main one has left, also by an error.
+
+    They then fail with the same sentence, where accelerate's own would leave them waiting until
+    the connection breaks.
+    """
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            accelerator.wait_for_everyone()
+
+
 class ParallelModel:
     """A model, placed on the devices of all processes."""
 
@@ -71,11 +84,13 @@ class ParallelModel:
         """
         self.model = model
         self._accelerator = accelerator
-        self.is_sharded = mode == "fsdp" and accelerator.num_processes > 1
+        self.is_sharded = mode == "fsdp" and accelerator.distributed_type != DistributedType.NO
         """Whether a call of the model needs all processes."""
         self._replica: nn.Module = model
         if self.is_sharded:
-            _shard(model, accelerator)
+            from train.sharding import shard
+
+            shard(model, accelerator)
         else:
             model.to(accelerator.device)
 
@@ -93,27 +108,34 @@ class ParallelModel:
     @contextmanager
     def adding_up(self) -> Iterator[None]:
         """Keep gradients in this process, for all but the last micro-batch of a step."""
-        if self.is_sharded:
-            sharded = cast("FSDPModule", self.model)
-            sharded.set_requires_gradient_sync(False)
-            try:
-                yield
-            finally:
-                sharded.set_requires_gradient_sync(True)
-        else:
+        if not self.is_sharded:
             with self._accelerator.no_sync(self._replica):
                 yield
+            return
+        from train.sharding import set_exchange
+
+        set_exchange(self.model, False)
+        yield
+        set_exchange(self.model, True)
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """Return a tensor made of parameters or gradients in full; all processes must ask."""
+        if not self.is_sharded:
+            return tensor
+        from train.sharding import whole
+
+        return whole(tensor)
 
     def trained_weights(self) -> TrainedWeights:
         """Return what a checkpoint keeps, on the main process; all must ask."""
-        self._cut_again()
+        self._release()
         own = trained_weights(self.model)
-        return replace(own, model=self._whole(own.model), adapter=self._whole(own.adapter))
+        return replace(own, model=self._gathered(own.model), adapter=self._gathered(own.adapter))
 
     def optimizer_tensors(self, optimizer: Optimizer) -> dict[str, Tensor]:
         """Return the optimizer's state for a checkpoint, on the main process; all must ask."""
-        self._cut_again()
-        return self._whole(optimizer_tensors(optimizer, self.model))
+        self._release()
+        return self._gathered(optimizer_tensors(optimizer, self.model))
 
     def load(self, weights: TrainedWeights, *, where: str) -> None:
         """Fill the model with what ``trained_weights`` returned.
@@ -121,12 +143,12 @@ class ParallelModel:
         Raises:
             CheckpointError: if names or shapes are not the model's.
         """
-        self._cut_again()
+        self._release()
         own = trained_weights(self.model)
         parts = replace(
             weights,
-            model=_all_parts(weights.model, own.model),
-            adapter=_all_parts(weights.adapter, own.adapter),
+            model=self._parts(weights.model, own.model),
+            adapter=self._parts(weights.adapter, own.adapter),
         )
         load_trained(self.model, parts, where=where)
 
@@ -138,55 +160,33 @@ class ParallelModel:
         """
         load_optimizer(optimizer, self.model, tensors)
         for parameter, state in optimizer.state.items():
-            for name, value in state.items():
-                if value.shape == parameter.shape:  # the step counter is one number
-                    state[name] = _part(value, parameter)
+            state.update(self._parts(state, dict.fromkeys(state, parameter)))
 
-    def _cut_again(self) -> None:
-        """Give up what a call without a backward pass has left whole; its weights are copies."""
+    def _release(self) -> None:
         if self.is_sharded:
-            cast("FSDPModule", self.model).reshard()
+            from train.sharding import release
 
-    def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            release(self.model)
+
+    def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made = {}
         for name, tensor in tensors.items():
-            gathered = whole(tensor.detach())  # one after the other: all at once may be too much
+            gathered = self.whole(
+                tensor.detach()
+            )  # one after the other: all at once may be too much
             if self._accelerator.is_main_process:
                 made[name] = gathered.cpu()
         return made
 
+    def _parts(self, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Cut tensors as the model's own of the same name are; others are left as they are."""
+        if not self.is_sharded:
+            return dict(tensors)
+        from train.sharding import part
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor that may lie in parts on the processes; all must ask for the same."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def _all_parts(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # A name or shape that is not the model's is left for the check of all of them.
-    return {
-        name: _part(tensor, own[name])
-        if name in own and own[name].shape == tensor.shape
-        else tensor
-        for name, tensor in tensors.items()
-    }
-
-
-def _part(tensor: Tensor, like: Tensor) -> Tensor:
-    """Cut this process's part out of a tensor that every process has."""
-    if not isinstance(like, DTensor):
-        return tensor
-    return distribute_tensor(
-        tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None
-    )
-
-
-def _shard(model: VideoLLM, accelerator: Accelerator) -> None:
-    """Cut every weight into one part per process.
-
-    Each block of the LLM is gathered by itself when it is called. The rest (embeddings, final
-    norm, translator, heads) is gathered once a step and stays whole until its gradient is there.
-    """
-    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-    for block in blocks_of(model.llm.stack) if model.llm is not None else ():
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+        return {
+            name: part(tensor, own[name])
+            if name in own and own[name].shape == tensor.shape
+            else tensor
+            for name, tensor in tensors.items()
+        }

@@ -17,7 +17,7 @@ from train.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.config import PLACES, TrainConfig, run_folder
 from train.evaluate import Scores, score_table
 from train.logs import METRICS, show_progress
-from train.parallel import make_accelerator
+from train.parallel import main_process_first, make_accelerator
 from train.prepare import Prepared, prepare
 from train.run_record import Checkpoint
 from train.trainer import Trainer
@@ -128,7 +128,7 @@ def _missing(prepared: Prepared) -> list[str]:
 
 
 def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint | None) -> Prepared:
-    with accelerator.main_process_first():  # it converts the LLM for all
+    with main_process_first(accelerator):  # it converts the LLM for all
         return prepare(config, accelerator.device, resumed)
 
 

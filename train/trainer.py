@@ -33,7 +33,7 @@ from train.feature_statistics import feature_statistics
 from train.logs import RunLog
 from train.model import pretrained_identities
 from train.optim import learning_rate_factor, make_optimizer, set_learning_rate
-from train.parallel import ParallelModel, whole
+from train.parallel import ParallelModel
 from train.prefetch import Prefetch
 from train.prepare import Prepared, labels_of
 from train.run_record import Checkpoint, Progress
@@ -208,7 +208,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(
             self.parameters, self.config.optim.clip_norm or math.inf
         )
-        loss, norm_value = total / max(1.0, num_targets), float(whole(norm))
+        loss, norm_value = total / max(1.0, num_targets), float(self.parallel.whole(norm))
         if not (math.isfinite(loss) and math.isfinite(norm_value)):
             self._refuse(loss, norm_value, micro_batches)
         self.optimizer.step()

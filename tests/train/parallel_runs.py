@@ -1,4 +1,4 @@
-"""Runs of the toy task for tests of several processes; as a program, one of two such processes.
+"""Runs of the toy task for tests of several processes; as a program, one such process.
 
 One pair of processes does all of them: starting one takes longer than a run.
 """
@@ -6,6 +6,7 @@ One pair of processes does all of them: starting one takes longer than a run.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -22,10 +23,11 @@ from train.trainer import Trainer
 
 REPOSITORY = Path(__file__).parents[2]
 CUT_AFTER = 3
+"""Steps, of 6: in the middle of the second of three epochs."""
 
 
 class QueryTask(ToyTask):
-    """Reads a text before the rows."""
+    """Reads a text before the rows, and two learned tokens behind them."""
 
     name = "asking"
     query_place = "before"
@@ -41,22 +43,31 @@ class QueryTask(ToyTask):
 
 TASKS = {"toy": ToyTask(), "asking": QueryTask()}
 KINDS = {
-    "basic": {},
     "lora": {"tuning": "lora:2"},
     "prompt": {"tuning": "prompt:2"},
-    "prefix": {"tuning": "prefix:2"},
     "last": {"tuning": "last"},
     "query": {"task": ("asking",)},
     "two": {"task": ("toy", "asking"), "annotations": ("none", "none")},
 }
+WHOLE_RUNS = (
+    ("lora", "fsdp"),
+    ("prompt", "fsdp"),
+    ("last", "fsdp"),
+    ("query", "ddp"),
+    ("query", "fsdp"),
+    ("two", "ddp"),
+)
 
 
-def config_of(root, kind, out=""):
+def config_of(root, kind, out="", **settings):
     """Five windows, three a step in micro-batches of one: two steps an epoch, both uneven."""
-    optim = OptimConfig(epochs=3, batch_size=3, micro_batch_size=1, lr=0.01)
-    fixed = {"augment": AugmentConfig(), "optim": optim, "text": TextConfig(max_tokens=8)}
-    settings = {**fixed, "checkpoint_steps": 1, **KINDS[kind]}
-    config = make_config(root, out=str(root / (out or kind)), **settings)
+    fixed = {
+        "augment": AugmentConfig(),
+        "optim": OptimConfig(epochs=3, batch_size=3, micro_batch_size=1, lr=0.01),
+        "text": TextConfig(max_tokens=8),
+        "checkpoint_steps": 1,
+    }
+    config = make_config(root, out=str(root / (out or kind)), **fixed, **KINDS[kind], **settings)
     if not (root / "llm" / "tokenizer.json").exists():
         save_tiny_tokenizer(root / "llm")
     return config
@@ -67,13 +78,13 @@ def use_tasks():
 
 
 @contextmanager
-def ending(how):
-    """Call ``how`` once ``CUT_AFTER`` steps are done and saved."""
+def ending(how, after):
+    """Call ``how`` once so many steps are done, and saved if they do not end an epoch."""
     save = Trainer._save_inside_epoch
 
     def save_and_end(trainer):
         save(trainer)
-        if trainer.progress.step == CUT_AFTER:
+        if trainer.progress.step == after:
             how()
 
     Trainer._save_inside_epoch = save_and_end
@@ -93,40 +104,52 @@ def die():
 
 def run_pair(root):
     """Do everything that takes two processes, in this one of them."""
-    for kind in KINDS:
-        for mode in ("ddp", "fsdp"):
-            train(replace(config_of(root, kind, f"{kind}-{mode}"), parallel=mode), resume=False)
+    for kind, mode in WHOLE_RUNS:
+        train(config_of(root, kind, f"{kind}-{mode}", parallel=mode), resume=False)
+    train(config_of(root, "lora", "killed-ddp", parallel="ddp"), resume=True)
+    for first, second in (("ddp", "fsdp"), ("fsdp", "ddp")):
+        out = f"lora-{first}-{second}"
+        with suppress(InterruptedError), ending(leave, CUT_AFTER):
+            train(config_of(root, "lora", out, parallel=first), resume=False)
+        if os.environ["RANK"] == "0":
+            shutil.copytree(root / out, root / f"lora-{first}-one")
+        train(config_of(root, "lora", out, parallel=second), resume=True)
+
+
+def run_modes(root, device):
+    """Train with FSDP off and on."""
     for mode in ("ddp", "fsdp"):
-        train(replace(config_of(root, "lora", f"killed-{mode}"), parallel=mode), resume=True)
-        cut = replace(config_of(root, "lora", f"{mode}-cut"), parallel=mode)
-        with suppress(InterruptedError), ending(leave):
-            train(cut, resume=False)
+        train(config_of(root, "lora", mode, parallel=mode, device=device), resume=False)
 
 
-def start(role, root, **environment):
+def start(role, root, *words, **environment):
     """Start a process with a role, see the end of this file."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.train.parallel_runs", role, root],
+        [sys.executable, "-m", "tests.train.parallel_runs", role, root, *words],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def kill_one(root):
-    """Kill a run of one process with SIGKILL in the middle of an epoch."""
-    with start("killed", root) as process:
-        assert process.wait(120) == -signal.SIGKILL
-    for mode in ("ddp", "fsdp"):
-        shutil.copytree(root / "killed", root / f"killed-{mode}")
-
-
-def start_pair(root, port):
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+def start_group(role, root, *words, size):
+    """Start processes that know of each other, as a launcher does."""
+    with socket.socket() as asked:
+        asked.bind(("localhost", 0))
+        port = str(asked.getsockname()[1])
+    meeting = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     return [
-        start("pair", root, RANK=str(rank), LOCAL_RANK=str(rank), **meeting) for rank in range(2)
+        start(role, root, *words, RANK=str(rank), LOCAL_RANK=str(rank), **meeting)
+        for rank in range(size)
     ]
+
+
+def wait_for(processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
 
 
 if __name__ == "__main__":
@@ -134,6 +157,8 @@ if __name__ == "__main__":
     use_tasks()
     if sys.argv[1] == "pair":
         run_pair(folder)
+    elif sys.argv[1] == "modes":
+        run_modes(folder, sys.argv[3])
     else:
-        with ending(die):
+        with ending(die, int(sys.argv[3])):
             train(config_of(folder, "lora", "killed"), resume=False)

@@ -39,8 +39,8 @@ def use_toy_task(monkeypatch, task=None):
     return chosen
 
 
-def make_trainer(config, root, resumed=None):
-    accelerator = make_accelerator("cpu")
+def make_trainer(config, root, resumed=None, device="cpu"):
+    accelerator = make_accelerator(device)
     prepared = prepare_module.prepare(config, accelerator.device, resumed)
     return Trainer(prepared, accelerator, root)
 

@@ -132,7 +132,7 @@ def test_missing_videos_are_reported(tmp_path):
 FLAGS = {
     "--features", "--task", "--tuning", "--annotations", "--llm", "--stream", "--out", "--epochs",
     "--lr", "--batch-size", "--seed", "--device", "--allow-missing", "--resume", "--set",
-    "--config", "--dry-run", "--json",
+    "--config", "--dry-run", "--json", "--wandb", "--print-job-script",
 }  # fmt: skip
 
 

@@ -1,0 +1,17 @@
+"""Tests that need a GPU: skipped where there is none, failed where one is promised."""
+
+import os
+
+import pytest
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("needs_cuda") is None:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    if os.environ.get("REQUIRE_CUDA") == "1":
+        pytest.fail("REQUIRE_CUDA=1, but torch sees no GPU here", pytrace=False)
+    pytest.skip("torch sees no GPU here; with REQUIRE_CUDA=1 this is a failure")
