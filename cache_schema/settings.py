@@ -7,6 +7,7 @@ module merges the sources and parses the result strictly. It knows nothing of ei
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,13 +85,16 @@ def _parse_override(override: str) -> tuple[str, str, object]:
 def parse_value(text: str) -> object:
     """Return the TOML value a flag's text means; what is none is the text itself.
 
-    >>> parse_value("0.5"), parse_value("[1, 2]"), parse_value("argmax")
-    (0.5, [1, 2], 'argmax')
+    TOML's dates and times are text here: no setting is one, but a batch system's limits look so.
+
+    >>> parse_value("0.5"), parse_value("[1, 2]"), parse_value("argmax"), parse_value("08:00:00")
+    (0.5, [1, 2], 'argmax', '08:00:00')
     """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value: object = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+    return text.strip() if isinstance(value, date | time) else value
 
 
 def _put(values: dict[str, Any], dotted: str, value: object) -> None:

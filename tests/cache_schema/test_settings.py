@@ -4,7 +4,7 @@ import pytest
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
-from cache_schema.settings import load_settings
+from cache_schema.settings import load_settings, parse_value
 
 
 @record
@@ -81,3 +81,17 @@ def test_a_file_that_cannot_be_read_is_named(folder, text, message):
         path.write_text(text)
     with pytest.raises(ConfigError, match=rf"other\.toml: {message}"):
         load(config_path=path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        ("[1, 2]", [1, 2]),
+        ("argmax", "argmax"),
+        ("true", True),
+        ("08:00:00", "08:00:00"),
+    ],
+)
+def test_a_flags_text_is_a_toml_value_or_itself(text, value):
+    assert parse_value(text) == value
