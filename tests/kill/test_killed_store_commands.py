@@ -10,7 +10,7 @@ from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows
 from tests.kill import killing
 
-KILLS = 15
+KILLS = 30
 VIDEOS = [f"{number:02d}" for number in range(16)]
 
 
