@@ -27,6 +27,7 @@ from tests.extract.videos import (
 
 FASTSTART = {"movflags": "faststart"}
 NO_B_FRAMES = {"bf": "0"}
+BAD_PACKETS = range(30, 40)
 
 SENTENCES = {
     "audio": "holds no video stream",
@@ -59,7 +60,7 @@ def write_bad_videos(folder):
     rewrite_timestamps(plain, folder / "equal.mp4", [60] * 60)
     rewrite_timestamps(plain, folder / "backwards.mp4", backwards)
     rename_codec(write_video(folder / "codec.mp4", constant_pts(9)), b"avc1", b"zzzz")
-    rot(write_video(folder / "damaged.mp4", constant_pts(60), options=NO_B_FRAMES), 30)
+    rot(write_video(folder / "damaged.mp4", constant_pts(60), options=NO_B_FRAMES), BAD_PACKETS)
     write_video(folder / "gap.mp4", [0, 40, 7200 * 1200])
     write_video(folder / "rate.mp4", range(30))
     cut(write_video(folder / "no_index.mp4", constant_pts(60)), 0.5)
@@ -114,7 +115,7 @@ def test_the_other_videos_are_extracted_and_the_exit_code_tells(run):
 def test_damage_is_found_by_both_decoders(tmp_path, backend, codec, name):
     path = write_video(tmp_path / name, constant_pts(60), codec=codec, options=NO_B_FRAMES)
     assert list(sample_frames(open_video(path, backend), Fraction(2), []))
-    rot(path, 30)
+    rot(path, BAD_PACKETS)
     with pytest.raises(VideoError, match="is damaged: the frame at"):
         list(sample_frames(open_video(path, backend), Fraction(2), []))
 

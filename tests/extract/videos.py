@@ -152,14 +152,18 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
-def rot(path: Path, packet: int, num_bytes: int = 8) -> Path:
-    """Flip bits in the middle of one video packet."""
+def rot(path: Path, chosen: range, num_bytes: int = 8) -> Path:
+    """Flip bits in the middle of some video packets.
+
+    Of several, since damage in one may happen to decode into another valid picture.
+    """
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     data = bytearray(path.read_bytes())
-    middle = packets[packet].pos + packets[packet].size // 2
-    for place in range(middle, middle + num_bytes):
-        data[place] ^= 0x5A
+    for packet in packets[chosen.start : chosen.stop]:
+        middle = packet.pos + packet.size // 2
+        for place in range(middle, middle + num_bytes):
+            data[place] ^= 0x5A
     path.write_bytes(data)
     return path
 
