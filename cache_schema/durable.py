@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent, whatever instant the process or machine stops."""
 
+import errno
 import os
 import re
 import secrets
@@ -8,7 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["make_folders", "partials", "replaced_file", "replaced_folder", "sync_path"]
+__all__ = [
+    "make_folders",
+    "new_file",
+    "partials",
+    "replaced_file",
+    "replaced_folder",
+    "sync_path",
+]
+
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK)
+"""What a file system says that has no hard links."""
 
 
 @contextmanager
@@ -17,15 +28,42 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
     The content is on disk before the name is. If the block fails, nothing of it stays.
     """
-    temporary = _temporary(path)
-    try:
+    with _file_beside(path) as temporary:
         yield temporary
         sync_path(temporary)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     sync_path(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Do as ``replaced_file``, but never take the place of a file that is there at the end.
+
+    On a file system without hard links (FAT, some of FUSE) the later of two writers wins after all.
+
+    Raises:
+        FileExistsError: if another writer was faster.
+    """
+    with _file_beside(path) as temporary:
+        yield temporary
+        sync_path(temporary)
+        try:
+            path.hardlink_to(temporary)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            temporary.replace(path)
+    sync_path(path.parent)
+
+
+@contextmanager
+def _file_beside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; no file is there afterwards."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

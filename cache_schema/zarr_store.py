@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.durable import make_folders, replaced_file, replaced_folder, sync_path
+from cache_schema.durable import (
+    make_folders,
+    new_file,
+    replaced_file,
+    replaced_folder,
+    sync_path,
+)
 from cache_schema.errors import (
     SchemaVersionError,
     StoreCorruptError,
@@ -76,24 +82,32 @@ def check_store(path: Path) -> None:
 def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Path:
     """Make a stream's folder; a second writer of the same stream finds it made.
 
+    Of two that make streams of one name at the same instant, one does; the other is checked.
+
     Raises:
         RecipeMismatchError: if the stream is there and was made another way.
     """
     check_stream_name(name)
     folder = store / name
-    if (folder / layout.ZARR_JSON).exists():
-        check_same_stream(str(store), _read_stream(folder), recipe, row_shape)
-        return folder
+    if not (folder / layout.ZARR_JSON).exists():
+        with suppress(FileExistsError):
+            _make_stream(folder, recipe, row_shape)
+            return folder
+    check_same_stream(str(store), _read_stream(folder), recipe, row_shape)
+    return folder
+
+
+def _make_stream(folder: Path, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
     (folder / layout.PARTS).mkdir(parents=True, exist_ok=True)
-    sync_path(store)  # the names of the two above are synced with what is written into them
+    sync_path(folder.parent)  # the names of the two above are synced with what is written into them
     attributes = {
         "recipe": to_mapping(recipe),
         "fingerprint": recipe.fingerprint,
         "row_shape": list(row_shape),
     }
     _write_json(folder / layout.PARTS / layout.ZARR_JSON, _group({}))
-    _write_json(folder / layout.ZARR_JSON, _group(attributes))
-    return folder
+    with new_file(folder / layout.ZARR_JSON) as temporary:
+        temporary.write_text(_json(_group(attributes)), encoding="utf-8")
 
 
 def read_zarr_streams(store: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
@@ -349,4 +363,8 @@ def _attributes(folder: Path) -> dict[str, object]:
 
 def _write_json(path: Path, value: dict[str, object]) -> None:
     with replaced_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+        temporary.write_text(_json(value), encoding="utf-8")
+
+
+def _json(value: dict[str, object]) -> str:
+    return json.dumps(value, indent=1)

@@ -8,8 +8,13 @@ import pytest
 import tensorstore
 import zarr
 
-from cache_schema import layout
-from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
+from cache_schema import layout, zarr_store
+from cache_schema.errors import (
+    RecipeMismatchError,
+    SchemaVersionError,
+    StoreCorruptError,
+    StoreError,
+)
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import (
     StoreContract,
@@ -84,6 +89,40 @@ def test_two_writers_fill_one_stream_at_a_time(tmp_path):
     stream = open_store(tmp_path / "s.zarr").stream()
     assert (len(stream.parts), stream.video_ids) == (2, ["0", "1", "2", "3", "4", "5"])
     np.testing.assert_array_equal(stream.read("3").values, make_rows(3, seed=3))
+
+
+@pytest.fixture
+def overtaken(tmp_path, monkeypatch):
+    """Return a store writer before which another one makes a stream, at the last instant."""
+    faster, slower = (create_store(tmp_path / "s.zarr") for _ in range(2))
+    in_time = zarr_store.new_file
+
+    def too_late(path):
+        monkeypatch.setattr(zarr_store, "new_file", in_time)
+        faster.stream("tiny", make_recipe(), (4,))
+        return in_time(path)
+
+    monkeypatch.setattr(zarr_store, "new_file", too_late)
+    return slower
+
+
+def test_of_two_streams_made_at_one_instant_under_one_name_one_is_made(tmp_path, overtaken):
+    with pytest.raises(RecipeMismatchError, match=r"store_dtype"):
+        overtaken.stream("tiny", make_recipe(store_dtype="bfloat16"), (4,))
+    assert open_store(tmp_path / "s.zarr").stream().recipe == make_recipe()
+    assert [path.name for path in (tmp_path / "s.zarr/tiny").glob("*.json")] == ["zarr.json"]
+
+
+def test_a_stream_is_made_where_the_file_system_has_no_links(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    create_store(tmp_path / "s.zarr").stream("tiny", make_recipe(), (4,))
+    assert sorted(path.name for path in (tmp_path / "s.zarr/tiny").iterdir()) == [
+        "parts",
+        "zarr.json",
+    ]
 
 
 def test_a_part_without_a_video_is_removed(tmp_path):

@@ -102,7 +102,17 @@ def _die_at_call(last: int) -> None:
 
         return call
 
-    for name in ("write", "fsync", "ftruncate", "open", "mkdir", "replace", "unlink", "rmdir"):
+    for name in (
+        "write",
+        "fsync",
+        "ftruncate",
+        "open",
+        "mkdir",
+        "replace",
+        "link",
+        "unlink",
+        "rmdir",
+    ):
         setattr(os, name, dying(getattr(os, name), name))
 
 
