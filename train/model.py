@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cache_schema.errors import CheckpointError, ConfigError
 from train.augment import FeatureAugment
 from train.config import TrainConfig
+from train.draws import WindowDraws
 from train.llm import LanguageModel, load_llm
 from train.pretrained import LlmIdentity
 from train.tasks.base import HeadContext, QueryPlace, States, Task
@@ -62,13 +64,13 @@ class VideoLLM(nn.Module):
             state_dropout: Probability that a value of a state is zeroed in training.
         """
         super().__init__()
-        self.dropout = nn.Dropout(state_dropout)
         self.translator = translator
         self.llm = llm
         self.heads = nn.ModuleDict(heads)
         self.text = text
         self.appended = nn.ParameterDict(appended or {})
         self._query_places = dict(query_places or {})
+        self._state_dropout = state_dropout
 
     def forward(
         self,
@@ -77,6 +79,7 @@ class VideoLLM(nn.Module):
         task: str,
         queries: Sequence[str] = (),
         targets: Mapping[str, Tensor] | None = None,
+        draws: WindowDraws | None = None,
     ) -> dict[str, Tensor]:
         """Return output name -> tensor (B, ...) of one task's head.
 
@@ -86,14 +89,15 @@ class VideoLLM(nn.Module):
             task: Name of the head to use.
             queries: One text per window, for tasks that have one.
             targets: Of the batch, for heads that take them as input.
+            draws: Of the windows, for noise and dropout in training.
         """
-        parts = {"rows": (self.translator(features_BTD), valid_BT)}
+        parts = {"rows": (self.translator(features_BTD, draws), valid_BT)}
         if (place := self._query_places.get(task, "none")) != "none":
             query = self._query(queries, features_BTD.device)
             parts = {"query": query, **parts} if place == "before" else {**parts, "query": query}
         if task in self.appended:
             parts["appended"] = _repeated(self.appended[task], len(features_BTD))
-        states = self.dropout(self._read(list(parts.values())))
+        states = self._read(list(parts.values()), draws)
         split = _split(states, parts)
         final = split["appended"] if "appended" in split else _last(states, list(parts.values()))
         outputs: dict[str, Tensor] = self.heads[task](
@@ -108,23 +112,30 @@ class VideoLLM(nn.Module):
         tokens_BLE, valid_BL = self.text(queries, device)
         return tokens_BLE, valid_BL
 
-    def _read(self, parts: Sequence[Part]) -> Tensor:
+    def _read(self, parts: Sequence[Part], draws: WindowDraws | None) -> Tensor:
         """Return the states of all tokens, where each part has kept its place.
 
         The LLM gets them without holes: padding between parts would count as positions in some
         families, and would be read by a bidirectional one.
         """
         tokens_BNE = torch.cat([tokens for tokens, _ in parts], dim=1)
-        if self.llm is None:
-            return tokens_BNE
         valid_BN = torch.cat([valid for _, valid in parts], dim=1)
         if len(parts) == 1:
-            states: Tensor = self.llm(tokens_BNE, valid_BN)
-            return states
+            return self._states(tokens_BNE, valid_BN, draws)
         order_BN = (~valid_BN).int().argsort(dim=1, stable=True)
         packed_BNE = _take(tokens_BNE, order_BN)
-        read: Tensor = self.llm(packed_BNE, valid_BN.gather(1, order_BN))
-        return _take(read, order_BN.argsort(dim=1))
+        states_BNE = self._states(packed_BNE, valid_BN.gather(1, order_BN), draws)
+        return _take(states_BNE, order_BN.argsort(dim=1))
+
+    def _states(self, tokens_BNE: Tensor, valid_BN: Tensor, draws: WindowDraws | None) -> Tensor:
+        """Return the states of tokens behind which padding lies; some values are 0 in training."""
+        states_BNE = tokens_BNE if self.llm is None else self.llm(tokens_BNE, valid_BN)
+        if draws is None or not self._state_dropout:
+            return states_BNE
+        counts_B = valid_BN.sum(dim=1).tolist()
+        kept_BnE = draws.kept(counts_B, states_BNE.shape[-1], self._state_dropout)
+        padding = states_BNE.shape[1] - kept_BnE.shape[1]
+        return states_BNE * functional.pad(kept_BnE, (0, 0, 0, padding))
 
 
 def _take(values_BNE: Tensor, order_BN: Tensor) -> Tensor:

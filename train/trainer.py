@@ -2,7 +2,8 @@
 
 Losses are summed and divided by the number of valid targets of the whole batch, over all
 micro-batches and processes, so how a batch is split does not change the gradient. Everything
-random is a function of (seed, step, process), so a run that was cut off goes on exactly.
+random is a function of the seed and of the window it happens to, so neither does the number of
+processes, and a run that was cut off goes on exactly.
 """
 
 import math
@@ -28,6 +29,7 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.dataset import Batch, BatchReader
+from train.draws import WindowDraws
 from train.evaluate import Scores
 from train.feature_statistics import feature_statistics
 from train.logs import RunLog
@@ -75,6 +77,7 @@ class Trainer:
         self.validation = Validation(
             run=run, accelerator=accelerator, folder=folder, together=self.parallel.is_sharded
         )
+        self.labels = labels_of(data.task for data in run.tasks)
         self.progress = Progress()
         self._stop = StopRequest()
 
@@ -196,7 +199,6 @@ class Trainer:
     def _step(self, task: Task, micro_batches: Sequence[Batch]) -> dict[str, float]:
         """Do one optimizer step and return its numbers."""
         step = self.progress.step
-        torch.manual_seed(_step_seed(self.config.seed, step, self.accelerator.process_index))
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
         set_learning_rate(self.optimizer, factor)
         total, num_targets, num_rows = self._backward(task, micro_batches)
@@ -228,7 +230,12 @@ class Trainer:
             is_last = number == len(micro_batches)
             with nullcontext() if is_last else self.parallel.adding_up():
                 outputs = self.parallel(
-                    batch.features_BTD, batch.valid_BT, task.name, batch.queries, batch.targets
+                    batch.features_BTD,
+                    batch.valid_BT,
+                    task.name,
+                    batch.queries,
+                    batch.targets,
+                    WindowDraws(batch.windows, self.accelerator.device),
                 )
                 loss = task.loss(outputs, batch.targets)
                 self.accelerator.backward(loss.total)
@@ -283,7 +290,7 @@ class Trainer:
         )
         state = State(
             weights=weights,
-            labels=labels_of(data.task for data in self.run.tasks),
+            labels=self.labels,
             optimizer=optimizer,
             adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
         )
@@ -301,9 +308,3 @@ def _share(
     shares = [split(batch[first::num_processes], micro_batch_size) for first in (0, rank)]
     padding = [replace(batch[0], num_context=batch[0].num_rows)]
     return shares[1] + [padding] * (len(shares[0]) - len(shares[1]))
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of a step's random draws: resuming needs no generator state."""
-    state = np.random.SeedSequence((seed, step, rank)).generate_state(2, np.uint32)
-    return int(state[0]) << 31 | int(state[1]) >> 1

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from train.augment import FeatureAugment
 from train.config import TranslatorConfig
+from train.draws import WindowDraws
 
 __all__ = ["SemanticTranslator", "mean_of_past"]
 
@@ -39,7 +40,7 @@ class SemanticTranslator(nn.Module):
             width: E, width of the LLM's input embeddings.
             config: Pooling over rows, and the tokens' scale.
             start_rms: Root mean square of the first tokens where the scale is left to training.
-            augment: Applied to standardised features while training.
+            augment: Applied to standardised features in training.
         """
         super().__init__()
         self.config = config
@@ -55,13 +56,18 @@ class SemanticTranslator(nn.Module):
         self.mean_D.copy_(mean_D)
         self.std_D.copy_(std_D)
 
-    def forward(self, features_BTD: Tensor) -> Tensor:
-        """Return tokens_BTE; a fourth dimension (tokens of a grid row) is pooled first."""
+    def forward(self, features_BTD: Tensor, draws: WindowDraws | None = None) -> Tensor:
+        """Return tokens_BTE; a fourth dimension (tokens of a grid row) is pooled first.
+
+        Args:
+            features_BTD: Stored rows, or BTND.
+            draws: Of the windows in training; without, features are left as they are.
+        """
         if features_BTD.dim() == 4:
             features_BTD = features_BTD.mean(dim=2)
         standard_BTD = (features_BTD - self.mean_D) / self.std_D
-        if self.training:
-            standard_BTD = self.augment(standard_BTD)
+        if draws is not None:
+            standard_BTD = self.augment(standard_BTD, draws)
         if self.config.pool_rows > 1:
             standard_BTD = mean_of_past(standard_BTD, self.config.pool_rows)
         tokens_BTE: Tensor = self.linear(standard_BTD)

@@ -6,7 +6,7 @@ Rows count from the first row of their sample. Everything here is a function of 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Window:
     stop: int
     num_context: int = 0
     """Rows at the front that an earlier window predicts; they only give a past."""
+    seed: int = 0
+    """Of everything random that training does to the window."""
 
     @property
     def num_rows(self) -> int:
@@ -73,7 +75,9 @@ def training_windows(
             windows.append(
                 Window(sample=sample, start=start, stop=min(start + window_rows, num_rows))
             )
-    return [windows[index] for index in rng.permutation(len(windows))]
+    order = rng.permutation(len(windows))
+    seeds = rng.integers(2**63, size=len(windows)).tolist()
+    return [replace(windows[index], seed=seeds[index]) for index in order]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -62,7 +62,7 @@ WHOLE_RUNS = (
 def config_of(root, kind, out="", **settings):
     """Five windows, three a step in micro-batches of one: two steps an epoch, both uneven."""
     fixed = {
-        "augment": AugmentConfig(),
+        "augment": AugmentConfig(noise_std=0.1, feature_dropout=0.1, state_dropout=0.1),
         "optim": OptimConfig(epochs=3, batch_size=3, micro_batch_size=1, lr=0.01),
         "text": TextConfig(max_tokens=8),
         "checkpoint_steps": 1,

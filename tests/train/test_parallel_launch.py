@@ -40,6 +40,7 @@ def arguments(tmp_path_factory):
         *("llm.num_layers=0", "llm.dtype=float32", "data.window_rows=32", "data.context_rows=8"),
         *("tasks.action_segmentation.label_fps=2", "checkpoint_steps=1000"),
         "optim.micro_batch_size=1",
+        *("augment.noise_std=0.1", "augment.feature_dropout=0.1", "augment.state_dropout=0.1"),
     ]
     words = ["--task", "action_segmentation", "--device", "cpu", "--epochs", "8"]
     words += ["--features", root / "f.zarr", "--annotations", root / "bf", "--llm", root / "llm"]

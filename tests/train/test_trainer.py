@@ -74,7 +74,8 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(tmp_path, stop)
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path):
-    config = make_config(tmp_path, augment=AugmentConfig())
+    augment = AugmentConfig(noise_std=0.1, feature_dropout=0.1, state_dropout=0.1)
+    config = make_config(tmp_path, augment=augment)
     for name, size in (("whole", 0), ("parts", 1)):
         make_trainer(with_optim(config, micro_batch_size=size), tmp_path / name).train()
     whole, parts = (losses(tmp_path / name) for name in ("whole", "parts"))
