@@ -94,5 +94,4 @@ def _reads(prepared: Prepared) -> dict[str, object]:
         for name, rows in subsets.items():
             facts[f"{prefix}{name} samples"] = len(rows)
             facts[f"{prefix}{name} rows"] = sum(one.num_rows for one in rows)
-    missing = {video for data in prepared.tasks for video in data.missing}
-    return {**facts, "missing videos": len(missing)}
+    return {**facts, "missing videos": len(prepared.missing)}

@@ -170,10 +170,8 @@ class ParallelModel:
 
     def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made = {}
-        for name, tensor in tensors.items():
-            gathered = self.whole(
-                tensor.detach()
-            )  # one after the other: all at once may be too much
+        for name, tensor in tensors.items():  # one by one: all at once may be too much
+            gathered = self.whole(tensor.detach())
             if self._accelerator.is_main_process:
                 made[name] = gathered.cpu()
         return made

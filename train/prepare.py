@@ -71,6 +71,11 @@ class Prepared:
     tasks: list[TaskData]
     """One or more, in the order of the settings."""
 
+    @property
+    def missing(self) -> list[str]:
+        """Annotated videos of any task that are not in the stream."""
+        return list(dict.fromkeys(video for data in self.tasks for video in data.missing))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:

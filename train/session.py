@@ -109,7 +109,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         steps=trainer.progress.step,
         seconds=time.perf_counter() - started,
         best_epoch=trainer.progress.best_epoch,
-        missing=_missing(prepared),
+        missing=prepared.missing,
     )
 
 
@@ -121,10 +121,6 @@ def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:
     }
     shared = [name for name in next(iter(own.values())) if all(name in one for one in own.values())]
     return {name: joined({task: one[name] for task, one in own.items()}) for name in shared}
-
-
-def _missing(prepared: Prepared) -> list[str]:
-    return list(dict.fromkeys(video for data in prepared.tasks for video in data.missing))
 
 
 def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint | None) -> Prepared:

@@ -48,7 +48,7 @@ class Validation:
                 value: float | None = -loss
             else:
                 scores[data.task.name], loss = self._score(data, "last")
-                value = self._quality(data.task, scores[data.task.name])
+                value = data.task.quality(scores[data.task.name])
             values.append(value)
             losses.append(loss)
         defined = [value for value in values if value is not None]
@@ -61,9 +61,6 @@ class Validation:
     def scores(self, name: str) -> Scores:
         """Return the official scores on ``val``; submissions go to ``predictions/<name>``."""
         return joined({data.task.name: self._score(data, name)[0] for data in self.run.tasks})
-
-    def _quality(self, task: Task, scores: Scores) -> float | None:
-        return task.quality(scores) if scores else None
 
     def _holdout_loss(self, data: TaskData) -> float:
         predictions = self.predictor(data.task).predict(data.holdout)

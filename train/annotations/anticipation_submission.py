@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import nearest
 from train.annotations.json_file import read_json_object
+from train.annotations.reading import check_ids
 
 __all__ = ["AnticipationScores", "ClassCounts", "read_submission", "write_submission"]
 
@@ -102,7 +102,7 @@ def read_submission(
     results = document.get("results")
     if not isinstance(results, dict):
         raise AnnotationError(f"{path}: field 'results' is missing or no object of segments.")
-    _check_ids(path, results, narration_ids)
+    check_ids(path, "segment", results, narration_ids, known_as="annotated ones")
     segments = [_Segment(path, one, results[one], counts) for one in narration_ids]
     verb_SV, noun_SN = (np.stack([one.dense(kind) for one in segments]) for kind in _DENSE)
     with_actions = [one.has_actions for one in segments]
@@ -134,21 +134,6 @@ def _check_header(path: Path, document: Mapping[str, Any]) -> None:
         level = document.get(field)
         if not (isinstance(level, int | float) and 0 <= level <= 5):
             raise AnnotationError(f"{path}: field '{field}' is {level!r}, expected 0 to 5.")
-
-
-def _check_ids(path: Path, results: Mapping[str, Any], expected: Sequence[str]) -> None:
-    unknown = sorted(results.keys() - set(expected))
-    if unknown:
-        raise AnnotationError(
-            f"{path}: segment '{unknown[0]}' is not among the {len(expected)} annotated ones. "
-            f"{nearest(unknown[0], expected[:1000])}"
-        )
-    missing = [one for one in expected if one not in results]
-    if missing:
-        raise AnnotationError(
-            f"{path}: {len(missing)} of {len(expected)} segments have no prediction, the first is "
-            f"'{missing[0]}'."
-        )
 
 
 class _Segment:

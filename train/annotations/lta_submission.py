@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import nearest
 from train.annotations.json_file import read_json_object
+from train.annotations.reading import check_ids
 
 __all__ = ["KINDS", "FutureShape", "read_futures", "write_futures"]
 
@@ -55,18 +55,8 @@ def read_futures(path: Path, keys: Sequence[str], shape: FutureShape) -> list[In
             have a wrong length or a label that is no id.
     """
     entries = read_json_object(path)
-    unknown = sorted(entries.keys() - set(keys))
-    if unknown:
-        raise AnnotationError(
-            f"{path}: window '{unknown[0]}' is not among the {len(keys)} annotated ones "
-            f"(<clip_uid>_<last visible action_idx>). {nearest(unknown[0], keys[:1000])}"
-        )
-    missing = [key for key in keys if key not in entries]
-    if missing:
-        raise AnnotationError(
-            f"{path}: {len(missing)} of {len(keys)} windows have no prediction, the first is "
-            f"'{missing[0]}'."
-        )
+    known_as = "annotated ones (<clip_uid>_<last visible action_idx>)"
+    check_ids(path, "window", entries, keys, known_as=known_as)
     return [
         np.stack([_labels(path, key, entries[key], kind, shape) for kind in KINDS], axis=-1)
         for key in keys

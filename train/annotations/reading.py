@@ -1,4 +1,4 @@
-"""Lines and csv records of an annotation file.
+"""Lines and csv records of an annotation file, and the checks that several readers make.
 
 File in, text lines or ``CsvRow`` out. Whatever is wrong with a file ends here as an
 ``AnnotationError`` that names file, line, field, what was found and what was expected.
@@ -6,7 +6,7 @@ File in, text lines or ``CsvRow`` out. Whatever is wrong with a file ends here a
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cache_schema.parsing import nearest
 __all__ = [
     "CsvRow",
     "check_folder",
+    "check_ids",
     "check_subset",
     "line_error",
     "read_csv",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 SUBSETS = ("train", "val")
+MOST_COMPARED = 1000
+"""Ids that a misspelt one is compared with, and that a message may list."""
 
 
 def check_folder(folder: Path) -> Path:
@@ -47,6 +50,36 @@ def check_subset(subset: str) -> str:
     if subset not in SUBSETS:
         raise AnnotationError(f"Unknown subset '{subset}'. {nearest(subset, SUBSETS)}")
     return subset
+
+
+def check_ids(
+    path: Path, kind: str, found: Collection[str], expected: Sequence[str], *, known_as: str
+) -> None:
+    """Refuse a submission whose ids are not exactly the annotated ones.
+
+    Args:
+        path: The submission.
+        kind: What has an id, such as ``video``.
+        found: Ids of the submission.
+        expected: Annotated ids.
+        known_as: What the message calls these, with what helps to write an id.
+
+    Raises:
+        AnnotationError: An id is unknown or missing.
+    """
+    found_ids = set(found)
+    unknown = sorted(found_ids - set(expected))
+    if unknown:
+        raise AnnotationError(
+            f"{path}: {kind} '{unknown[0]}' is not among the {len(expected)} {known_as}. "
+            f"{nearest(unknown[0], expected[:MOST_COMPARED])}"
+        )
+    missing = [one for one in expected if one not in found_ids]
+    if missing:
+        raise AnnotationError(
+            f"{path}: {len(missing)} of {len(expected)} {kind}s have no prediction, the first is "
+            f"'{missing[0]}'."
+        )
 
 
 def line_error(path: Path, number: int, message: str) -> AnnotationError:

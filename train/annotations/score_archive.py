@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import nearest
+from train.annotations.reading import check_ids
 
 __all__ = ["ScoreArchive", "open_score_archive", "write_score_archive"]
 
@@ -48,18 +48,7 @@ class ScoreArchive:
         found = set(self._arrays.files)
         if not found:
             raise AnnotationError(f"{self._path}: the file holds no array, expected one per video.")
-        unknown = sorted(found - set(expected))
-        if unknown:
-            raise AnnotationError(
-                f"{self._path}: video '{unknown[0]}' is not among the {len(expected)} annotated "
-                f"videos. {nearest(unknown[0], list(expected))}"
-            )
-        missing = sorted(set(expected) - found)
-        if missing:
-            raise AnnotationError(
-                f"{self._path}: {len(missing)} of {len(expected)} videos have no prediction, the "
-                f"first is '{missing[0]}'."
-            )
+        check_ids(self._path, "video", found, sorted(expected), known_as="annotated videos")
 
     def read(self, video_id: str, shape: tuple[int, int]) -> Scores:
         """Return the scores of one video.

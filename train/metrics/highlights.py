@@ -4,13 +4,17 @@ Scores and windows of each query in, percentages out, by the rules of Moment-DET
 ``standalone_eval``.
 
 Shapes: Q queries, C clips of a video, P clip scores submitted for it, A annotators, K columns of
-labels, G true windows, W submitted windows, 2 start and end seconds, 3 those and a score.
+labels, G true windows, W submitted windows, T IoU thresholds, 2 start and end seconds, 3 those and
+a score.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from train.metrics.activitynet import average_precisions, free_instance_hits
+from train.segments import tiou_by_hull, tiou_by_lengths
 
 __all__ = ["highlight_scores", "interpolated_precision", "moment_scores"]
 
@@ -23,7 +27,7 @@ LENGTH_RANGES = {"long": (30, 150), "middle": (10, 30), "short": (0, 10)}
 MAX_WINDOWS = 10
 """Submitted windows of a query that count for average precision, in the order of the file."""
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 
 
 def highlight_scores(
@@ -59,7 +63,7 @@ def highlight_scores(
     }
 
 
-def interpolated_precision(scores_C: Floats, positive_CK: NDArray[np.bool_]) -> NDArray[np.float64]:
+def interpolated_precision(scores_C: Floats, positive_CK: NDArray[np.bool_]) -> Floats:
     """Return for each column of labels the mean, over each rise of recall, of the best precision.
 
     Best is meant at this or any higher recall. Clips of equal scores are one step. A column without
@@ -75,7 +79,7 @@ def interpolated_precision(scores_C: Floats, positive_CK: NDArray[np.bool_]) -> 
     precision_DK = hits_DK / (ends_D + 1)[:, None]
     best_DK = np.maximum.accumulate(precision_DK[::-1])[::-1]
     precision_K = (best_DK * rises_DK).sum(axis=0)
-    mean_K: NDArray[np.float64] = precision_K / np.maximum(rises_DK.sum(axis=0), 1)
+    mean_K: Floats = precision_K / np.maximum(rises_DK.sum(axis=0), 1)
     return mean_K
 
 
@@ -130,9 +134,7 @@ def _mean_of_length(
     return 100 * float(_precisions(*zip(*kept, strict=True)).mean(axis=0).mean())
 
 
-def _precisions(
-    truth_QG2: Sequence[Floats], predicted_QW3: Sequence[Floats]
-) -> NDArray[np.float64]:
+def _precisions(truth_QG2: Sequence[Floats], predicted_QW3: Sequence[Floats]) -> Floats:
     """Return average precision per query and threshold (Q, T)."""
     return np.array(
         [
@@ -142,44 +144,16 @@ def _precisions(
     )
 
 
-def _window_precision(truth_G2: Floats, predicted_W3: Floats) -> NDArray[np.float64]:
-    """Return ActivityNet's interpolated average precision of one query per threshold (T,)."""
+def _window_precision(truth_G2: Floats, predicted_W3: Floats) -> Floats:
+    """Return the average precision of one query per threshold (T,)."""
     by_score_W3 = predicted_W3[np.argsort(-predicted_W3[:, 2], kind="stable")]
-    iou_WG = _iou(by_score_W3[:, :2], truth_G2)
-    precisions = []
-    for threshold in THRESHOLDS:
-        hits_W = _hits(iou_WG, threshold)
-        precision_W = hits_W.cumsum() / np.arange(1, len(hits_W) + 1)
-        best_W = np.maximum.accumulate(precision_W[::-1])[::-1]
-        precisions.append(float((best_W * hits_W).sum()) / len(truth_G2))
-    return np.array(precisions)
+    hits_TW = free_instance_hits(_iou(by_score_W3[:, :2], truth_G2), THRESHOLDS)
+    return average_precisions(hits_TW, len(truth_G2))
 
 
-def _hits(iou_WG: Floats, threshold: float) -> NDArray[np.bool_]:
-    """Give each window, best score first, the true window it overlaps most and is not taken."""
-    taken: set[int] = set()
-    hits_W = np.zeros(len(iou_WG), bool)
-    for window, iou_G in enumerate(iou_WG):
-        for index in iou_G.argsort()[::-1]:
-            if iou_G[index] < threshold:
-                break
-            if index not in taken:
-                taken.add(index)
-                hits_W[window] = True
-                break
-    return hits_W
-
-
-def _iou(windows_W2: Floats, truth_G2: Floats) -> NDArray[np.float64]:
+def _iou(windows_W2: Floats, truth_G2: Floats) -> Floats:
     """Return the intersection over union of all pairs (W, G), 0 where the union is empty."""
-    starts_WG = np.maximum(windows_W2[:, None, 0], truth_G2[None, :, 0])
-    ends_WG = np.minimum(windows_W2[:, None, 1], truth_G2[None, :, 1])
-    shared_WG = np.clip(ends_WG - starts_WG, 0, None)
-    seconds_W, seconds_G = (two[:, 1] - two[:, 0] for two in (windows_W2, truth_G2))
-    union_WG = seconds_W[:, None] + seconds_G[None] - shared_WG
-    zeros_WG = np.zeros(union_WG.shape)
-    iou_WG: NDArray[np.float64] = np.divide(shared_WG, union_WG, out=zeros_WG, where=union_WG != 0)
-    return iou_WG
+    return np.nan_to_num(tiou_by_lengths(windows_W2, truth_G2))
 
 
 def _first_window_iou(truth_G2: Floats, window_2: Floats) -> float:
@@ -188,7 +162,5 @@ def _first_window_iou(truth_G2: Floats, window_2: Floats) -> float:
     The evaluator divides by the hull here, which is the union wherever two windows overlap but may
     differ from it by a rounding error; a threshold shows that.
     """
-    start, end = truth_G2[_iou(window_2[None], truth_G2)[0].argmax()]
-    shared = max(0.0, min(window_2[1], end) - max(window_2[0], start))
-    hull = max(window_2[1], end) - min(window_2[0], start)
-    return float(shared / hull) if hull else 0.0
+    best = _iou(window_2[None], truth_G2)[0].argmax()
+    return float(np.nan_to_num(tiou_by_hull(window_2[None], truth_G2[[best]])).item())

@@ -2,10 +2,11 @@
 
 Segments with clip and class ids in, fractions out. The rules are those of Ego4D's
 ``eval_detection.py`` and ``get_retrieval_performance.py`` (EGO4D/episodic-memory, MQ); the first is
-ActivityNet's. They differ in how they compare: mAP sorts by score and needs ``tIoU >= threshold``,
-recall takes the order of the file and needs ``tIoU > threshold``.
+ActivityNet's (``train.metrics.activitynet``). They differ in how they compare: mAP sorts by score
+and needs ``tIoU >= threshold``, recall takes the order of the file and needs ``tIoU > threshold``.
 
-Shapes: N instances, P predictions, G instances of one class in one clip, 2 start and end seconds.
+Shapes: N instances, P predictions, G instances of one class in one clip, T thresholds, 2 start and
+end seconds.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from train.metrics.activitynet import average_precisions, free_instance_hits
 from train.segments import tiou_by_hull, tiou_by_lengths
 
 __all__ = ["Detections", "Instances", "mean_average_precisions", "retrieval_recalls"]
@@ -68,13 +70,7 @@ def _average_precisions(
         return np.zeros(len(MAP_TIOUS))
     # The evaluator's own call: which of equal scores comes first follows from it.
     order_P = own_P[detections.scores_N[own_P].argsort()[::-1]]
-    hits_TP = _hits(truth, own_N, detections, order_P)
-    correct_TP = hits_TP.cumsum(axis=1)
-    precision_TP = correct_TP / np.arange(1, len(order_P) + 1)
-    # Interpolated: at each recall the best precision at this recall or a higher one.
-    best_TP = np.maximum.accumulate(precision_TP[:, ::-1], axis=1)[:, ::-1]
-    averages_T: NDArray[np.float64] = (best_TP * hits_TP).sum(axis=1) / len(own_N)
-    return averages_T
+    return average_precisions(_hits(truth, own_N, detections, order_P), len(own_N))
 
 
 def _hits(
@@ -83,25 +79,18 @@ def _hits(
     detections: Detections,
     order_P: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Tell at each threshold which detections, taken in order, find a free instance.
+    """Tell at each threshold which detections, taken in order, find a free instance (T, P).
 
-    The instance that overlaps most is tried first, then the next. An overlap that is nan (two
-    segments without length) is tried before all and counts as reached: the evaluator's accident.
+    Each clip is matched by itself; two segments without length overlap by nan, which is a hit.
     """
-    groups = {clip: own_N[truth.clips_N[own_N] == clip] for clip in truth.clips_N[own_N].tolist()}
-    free_TN = np.ones((len(MAP_TIOUS), len(truth.clips_N)), bool)
+    clips_N, clips_P = truth.clips_N[own_N], detections.clips_N[order_P]
     hits_TP = np.zeros((len(MAP_TIOUS), len(order_P)), bool)
-    for position, index in enumerate(order_P.tolist()):
-        group_G = groups.get(int(detections.clips_N[index]))
-        if group_G is None:
-            continue
-        tious_G = tiou_by_lengths(detections.segments_N2[[index]], truth.segments_N2[group_G])[0]
-        ranks_G = tious_G.argsort()[::-1]
-        for line, threshold in enumerate(MAP_TIOUS):
-            usable_G = free_TN[line, group_G[ranks_G]] & ~(tious_G[ranks_G] < threshold)
-            if usable_G.any():
-                free_TN[line, group_G[ranks_G[usable_G.argmax()]]] = False
-                hits_TP[line, position] = True
+    for clip in np.unique(clips_N):
+        places = np.flatnonzero(clips_P == clip)
+        tious_PG = tiou_by_lengths(
+            detections.segments_N2[order_P[places]], truth.segments_N2[own_N[clips_N == clip]]
+        )
+        hits_TP[:, places] = free_instance_hits(tious_PG, MAP_TIOUS)
     return hits_TP
 
 

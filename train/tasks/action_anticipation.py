@@ -39,6 +39,7 @@ from train.tasks.base import (
     Sample,
     SampleOutput,
     Subset,
+    as_fraction,
     without_context,
 )
 from train.windows import Window
@@ -249,8 +250,7 @@ class ActionAnticipation:
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return the overall recall of actions as a fraction."""
-        recall = scores[self.main_metric]
-        return None if recall is None else recall / 100
+        return as_fraction(scores[self.main_metric])
 
     # --- baselines ------------------------------------------------------------------------------
 

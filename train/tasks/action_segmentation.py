@@ -31,6 +31,7 @@ from train.tasks.base import (
     Sample,
     SampleOutput,
     Subset,
+    as_fraction,
     without_context,
 )
 from train.windows import Window
@@ -283,8 +284,7 @@ class ActionSegmentation:
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return F1@0.25 as a fraction."""
-        value = scores[self.main_metric]
-        return None if value is None else value / 100
+        return as_fraction(scores[self.main_metric])
 
     # --- baselines ------------------------------------------------------------------------------
 

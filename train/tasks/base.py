@@ -35,6 +35,7 @@ __all__ = [
     "Subset",
     "Task",
     "WindowOutput",
+    "as_fraction",
     "without_context",
 ]
 
@@ -129,6 +130,11 @@ class SampleOutput:
     def times(self, window: Window) -> NDArray[np.float64]:
         """Return the (T, 2) start and end seconds of a window's rows."""
         return self.times_R2[window.start : window.stop]
+
+
+def as_fraction(percent: float | None) -> float | None:
+    """Return a metric given in percent as ``Task.quality`` has it; None stays None."""
+    return None if percent is None else percent / 100
 
 
 def without_context(values: NDArray[np.int64], window: Window) -> NDArray[np.int64]:

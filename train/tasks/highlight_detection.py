@@ -29,7 +29,15 @@ from train.annotations.qvhighlights import (
 )
 from train.metrics.highlights import highlight_scores, moment_scores
 from train.row_times import ROUNDING_SECONDS, rows_at
-from train.tasks.base import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset
+from train.tasks.base import (
+    HeadContext,
+    LossSum,
+    QueryPlace,
+    Sample,
+    SampleOutput,
+    Subset,
+    as_fraction,
+)
 from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
@@ -174,8 +182,7 @@ class HighlightDetection:
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return the average precision of very good clips as a fraction."""
-        value = scores.get(f"{self.main_metric}_unrounded")
-        return None if value is None else value / 100
+        return as_fraction(scores.get(f"{self.main_metric}_unrounded"))
 
     # --- baselines ------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from train.tasks.base import (
     SampleOutput,
     Subset,
     WindowOutput,
+    as_fraction,
 )
 from train.windows import Window
 
@@ -207,8 +208,7 @@ class NaturalLanguageQuery:
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return the recall of the first window as a fraction."""
-        value = scores[self.main_metric]
-        return None if value is None else value / 100
+        return as_fraction(scores[self.main_metric])
 
     # --- baselines ------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from train.tasks.base import (
     Sample,
     SampleOutput,
     Subset,
+    as_fraction,
     without_context,
 )
 from train.windows import Window
@@ -266,8 +267,7 @@ class OnlineActionDetection:
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return the overall recall as a fraction."""
-        value = scores[self.main_metric]
-        return None if value is None else value / 100
+        return as_fraction(scores[self.main_metric])
 
     def _is_tail_K(self) -> NDArray[np.bool_]:
         verbs, nouns = self._folder.tail_verbs(), self._folder.tail_nouns()
