@@ -1,4 +1,4 @@
-"""The decoding process: requests in, frames out, over one socket.
+"""The decoding process: requests in, frames out, over one socket and shared memory.
 
 Native decoders hang and crash, so they run apart from the encoder and the store. This module is
 what runs there, and the wire format that ``extract.decoder_process``, the other end, shares. It
@@ -7,7 +7,7 @@ imports what decoding needs and no torch.
 A message is a head (two lengths), a JSON object and raw bytes: no pickle. Messages of the child:
 
     alive   it started, or decoded further without a frame to show
-    frame   one sampled frame; its pixels are the raw bytes
+    frame   one sampled frame; its pixels lie in a slot, or are the raw bytes
     facts   the video's end; the raw bytes are its frames' times
     probed  the duration a header declares
     error   a sentence on why the video cannot be used
@@ -32,6 +32,7 @@ import numpy as np
 
 from cache_schema.errors import VideoError
 from extract.decode import FrameSource, SampledFrame, VideoFacts, probe, sample_frames
+from extract.frame_slots import FrameSlots
 
 __all__ = ["HEAD", "Opener", "facts_of", "main", "pack"]
 
@@ -50,13 +51,13 @@ Opener = Callable[[Path, str], FrameSource]
 
 
 def main() -> None:
-    """Serve requests until the other end closes. Arguments: socket, opener, parent's id."""
-    number, opener, parent = sys.argv[1:4]
+    """Serve requests until the other end closes. Arguments: socket, slots, opener, parent's id."""
+    number, slots, opener, parent = sys.argv[1:5]
     _die_with(int(parent))
     module, _, function = opener.partition(":")
     open_source: Opener = getattr(importlib.import_module(module), function)
     with suppress(ConnectionError):  # the other end is gone: nobody waits for an answer
-        _Child(socket.socket(fileno=int(number)), open_source).serve()
+        _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
     # Not the usual end: threads of a native decoder may still be at work.
     os._exit(0)
 
@@ -96,8 +97,9 @@ def _die_with(parent: int) -> None:
 class _Child:
     """Answers one request after the other."""
 
-    def __init__(self, connection: socket.socket, open_source: Opener) -> None:
+    def __init__(self, connection: socket.socket, slots: FrameSlots, open_source: Opener) -> None:
         self._connection = connection
+        self._slots = slots
         self._open_source = open_source
         self._spoke = 0.0
 
@@ -139,9 +141,10 @@ class _Child:
                 f"its decoder gives frames of shape {rgb.shape} and type {rgb.dtype}, expected "
                 "(height, width, 3) and uint8. Convert the file to 8-bit colour."
             )
+        slot = self._slots.put(rgb)
         self._send(
-            {"kind": "frame", "shape": rgb.shape, "num_ticks": frame.num_ticks},
-            rgb.data.cast("B"),
+            {"kind": "frame", "shape": rgb.shape, "num_ticks": frame.num_ticks, "slot": slot},
+            rgb.data.cast("B") if slot is None else None,
         )
 
     def _send_facts(self, facts: VideoFacts) -> None:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from cache_schema.errors import VideoError
 from extract.decode import SampledFrame, VideoFacts
 from extract.decode_child import HEAD, facts_of, pack
+from extract.frame_slots import FrameSlots, new_slots
 
 Bytes = NDArray[np.uint8]
 
@@ -45,7 +46,7 @@ BURIAL_SECONDS = 5.0
 
 OPENER = "extract.open_video:open_video"
 
-BOOT = "import sys; sys.path[:] = sys.argv[4:]; from extract.decode_child import main; main()"
+BOOT = "import sys; sys.path[:] = sys.argv[5:]; from extract.decode_child import main; main()"
 
 
 class DecoderProcess:
@@ -63,6 +64,7 @@ class DecoderProcess:
         self._hang_seconds = hang_seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._slots: FrameSlots | None = None
 
     def __enter__(self) -> "DecoderProcess":
         return self
@@ -82,10 +84,16 @@ class DecoderProcess:
             kind="decode", path=str(path), backend=backend, fps=None if fps is None else str(fps)
         ):
             if fields["kind"] == "frame":
-                yield SampledFrame(rgb=raw.reshape(fields["shape"]), num_ticks=fields["num_ticks"])
+                yield SampledFrame(rgb=self._frame(fields, raw), num_ticks=fields["num_ticks"])
             else:
                 yield facts_of(fields, raw.tobytes())
                 return
+
+    def _frame(self, fields: dict[str, Any], raw: Bytes) -> Bytes:
+        if fields["slot"] is None:
+            return raw.reshape(fields["shape"])
+        assert self._slots is not None  # the child that answers has them
+        return self._slots.take(fields["slot"], tuple(fields["shape"]))
 
     def probe(self, path: Path) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.
@@ -103,7 +111,7 @@ class DecoderProcess:
         if self._child is not None:
             self._child.kill()
             self._child.wait()
-        self._child = self._connection = None
+        self._child = self._connection = self._slots = None
 
     def _ask(self, **request: object) -> Iterator[tuple[dict[str, Any], Bytes]]:
         """Yield the answers to a request, without those that only say that it goes on."""
@@ -139,13 +147,15 @@ class DecoderProcess:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        with theirs:
-            arguments = [str(theirs.fileno()), self._opener, str(os.getpid()), *sys.path]
+        with theirs, os.fdopen(new_slots(), "rb") as memory:
+            descriptors = [theirs.fileno(), memory.fileno()]
+            arguments = [*map(str, descriptors), self._opener, str(os.getpid()), *sys.path]
+            self._slots = FrameSlots(memory.fileno())
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-c", BOOT, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=descriptors,
                 process_group=0,  # Ctrl-C is for this process, which then ends the child
             )
         # The kernel's timeout and not Python's: a frame then arrives in one call, not in thirty

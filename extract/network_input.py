@@ -23,8 +23,11 @@ def network_input(encoder: Encoder, frames: Sequence[SampledFrame]) -> Iterator[
     Frames of one size go through the device together; a video may change its size midway.
     """
     for _, run in groupby((frame.rgb for frame in frames), key=lambda rgb: rgb.shape):
-        frames_NHWC = torch.from_numpy(np.stack(list(run)))
-        if encoder.device.type == "cuda":
-            # Pinned memory lets the copy run beside the decoding of the next frames.
-            frames_NHWC = frames_NHWC.pin_memory().to(encoder.device, non_blocking=True)
+        images = list(run)
+        # Pinned memory lets the copy run beside the decoding of the next frames.
+        is_pinned = encoder.device.type == "cuda"
+        shape = (len(images), *images[0].shape)
+        frames_NHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+        np.stack(images, out=frames_NHWC.numpy())
+        frames_NHWC = frames_NHWC.to(encoder.device, non_blocking=True)
         yield from preprocess_frames(frames_NHWC, encoder.preprocess)

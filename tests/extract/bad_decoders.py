@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from extract import frame_slots
 from extract.open_video import open_video
 
 
@@ -90,3 +91,10 @@ def open_bad(path, backend):
 
 def open_endless(path, backend):
     return Source(num_frames=10**9)
+
+
+def open_few_slots(path, backend):
+    """Read a video where no more than two of its frames find a slot."""
+    source = open_video(path, backend)
+    frame_slots.PIXEL_BYTES = 2 * 3 * source.size[0] * source.size[1]
+    return source

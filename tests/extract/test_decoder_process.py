@@ -102,6 +102,18 @@ def test_frames_left_unread_do_not_reach_the_next_video(process, good):
     assert decode(process, good, None)[1].num_frames == 40
 
 
+def test_frames_that_find_no_slot_are_carried_by_the_socket(good):
+    expected = [frame.rgb for frame in sample_frames(open_video(good, "pyav"), None, [])]
+    with DecoderProcess(opener="tests.extract.bad_decoders:open_few_slots") as process:
+        got, _ = decode(process, good, None)  # all are kept
+    assert [slot_is_used(frame.rgb) for frame in got] == [True] * 2 + [False] * 38
+    assert all(np.array_equal(a.rgb, b) for a, b in zip(got, expected, strict=True))
+
+
+def slot_is_used(rgb):
+    return not isinstance(rgb.base, np.ndarray)
+
+
 def test_a_run_that_stops_does_not_wait_for_a_hung_decoder():
     stopped = []
     with DecoderProcess(opener=OPENER, is_stopped=lambda: bool(stopped)) as process:
