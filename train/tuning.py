@@ -39,7 +39,11 @@ ATTENTION = {
 }
 """Family -> its attention projections; GPT-2's are fused, as in the paper's counts."""
 
-ATTENTION_OF_OTHERS = ["q_proj", "k_proj", "v_proj", "o_proj"]
+ATTENTION_OF_OTHERS = [
+    *("q_proj", "k_proj", "v_proj", "o_proj"),  # LLaMA-like: Qwen, Gemma, Mistral ...
+    *("qkv_proj", "query_key_value", "dense"),  # fused: Phi-3; GPT-NeoX (Pythia), BLOOM, Falcon
+]
+"""What else such projections are called; a family has some of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,14 @@ def _add_adapter(stack: nn.Module, tuning: Tuning, seed: int) -> nn.Module:
     with warnings.catch_warnings():
         # peft asks transformers by an old name.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        adapted: nn.Module = get_peft_model(stack, _adapter_config(stack, tuning))
+        try:
+            adapted: nn.Module = get_peft_model(stack, _adapter_config(stack, tuning))
+        except ValueError as error:
+            family: Any = stack.config
+            raise ConfigError(
+                f"tuning is '{tuning.kind}:{tuning.size}', which peft does not have for LLMs of "
+                f"the family {family.model_type}. Choose another method, such as first+last."
+            ) from error
     for name, value in adapted.named_parameters():
         if value.requires_grad:
             value.data = value.data.float()

@@ -1,6 +1,15 @@
 import pytest
 import torch
-from transformers import AutoModel, DynamicCache, GPT2Config, GPT2Model
+from transformers import (
+    AutoModel,
+    DynamicCache,
+    GPT2Config,
+    GPT2Model,
+    GPTNeoXConfig,
+    MambaConfig,
+    Phi3Config,
+    Qwen2Config,
+)
 
 from cache_schema.errors import ConfigError
 from tests.train.tiny_llms import POSITIONS, save_tiny_llm
@@ -28,6 +37,33 @@ def test_lora_on_gpt2_small_trains_as_many_parameters_as_the_paper_says(rank):
         stack = GPT2Model(GPT2Config())
         tune(stack, f"lora:{rank}", seed=0)
     assert trainable(stack) == 36_864 * rank
+
+
+SMALL = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("config", "projections"),
+    [
+        (Qwen2Config(**SMALL, **HEADS), {"q_proj", "k_proj", "v_proj", "o_proj"}),
+        (Phi3Config(**SMALL, **HEADS), {"qkv_proj", "o_proj"}),
+        (GPTNeoXConfig(**SMALL, **HEADS), {"query_key_value", "dense"}),
+    ],
+)
+def test_lora_finds_the_attention_of_other_families(config, projections):
+    stack = tune(AutoModel.from_config(config), "lora:2", seed=0)
+    names = [
+        name.partition(".lora_A")[0] for name, _ in stack.named_parameters() if "lora_A" in name
+    ]
+    assert {name.rpartition(".")[2] for name in names} == projections
+    assert len(names) == 2 * len(projections)
+
+
+def test_a_family_without_attention_is_named():
+    stack = AutoModel.from_config(MambaConfig(**SMALL, state_size=4))
+    with pytest.raises(ConfigError, match=r"'lora:2', which peft does not have .* family mamba"):
+        tune(stack, "lora:2", seed=0)
 
 
 def test_basic_trains_nothing(tmp_path):
