@@ -28,7 +28,9 @@ from extract.cli import main
 from extract.decoder_process import DecoderProcess
 
 def peak(pid):
-    return int(re.search(r"VmHWM:\\s+(\\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+    # A child that has only read a header has ended with the thread that asked it, without a trace.
+    found = re.search(r"VmHWM:\\s+(\\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0
 
 def close(self, end=DecoderProcess.close):
     if self._child is not None:

@@ -3,26 +3,34 @@
 Name in; a place that transformers loads from, whole weights, and an identity out.
 """
 
+import copy
 import hashlib
 import importlib.util
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoModel, PretrainedConfig
+from transformers import AutoModel, AutoModelForCausalLM, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 
-__all__ = ["LlmIdentity", "llm_source", "quiet_loading", "read_weights", "weights_sha256"]
+__all__ = [
+    "LlmIdentity",
+    "llm_source",
+    "quiet_loading",
+    "read_lm_head",
+    "read_weights",
+    "weights_sha256",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +127,39 @@ def read_weights(source: str, settings: PretrainedConfig, dtype: torch.dtype) ->
     stack, info = AutoModel.from_pretrained(
         source, config=settings, dtype=dtype, output_loading_info=True
     )
-    if missing := sorted(info["missing_keys"]):
+    _refuse_missing(source, info["missing_keys"])
+    model: nn.Module = stack
+    return model
+
+
+def read_lm_head(source: str, settings: PretrainedConfig, dtype: torch.dtype) -> nn.Module:
+    """Return the layer that turns states into logits, of an LLM that has one of its own.
+
+    Args:
+        source: Folder or hub id.
+        settings: As the stack was built with.
+        dtype: Of its weights.
+
+    Raises:
+        ConfigError: if it is missing from the files.
+    """
+    shallow = copy.deepcopy(settings)
+    shallow.num_hidden_layers = 1  # no more of the stack is read than must be
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        source, config=shallow, dtype=dtype, output_loading_info=True
+    )
+    whole, info = loaded
+    _refuse_missing(source, info["missing_keys"])
+    head: nn.Module = whole.get_output_embeddings()
+    return head
+
+
+def _refuse_missing(source: str, names: Collection[str]) -> None:
+    if missing := sorted(names):
         raise ConfigError(
             f"llm '{source}': {len(missing)} weights are missing from its files, the first is "
             f"'{missing[0]}'. They would be random; get complete weights."
         )
-    model: nn.Module = stack
-    return model
 
 
 def weights_sha256(stack: nn.Module) -> str:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from cache_schema.errors import ConfigError
 from tests.train.outputs import states_of
@@ -9,16 +9,23 @@ from train.config import LlmConfig
 from train.heads import caption as caption_module
 from train.heads.caption import CaptionHead, CaptionWriter
 from train.llm import load_llm
+from train.model import pretrained_identities
 from train.tasks.base import IGNORED
 
 END = 1
 PREFIX = 3
-FAMILIES = ["gpt2", "opt", "opt-projected"]
+FAMILIES = ["gpt2", "opt", "opt-projected", "llama with its own head"]
 
 
-def load(folder, family="gpt2", tuning="basic"):
-    path = save_tiny_llm(family, folder / family)
-    config = LlmConfig(name=str(path), num_layers=0, dtype="float32")
+def load(folder, family="gpt2", tuning="basic", **settings):
+    path = folder / family
+    if family == "llama with its own head":
+        save_tiny_llm("llama", path)
+        torch.manual_seed(8)
+        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path)).save_pretrained(path)
+    else:
+        save_tiny_llm(family, path)
+    config = LlmConfig(name=str(path), **{"num_layers": 0, "dtype": "float32"} | settings)
     return load_llm(config, torch.device("cpu"), 0, tuning)
 
 
@@ -157,11 +164,31 @@ def test_moving_the_stack_moves_the_lm_head(tmp_path):
     assert writer._head_VG.dtype == torch.float64
 
 
-def test_an_lm_head_of_its_own_is_refused(tmp_path):
+def test_an_lm_head_of_its_own_moves_with_the_caption_head(tmp_path):
+    made = head(load(tmp_path, "llama with its own head", num_layers=1))
+    assert made.lm_head.linear.weight is made._writer._head_VG
+    made.double()
+    assert made._writer._head_VG.dtype == torch.float64
+
+
+def test_an_lm_head_of_its_own_is_frozen_and_named_but_not_saved(tmp_path):
+    language = load(tmp_path, "llama with its own head")
+    made = head(language)
+    assert {name for name, _ in made.named_parameters()} > {"lm_head.linear.weight"}
+    assert not made.lm_head.linear.weight.requires_grad
+    identity = made.lm_head.identity
+    assert (identity.name, identity.num_layers) == (language.identity.name, 0)
+    assert identity.weights_sha256 != language.identity.weights_sha256
+    assert pretrained_identities(made) == {"lm_head": identity}
+
+
+def test_an_lm_head_that_is_nowhere_is_refused(tmp_path):
+    # Saved as a stack alone.
     language = load(tmp_path, "llama")
-    assert not language.stack.config.tie_word_embeddings
-    with pytest.raises(ConfigError, match=r"llama' has an LM head of its own.*gpt2"):
+    with pytest.raises(ConfigError, match=r"missing from its files, the first is 'lm_head.weight'"):
         CaptionWriter(language, end_id=END)
+    with pytest.raises(ConfigError, match=r"LM head of its own, which random weights do not give"):
+        CaptionWriter(load(tmp_path, "llama", weights="random"), end_id=END)
 
 
 def test_logits_that_are_changed_after_the_lm_head_are_refused(tmp_path, monkeypatch):

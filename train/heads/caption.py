@@ -7,6 +7,7 @@ Shapes: B batch, T rows, C captions of a window, N captions of a batch, L tokens
 width, P prefix tokens, G width of the generator's embeddings, M tokens that count, V vocabulary.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,19 +17,17 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from cache_schema.errors import ConfigError
 from train.llm import LanguageModel
+from train.pretrained import LlmIdentity, llm_source, quiet_loading, read_lm_head, weights_sha256
 from train.tasks.base import IGNORED, States
 
-__all__ = ["CaptionHead", "CaptionWriter"]
+__all__ = ["CaptionHead", "CaptionWriter", "OwnLmHead"]
 
 TOKENS_AT_ONCE = 512
 """Tokens whose V logits exist at the same time: 100 MB with a vocabulary of 50,000."""
 
 
 class CaptionWriter:
-    """A language model with its LM head, which continues a prefix of embeddings. Owns no weights.
-
-    The head is the transposed token embedding, so it needs an LM that ties the two.
-    """
+    """A language model with its LM head that continues a prefix of embeddings. Owns no weights."""
 
     def __init__(self, language: LanguageModel, *, end_id: int) -> None:
         """Build the LM head around a stack.
@@ -38,12 +37,14 @@ class CaptionWriter:
             end_id: Token that ends a caption.
 
         Raises:
-            ConfigError: if it does not tie its embeddings, or its logits are more than their
-                product with the state.
+            ConfigError: if its logits are more than the product of LM head and state, or its LM
+                head cannot be had.
         """
         self.language = language
+        self.own_lm_head = None if _ties_head(language) else _read_own_head(language)
+        """Whoever holds the stack holds this, too; None where the token embeddings serve."""
         self._end_id = end_id
-        self._model = _causal_model(language)
+        self._model = _causal_model(language, self.own_lm_head)
         self._check_logits()
 
     def log_likelihood(self, prefix_NPG: Tensor, tokens_NL: Tensor) -> Tensor:
@@ -111,6 +112,15 @@ class CaptionWriter:
             )
 
 
+class OwnLmHead(nn.Module):
+    """The LM head of an LLM that does not use its token embeddings for it. Frozen."""
+
+    def __init__(self, linear: nn.Module, identity: LlmIdentity) -> None:
+        super().__init__()
+        self.linear = linear.requires_grad_(False)
+        self.identity = identity
+
+
 class _FrozenLogP(torch.autograd.Function):
     """Log-probability of one token per state, for a frozen LM head.
 
@@ -167,6 +177,7 @@ class CaptionHead(nn.Module):
         language = writer.language
         # The run's LLM is moved, saved and counted by the model: here it must not be a submodule.
         self.generator = language if owns_generator else None
+        self.lm_head = writer.own_lm_head
         self._writer = writer
         self._prefix_shape = (prefix_tokens, language.width_in)
         self._max_tokens = max_tokens
@@ -210,16 +221,34 @@ class CaptionHead(nn.Module):
         return ids_BCL
 
 
-def _causal_model(language: LanguageModel) -> Any:  # noqa: ANN401 - transformers has no types
-    """Return the LM of a stack: its LM head is the stack's own token embedding."""
+def _ties_head(language: LanguageModel) -> bool:
     settings: Any = language.stack.config
-    if not settings.tie_word_embeddings:
+    return bool(settings.tie_word_embeddings)
+
+
+def _read_own_head(language: LanguageModel) -> OwnLmHead:
+    """Read what the stack was loaded without."""
+    identity = language.identity
+    if identity.weights == "random":
         raise ConfigError(
-            f"generator '{language.identity.name}' has an LM head of its own, which is not loaded. "
-            "Use an LLM that ties it to its token embeddings: smollm2, gpt2 or facebook/opt-125m."
+            f"generator '{identity.name}' has an LM head of its own, which random weights do not "
+            "give. Use one that ties it to its token embeddings, such as smollm2 or gpt2."
         )
+    stack: Any = language.stack
+    dtype = stack.get_input_embeddings().weight.dtype
+    with quiet_loading():
+        linear = read_lm_head(llm_source(identity.name), stack.config, dtype)
+    return OwnLmHead(linear, replace(identity, num_layers=0, weights_sha256=weights_sha256(linear)))
+
+
+def _causal_model(language: LanguageModel, own_head: OwnLmHead | None) -> Any:  # noqa: ANN401 - transformers has no types
+    """Return the LM of a stack, whose LM head is the stack's own token embedding or given."""
+    settings: Any = language.stack.config
     with torch.device("meta"):  # nothing of it is kept but the wiring
         model: Any = AutoModelForCausalLM.from_config(settings)  # type: ignore[no-untyped-call]
     setattr(model, model.base_model_prefix, language.stack)
-    model.tie_weights()
+    if own_head is None:
+        model.tie_weights()
+    else:
+        model.set_output_embeddings(own_head.linear)
     return model.eval()
