@@ -97,7 +97,7 @@ def table(out: Path, metrics: tuple[str, ...]) -> None:
         for metric in metrics:
             values = [np.mean([one["metrics"][metric] for one in reports]) for reports in seeds]
             spread = np.std(values, ddof=1) if len(values) > 1 else float("nan")
-            cells.append(f"{np.mean(values):.2f} ± {spread:.2f}")
+            cells.append(f"{np.mean(values):.4g} ± {spread:.1g}")
         trained = seeds[0][0]["trainable_parameters"]["llm"]
         count = sum(map(len, seeds))
         click.echo(f"| {method} | {trained:,} | " + " | ".join(cells) + f" | {count} |")

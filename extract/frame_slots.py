@@ -11,6 +11,7 @@ Shapes: H, W image height and width.
 import mmap
 import os
 import weakref
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,13 @@ FREE, TAKEN = b"\0", b"\1"
 
 
 def new_slots() -> int:
-    """Return the descriptor of new shared memory; its pages exist once they are written to."""
+    """Return the descriptor of new shared memory; its pages exist once they are written to.
+
+    It is empty where files may not be so large (``ulimit -f``).
+    """
     descriptor = os.memfd_create("frames")
-    os.truncate(descriptor, MAX_SLOTS + PIXEL_BYTES)
+    with suppress(OSError):
+        os.truncate(descriptor, MAX_SLOTS + PIXEL_BYTES)
     return descriptor
 
 
@@ -43,7 +48,8 @@ class FrameSlots:
 
     def __init__(self, descriptor: int) -> None:
         """Map memory of ``new_slots``; the descriptor may be closed afterwards."""
-        self._memory = mmap.mmap(descriptor, MAX_SLOTS + PIXEL_BYTES)
+        size = os.fstat(descriptor).st_size
+        self._memory = mmap.mmap(descriptor, size) if size else None
         self._slot_bytes = 0
 
     def put(self, rgb: Bytes) -> int | None:
@@ -51,6 +57,8 @@ class FrameSlots:
 
         The first free one is taken, so that few pages are touched.
         """
+        if self._memory is None:
+            return None
         if rgb.nbytes != self._slot_bytes:
             if self._memory.find(TAKEN, 0, MAX_SLOTS) >= 0:
                 return None
@@ -60,17 +68,19 @@ class FrameSlots:
         if slot < 0:
             return None
         self._memory[slot] = ord(TAKEN)
-        self._pixels(slot, rgb.nbytes)[:] = rgb.reshape(-1)
+        _pixels(self._memory, slot, rgb.nbytes)[:] = rgb.reshape(-1)
         return slot
 
     def take(self, slot: int, shape: tuple[int, int, int]) -> Bytes:
         """Return the frame of a slot; the slot is free once nothing refers to its pixels."""
-        pixels = _Pixels(self._pixels(slot, int(np.prod(shape))), shape)
+        assert self._memory is not None  # the slot came from it
+        pixels = _Pixels(_pixels(self._memory, slot, int(np.prod(shape))), shape)
         weakref.finalize(pixels, self._memory.__setitem__, slot, ord(FREE)).atexit = False
         return np.asarray(pixels)
 
-    def _pixels(self, slot: int, num_bytes: int) -> Bytes:
-        return np.frombuffer(self._memory, np.uint8, num_bytes, MAX_SLOTS + slot * num_bytes)
+
+def _pixels(memory: mmap.mmap, slot: int, num_bytes: int) -> Bytes:
+    return np.frombuffer(memory, np.uint8, num_bytes, MAX_SLOTS + slot * num_bytes)
 
 
 class _Pixels:

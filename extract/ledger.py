@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cache_schema.write_errors import write_errors
 from extract.sources import VideoFile
 
 __all__ = ["Failure", "Ledger", "failure_of", "spelt_out"]
@@ -56,16 +57,23 @@ class Ledger:
         self.path = store.with_name(f"{store.name}.failures.jsonl")
 
     def append(self, failures: Sequence[Failure]) -> None:
-        """Add entries in one write, behind whatever others have added."""
+        """Add entries in one write, behind whatever others have added.
+
+        Raises:
+            StoreError: if the ledger cannot be written.
+        """
         if not failures:
             return
         text = "".join(json.dumps(asdict(failure)) + "\n" for failure in failures)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        descriptor = os.open(self.path, flags, 0o644)
-        try:
-            os.write(descriptor, self._line_break(descriptor) + text.encode())
-        finally:
-            os.close(descriptor)
+        with write_errors(self.path):
+            descriptor = os.open(self.path, flags, 0o644)
+            try:
+                left = memoryview(self._line_break(descriptor) + text.encode())
+                while left:  # the last room of a disk takes a part, and only then there is an error
+                    left = left[os.write(descriptor, left) :]
+            finally:
+                os.close(descriptor)
 
     def latest(self) -> dict[tuple[str, str], Failure]:
         """Return the last entry of each (video id, stream)."""

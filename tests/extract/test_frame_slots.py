@@ -1,5 +1,6 @@
 import gc
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -56,6 +57,16 @@ def test_a_frame_larger_than_all_slots_together_has_none(ends, monkeypatch):
     child, _ = ends
     monkeypatch.setattr(frame_slots, "PIXEL_BYTES", 100)
     assert child.put(frame(0, (8, 8, 3))) is None
+
+
+def test_where_files_must_be_small_there_are_no_slots():
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with os.fdopen(new_slots(), "rb") as memory:
+            assert FrameSlots(memory.fileno()).put(frame(0)) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_frames_of_another_size_wait_until_those_before_are_gone(ends):

@@ -1,6 +1,7 @@
 """Extraction by several processes of this machine: one LocalCluster for all tests."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def serial_digest(folder, tmp_path_factory):
     return store_digest(open_store(store))
 
 
-def extract_with(workers, folder, out, config=CONFIG):
+def extract_with(workers, folder, out, config=CONFIG, order=lambda jobs: jobs):
     """Extract a folder on workers; return the report and the video-seconds of the bar."""
     targets = build_targets(config, None)
     plan = plan_jobs(find_videos([str(folder)]), streams_of(targets), None)
@@ -63,11 +64,21 @@ def extract_with(workers, folder, out, config=CONFIG):
     seconds = []
     try:
         extract_on_workers(
-            plan.jobs, targets, writer, config, report, advance=seconds.append, workers=workers
+            order(plan.jobs),
+            targets,
+            writer,
+            config,
+            report,
+            advance=seconds.append,
+            workers=workers,
         )
     finally:
         writer.close()
     return report, sum(seconds)
+
+
+def shuffled(jobs):
+    return random.Random(0).sample(jobs, len(jobs))
 
 
 class Deadly(WorkerPlugin):
@@ -118,6 +129,24 @@ def test_two_workers_make_the_store_of_one_process(
     assert verify_store(out).problems == []
     journals = list(out.glob("fake/parts/*/commits.log"))
     assert all((part.parent / "zarr.json").exists() for part in journals), "parts are sealed"
+
+
+@pytest.mark.parametrize("order", [lambda jobs: jobs[::-1], shuffled], ids=["reversed", "shuffled"])
+def test_the_order_of_the_videos_changes_nothing(workers, folder, serial_digest, tmp_path, order):
+    out = tmp_path / "f.zarr"
+    report, _ = extract_with(workers, folder, out, order=order)
+    assert report.num_done == NUM_VIDEOS
+    assert store_digest(open_store(out)) == serial_digest
+
+
+def test_four_workers_make_the_store_of_one_process(folder, serial_digest, tmp_path):
+    out = tmp_path / "f.zarr"
+    with open_workers(None, 4, ClusterConfig()) as four:
+        four.client.wait_for_workers(4, timeout=120)
+        report, _ = extract_with(four, folder, out)
+    assert report.num_done == NUM_VIDEOS
+    assert len(open_store(out).stream().parts) == 4, "each took videos, into one part of its own"
+    assert store_digest(open_store(out)) == serial_digest
 
 
 def test_a_second_run_has_nothing_to_do_and_says_so(workers, folder, tmp_path):

@@ -18,10 +18,11 @@ def folder(tmp_path_factory):
     return root
 
 
-def command(folder, out):
+def command(folder, out, encoders=("fake", "clip_fake")):
     options = ["--fps", "0", "--pooling", "grid", "--device", "cpu"]
-    encoders = ["--encoder", "fake", "--encoder", "clip_fake"]
-    return ["vllm-extract", str(folder), "--out", str(out), *encoders, *options]
+    for encoder in encoders:
+        options += ["--encoder", encoder]
+    return ["vllm-extract", str(folder), "--out", str(out), *options]
 
 
 class Rounds:
