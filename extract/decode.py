@@ -45,6 +45,8 @@ one row."""
 STILL_IMAGES = ("_pipe", "image2")
 """FFmpeg's names of what reads a single picture end so."""
 
+STILL = "is a still image, no video. Move it out of the folder."
+
 MAX_DECLARED_FPS = 240
 """A header that declares more is not believed (Matroska and FLV often declare 1000)."""
 
@@ -213,6 +215,7 @@ class PyavSource:
         self._zero = start_seconds(self._container, self._stream)
         self._declared = _declared_duration(self._container, self._stream)
         self._last_seconds = self._last_duration = Fraction(0)
+        self._num_frames = 0
         self.decoder = pyav_version()
         self.fps = average_fps(self._stream)
         self.size = (self._stream.height, self._stream.width)
@@ -226,6 +229,7 @@ class PyavSource:
                 self.size = _upright_size(frame)
                 self._last_duration = (frame.duration or 0) * frame.time_base
                 self._last_seconds = seconds = frame.pts * frame.time_base - self._zero
+                self._num_frames = number + 1
                 if frame.is_corrupt:
                     # FFmpeg paints over the damage, and the frames that follow inherit it.
                     raise VideoError(
@@ -236,6 +240,8 @@ class PyavSource:
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``; a file that stops well before its declared end is cut off."""
+        if self._num_frames == 1 and self._container.format.name == "gif":
+            raise VideoError(STILL)
         end = last_seconds + (self._last_duration or 1 / self.fps)
         declared = self._declared
         # Some containers (Matroska) count their duration from zero, not from their start.
@@ -285,7 +291,7 @@ def _open(path: Path) -> av.container.InputContainer:
         raise VideoError(_no_video(path, error)) from error
     if container.format.name.endswith(STILL_IMAGES):
         container.close()
-        raise VideoError("is a still image, no video. Move it out of the folder.")
+        raise VideoError(STILL)
     return container
 
 

@@ -44,6 +44,7 @@ SENTENCES = {
     "segfaults": "crashed (SIGSEGV)",
     "sleeps": "gave nothing for 2 s and was stopped",
     "still": "is a still image, no video",
+    "still_gif": "is a still image, no video",
     "text": "It is no video, or its index was cut off",
     "truncated": "is truncated: frames end at",
     "zero": "is empty (0 bytes)",
@@ -55,6 +56,7 @@ def write_bad_videos(folder):
     plain = write_video(folder / "plain.mp4", constant_pts(60), options=NO_B_FRAMES)
     write_audio(folder / "audio.mp4")
     write_still(folder / "still.mp4")
+    write_gif(folder / "still_gif.gif", 1)
     backwards = constant_pts(60)
     backwards[20], backwards[21] = backwards[21], backwards[20]
     rewrite_timestamps(plain, folder / "equal.mp4", [60] * 60)
