@@ -90,9 +90,10 @@ class DecoderProcess:
                 return
 
     def _frame(self, fields: dict[str, Any], raw: Bytes) -> Bytes:
+        assert self._slots is not None  # the child that answers has them
+        self._slots.release()
         if fields["slot"] is None:
             return raw.reshape(fields["shape"])
-        assert self._slots is not None  # the child that answers has them
         return self._slots.take(fields["slot"], tuple(fields["shape"]))
 
     def probe(self, path: Path) -> float:

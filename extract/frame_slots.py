@@ -1,7 +1,7 @@
 """Shared memory through which frames come out of the decoding process without a copy.
 
     decoding process:   put(frame) -> slot     (None: no slot is free; the socket carries the frame)
-    its parent:         take(slot, shape) -> frame, a view that frees the slot when it goes away
+    its parent:         take(slot, shape) -> frame, a view; once it has gone away, release()
 
 Nothing ever waits for a slot, so a parent that keeps many frames costs speed and never the run.
 
@@ -11,6 +11,7 @@ Shapes: H, W image height and width.
 import mmap
 import os
 import weakref
+from collections import deque
 from contextlib import suppress
 
 import numpy as np
@@ -51,6 +52,8 @@ class FrameSlots:
         size = os.fstat(descriptor).st_size
         self._memory = mmap.mmap(descriptor, size) if size else None
         self._slot_bytes = 0
+        self._slots_out: dict[weakref.ref[_Pixels], int] = {}
+        self._gone = deque[weakref.ref[_Pixels]]()
 
     def put(self, rgb: Bytes) -> int | None:
         """Copy a contiguous frame (H, W, 3) into a free slot and return it, None if there is none.
@@ -72,11 +75,18 @@ class FrameSlots:
         return slot
 
     def take(self, slot: int, shape: tuple[int, int, int]) -> Bytes:
-        """Return the frame of a slot; the slot is free once nothing refers to its pixels."""
+        """Return the frame of a slot, which is used until nothing refers to the frame's pixels."""
         assert self._memory is not None  # the slot came from it
         pixels = _Pixels(_pixels(self._memory, slot, int(np.prod(shape))), shape)
-        weakref.finalize(pixels, self._memory.__setitem__, slot, ord(FREE)).atexit = False
+        # No Python runs when a frame goes away: a Ctrl-C that met it there would be swallowed.
+        self._slots_out[weakref.ref(pixels, self._gone.append)] = slot
         return np.asarray(pixels)
+
+    def release(self) -> None:
+        """Free the slots of the frames that have gone away since the last call."""
+        while self._gone:
+            assert self._memory is not None
+            self._memory[self._slots_out.pop(self._gone.popleft())] = ord(FREE)
 
 
 def _pixels(memory: mmap.mmap, slot: int, num_bytes: int) -> Bytes:

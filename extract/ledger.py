@@ -84,7 +84,11 @@ class Ledger:
         }
 
     def _line_break(self, descriptor: int) -> bytes:
-        """Return what ends a line that a killed process left unfinished: usually nothing."""
+        """Return what ends a line that a killed process left unfinished: usually nothing.
+
+        A line that another process is writing right now may look so too; behind it there is then
+        an empty line, which readers pass over.
+        """
         size = os.fstat(descriptor).st_size
         return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -140,47 +141,53 @@ def test_a_child_does_not_import_torch(good):
 
 
 PARENT = """
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
 from extract.decoder_process import DecoderProcess
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
 process = DecoderProcess(opener=sys.argv[2])
 frames = process.decode(Path(sys.argv[1]), "pyav", Fraction(1))
 next(frames)
-print(process._child.pid, flush=True)
 try:
+    print(process._child.pid, flush=True)
     list(frames)
 except KeyboardInterrupt:
     process.close()
 """
 
 
-def start_parent(name, opener):
-    parent = subprocess.Popen(
+@contextmanager
+def parent_and_child(name, opener):
+    with subprocess.Popen(
         [sys.executable, "-c", PARENT, name, opener],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
-    )
-    return parent, int(parent.stdout.readline())
+    ) as parent:
+        try:
+            yield parent, int(parent.stdout.readline())
+        finally:
+            parent.kill()
 
 
 @pytest.mark.parametrize(("name", "opener"), [("a_sleeps.mp4", OPENER), ("a.mp4", ENDLESS)])
 def test_a_child_ends_with_a_parent_that_is_killed(name, opener):
-    parent, child = start_parent(name, opener)
-    assert is_running(child)
-    parent.kill()
-    parent.communicate()
-    assert wait_for_end(child)
+    with parent_and_child(name, opener) as (parent, child):
+        assert is_running(child)
+        parent.kill()
+        parent.communicate()
+        assert wait_for_end(child)
 
 
 def test_ctrl_c_ends_the_child_without_a_word():
-    parent, child = start_parent("a.mp4", ENDLESS)
-    os.killpg(parent.pid, signal.SIGINT)
-    assert parent.communicate(timeout=10) == ("", "")
-    assert wait_for_end(child)
+    with parent_and_child("a.mp4", ENDLESS) as (parent, child):
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.communicate(timeout=10) == ("", "")
+        assert wait_for_end(child)
 
 
 def test_a_daemonic_process_may_decode(good):

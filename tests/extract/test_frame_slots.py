@@ -1,6 +1,7 @@
 import gc
 import os
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -34,10 +35,24 @@ def test_a_slot_is_free_once_no_view_of_its_frame_is_left(ends):
     view = whole[1:, ::2][..., 0]
     del whole
     gc.collect()
+    parent.release()
     assert child.put(frame(2)) == 1
     assert set(view.ravel()) == {1}
     del view
+    parent.release()
     assert child.put(frame(3)) == 0
+
+
+def test_no_python_runs_when_a_frame_goes_away(ends):
+    child, parent = ends
+    rgb = parent.take(child.put(frame(1)), SHAPE)
+    called = []
+    sys.setprofile(lambda frame, event, _: called.append((event, frame.f_code.co_name)))
+    del rgb
+    sys.setprofile(None)
+    assert [name for event, name in called if event == "call"] == []
+    parent.release()
+    assert child.put(frame(2)) == 0
 
 
 def test_frames_that_are_not_yet_taken_are_not_overwritten(ends):
@@ -75,6 +90,7 @@ def test_frames_of_another_size_wait_until_those_before_are_gone(ends):
     assert child.put(frame(2, (9, 6, 3))) is None
     assert set(held.ravel()) == {1}
     del held
+    parent.release()
     assert child.put(frame(2, (9, 6, 3))) == 0
 
 
