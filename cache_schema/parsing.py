@@ -119,7 +119,10 @@ def _sentence(cls: type[Any], item: Mapping[str, Any], where: str) -> str:
         return f"{table}: unknown key '{key}'. {nearest(key, _known_keys(cls, parents))}"
     if item["type"] in {"missing", "missing_argument"}:
         return f"{table}: key '{key}' is missing."
-    return f"{table}: key '{key}' is {item['input']!r}. {item['msg']}."
+    said = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error" and isinstance(item["input"], Mapping):
+        return f"{table}{f' [{key}]' if key else ''}: {said}."  # its keys do not go together
+    return f"{table}: key '{key}' is {item['input']!r}. {said}."
 
 
 def _known_keys(cls: type[Any], parents: Sequence[str]) -> list[str]:

@@ -230,6 +230,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in self.weights.keys() - set(self.task):
             raise ValueError(f"weights names '{name}', which is none of the run's tasks")
+        if self.annotations and len(self.task) != len(self.annotations):
+            raise ValueError(
+                f"{len(self.task)} tasks and {len(self.annotations)} annotations are given; "
+                "give one --annotations for each --task, in the same order"
+            )
         if len(set(self.task)) < len(self.task):
             raise ValueError(f"task names one of {', '.join(self.task)} twice")
         # Writing a caption calls the LLM as often as it has words; with FSDP each call takes all.
@@ -254,11 +259,6 @@ def require_inputs(config: TrainConfig) -> None:
         raise ConfigError(
             f"vllm-train needs {', '.join(missing)}: give the flag, or set the key of that name "
             "under [train] in pipeline.toml."
-        )
-    if len(config.task) != len(config.annotations):
-        raise ConfigError(
-            f"vllm-train got {len(config.task)} tasks and {len(config.annotations)} annotations; "
-            "give one --annotations for each --task, in the same order."
         )
 
 

@@ -1,18 +1,20 @@
 """What a run would read, train and write, without doing it.
 
 Works with what is given so far: without a store the counts are for rows of the default encoder,
-without a task there is no head.
+without a task or its annotations there is no head.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cache_schema.store import open_store
 from train.checkpoint import BEST, LAST
 from train.config import TrainConfig, run_folder
 from train.logs import METRICS
 from train.model import VideoLLM, build_model, parameter_counts
 from train.parallel import make_accelerator
 from train.prepare import Prepared, make_tasks, prepare
+from train.tasks import task_class
 from train.trainer import Trainer
 from train.validation import PREDICTIONS
 
@@ -60,7 +62,7 @@ def dry_run(config: TrainConfig) -> DryRun:
     accelerator = make_accelerator(config.device)
     folder = run_folder(config)
     writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)]
-    if config.features and config.task:
+    if config.features and config.task and config.annotations:
         prepared = prepare(config, accelerator.device)
         return _report(
             prepared.model,
@@ -68,10 +70,22 @@ def dry_run(config: TrainConfig) -> DryRun:
             writes,
             Trainer(prepared, accelerator, folder).num_steps,
         )
-    model = build_model(config, ROW_SHAPE_WITHOUT_STORE, make_tasks(config), accelerator.device)
-    shape = f"none given; rows of {ROW_SHAPE_WITHOUT_STORE[0]} values assumed"
-    reads = {"features": config.features or shape, "annotations": ", ".join(config.annotations)}
+    for name in config.task:
+        task_class(name)
+    tasks = make_tasks(config) if config.annotations else {}
+    model = build_model(config, _row_shape(config), tasks, accelerator.device)
+    assumed = f"none given; rows of {ROW_SHAPE_WITHOUT_STORE[0]} values assumed"
+    reads = {
+        "features": config.features or assumed,
+        "annotations": ", ".join(config.annotations) or "none given; heads not counted",
+    }
     return _report(model, reads, writes, None)
+
+
+def _row_shape(config: TrainConfig) -> tuple[int, ...]:
+    if not config.features:
+        return ROW_SHAPE_WITHOUT_STORE
+    return open_store(config.features).stream(config.stream or None).row_shape
 
 
 def _report(

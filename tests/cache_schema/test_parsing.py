@@ -14,6 +14,10 @@ class Inner:
     size: tuple[int, int] = (1, 2)
     rate: Fraction | None = None
 
+    def __post_init__(self) -> None:
+        if self.size[0] > self.size[1]:
+            raise ValueError("size falls")
+
 
 @record
 class Outer:
@@ -47,6 +51,19 @@ def test_every_problem_is_named_at_once():
     assert lines[1].startswith("pipeline.toml: key 'count' is 'three'.")
     assert lines[2] == "pipeline.toml: key 'name' is missing."
     assert lines[3] == "pipeline.toml: unknown key 'nam'. Did you mean 'name'?"
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "sentence"),
+    [
+        (Outer, {"name": "x", "inner": {"size": [2, 1]}}, "file [inner]: size falls."),
+        (Inner, {"size": [2, 1]}, "file: size falls."),
+    ],
+)
+def test_what_does_not_go_together_is_said_without_the_values(cls, values, sentence):
+    with pytest.raises(ConfigError) as error:
+        parse(cls, values, where="file")
+    assert str(error.value) == sentence
 
 
 def test_the_error_class_is_the_callers():

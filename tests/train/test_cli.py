@@ -91,6 +91,19 @@ def test_a_dry_run_counts_what_an_llm_trains_without_features_or_task(tmp_path):
     assert "1280 values assumed" in result["reads"]["features"]
 
 
+def test_a_dry_run_without_annotations_counts_no_heads(tmp_path):
+    config = make_config(tmp_path)
+    flags = ["--task", "moment_query", "--features", config.features, "--llm", config.llm.name]
+    result = json.loads(call(*flags, "--dry-run", "--json").stdout)
+    assert result["trainable_parameters"] == {"llm": 0, "translator": 6 * 32 + 32, "heads": 0}
+    assert result["reads"]["annotations"] == "none given; heads not counted"
+
+
+def test_a_dry_run_knows_the_tasks():
+    with pytest.raises(ConfigError, match="Did you mean 'moment_query'"):
+        call("--task", "moment_qery", "--llm", "none", "--dry-run")
+
+
 def test_a_dry_run_reads_well(arguments):
     assert "trainable translator  224" in call(*arguments, "--dry-run").stdout
 

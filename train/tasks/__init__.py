@@ -9,7 +9,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest, parse
 from train.tasks.base import Task
 
-__all__ = ["TASKS", "load_task"]
+__all__ = ["TASKS", "load_task", "task_class"]
 
 TASKS = {
     "online_action_detection": "train.tasks.online_action_detection:OnlineActionDetection",
@@ -36,10 +36,19 @@ def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> Task:
         ConfigError: The task or an option is unknown, or an option has a wrong value.
         AnnotationError: The annotations are wrong.
     """
+    made = task_class(name)
+    parsed = parse(made.options_type, options, where=f"options of task {name}")
+    task: Task = made(annotations, parsed)
+    return task
+
+
+def task_class(name: str) -> Any:  # noqa: ANN401 - what a class is built with, Task does not say
+    """Return the class of a task.
+
+    Raises:
+        ConfigError: if the name is none of ``TASKS``.
+    """
     if name not in TASKS:
         raise ConfigError(f"Unknown task '{name}'. {nearest(name, list(TASKS))}")
     module_name, _, class_name = TASKS[name].partition(":")
-    task_class = getattr(import_module(module_name), class_name)
-    parsed = parse(task_class.options_type, options, where=f"options of task {name}")
-    task: Task = task_class(annotations, parsed)
-    return task
+    return getattr(import_module(module_name), class_name)
