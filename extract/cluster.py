@@ -5,11 +5,13 @@ Progress is never asked of them: the store's commits tell what is done.
 
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, LocalCluster
@@ -64,6 +66,8 @@ def open_workers(cluster: str | None, num_local: int, config: ClusterConfig) -> 
         ConfigError: if the cluster's name is no name, or what it needs is not installed.
         PipelineError: if no worker comes.
     """
+    # Its notes on connections that close while it shuts down would look like failures.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     with dask.config.set(DASK_SETTINGS):
         if cluster is None:
             opened = _local(num_local)
@@ -98,9 +102,8 @@ def _local(num_workers: int) -> Iterator[Workers]:
     keep_place = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
     # No memory limit: a fair share of the machine may be less than an encoder needs, and what is
     # too much for the machine is the kernel's to judge.
-    with (
-        keep_place,
-        LocalCluster(
+    with keep_place, _without_ctrl_c():
+        cluster = LocalCluster(
             n_workers=num_workers,
             threads_per_worker=1,
             processes=True,
@@ -109,15 +112,29 @@ def _local(num_workers: int) -> Iterator[Workers]:
             scheduler_kwargs=NO_DASHBOARD,
             memory_limit=0,
             silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+        )
+    with cluster, Client(cluster) as client:
         yield Workers(
             client=client,
             most=lambda: num_workers,
             num_lanes=lanes_for(num_workers),
             wait_seconds=CONNECT_SECONDS * 4,
         )
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C wait, and never reach the processes of threads that are started in the block.
+
+    A terminal sends it to every process. It is for this one, which then ends its workers; theirs
+    would end in tracebacks, and be replaced.
+    """
+    resource_tracker.ensure_running()  # the thread that starts it hears Ctrl-C ever after
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker
@@ -85,8 +86,9 @@ def extract_on_workers(
 def _end(client: Client, run: str) -> None:
     """Let the workers seal their parts; a scheduler that is gone cannot be told."""
     if client.status == "running":
-        client.unregister_worker_plugin(run)
         client.unsubscribe_topic(run)
+        with suppress(KeyError):  # a worker that has just joined knows nothing of it
+            client.unregister_worker_plugin(run)
 
 
 class _Dispatch:

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,17 +20,18 @@ from cache_schema.verify import verify_store
 from extract.cluster import open_workers
 from extract.cluster_config import ClusterConfig
 from extract.config import ExtractConfig
-from extract.engine import extract_on_workers
+from extract.engine import _end, extract_on_workers
 from extract.ledger import Ledger
 from extract.plan import plan_jobs
 from extract.report import RunReport
 from extract.sources import find_videos
 from extract.targets import build_targets, streams_of
 from tests.extract.running import run
-from tests.extract.videos import constant_pts, write_video
+from tests.extract.videos import constant_pts, repeat, write_video
 
 NUM_VIDEOS = 8
 CONFIG = ExtractConfig(encoders=("fake",), device="cpu", workers=2)
+INTERRUPTED = "Interrupted. What was committed is kept; run the same again to go on."
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +222,48 @@ def test_two_commands_at_once_fill_one_store(folder, serial_digest, tmp_path):
     assert store_digest(open_store(store)) == serial_digest
     assert verify_store(store).problems == []
     assert len(list(Path(store).glob("fake/parts/*/zarr.json"))) >= 1
+
+
+def test_workers_do_not_hear_ctrl_c_and_this_process_does(workers):
+    masks = workers.client.run(signal.pthread_sigmask, signal.SIG_BLOCK, [])
+    assert [signal.SIGINT in mask for mask in masks.values()] == [True, True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_run_may_end_while_a_worker_that_knows_nothing_of_it_joins(workers):
+    plugin = WorkerPlugin()
+    plugin.name = "run"
+    workers.client.subscribe_topic("run", print)
+    workers.client.register_plugin(plugin)
+    workers.client.run(lambda dask_worker: dask_worker.plugins.pop("run"))
+    _end(workers.client, "run")
+
+
+def test_ctrl_c_ends_the_workers_with_one_sentence(tmp_path):
+    short = write_video(tmp_path / "long" / "a.mp4", constant_pts(150), options={"bf": "0"})
+    for name in "bc":
+        repeat(short, tmp_path / "long" / f"{name}.mp4", 100)
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from extract.cli import main; main()"
+    )
+    options = ["--encoder", "fake", "--fps", "0", "--workers", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "long", "--out", "f.zarr", *options],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            while process.poll() is None and not list(tmp_path.glob("f.zarr/fake/parts/*-*")):
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers as well
+            _, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert stderr.strip() == INTERRUPTED
 
 
 def test_a_lost_workers_videos_are_taken_by_others(
