@@ -14,27 +14,33 @@ from cache_schema.errors import PipelineError
 __all__ = ["run"]
 
 
-def run(command: click.Command) -> None:
+def run(
+    command: click.Command,
+    *,
+    interrupted: str = "What was committed is kept; run the same again to go on.",
+) -> None:
     """Run a command with the arguments of this process, and leave the process.
 
     A command says what it returns with ``context.exit(code)``. ``--debug`` is added to it and to
     its sub-commands.
+
+    Args:
+        command: What to run.
+        interrupted: What to say after Ctrl-C.
     """
     debug = _Debug()
     debug.add_to(command)
-    sys.exit(_exit_code(command, debug))
+    sys.exit(_exit_code(command, debug, interrupted))
 
 
-def _exit_code(command: click.Command, debug: "_Debug") -> int:
+def _exit_code(command: click.Command, debug: "_Debug", interrupted: str) -> int:
     try:
         result = command.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "Interrupted. What was committed is kept; run the same again to go on.", err=True
-        )
+        click.echo(f"Interrupted. {interrupted}", err=True)
         return 130
     except (PipelineError, OSError) as error:
         if debug.is_on:

@@ -150,4 +150,4 @@ def main() -> None:
     """Entry point of the console script."""
     from cache_schema.cli_edge import run
 
-    run(train)
+    run(train, interrupted="The last checkpoint is kept; --resume goes on with it.")
