@@ -105,9 +105,22 @@ class RunLog:
         if self._pace is not None and (line := self._pace.line(step, values)):
             logger.info("%s", line)
 
-    def epoch(self, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
-        """Log what was measured at the end of an epoch (from 1)."""
-        self._write("epoch", step, {"epoch": epoch, **values})
+    def epoch(
+        self,
+        step: int,
+        epoch: int,
+        values: Mapping[str, float | None],
+        cost: Mapping[str, float],
+    ) -> None:
+        """Log what was measured at the end of an epoch (from 1).
+
+        Args:
+            step: Steps done.
+            epoch: Epochs done.
+            values: Losses and scores by name.
+            cost: Of the run so far by name; written, not shown.
+        """
+        self._write("epoch", step, {"epoch": epoch, **values, **cost})
         if self._enabled:
             text = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
             logger.info("epoch %d, step %d%s", epoch, step, f": {text}" if text else "")

@@ -41,6 +41,8 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
     llm = checkpoint.pretrained.get("llm")
     facts = {
         "step": f"{checkpoint.progress.step} (best epoch {checkpoint.progress.best_epoch})",
+        "trained on": f"{checkpoint.progress.num_rows:,} rows, that is visual tokens, in "
+        f"{checkpoint.progress.seconds:,.0f} s",
         "LLM": "none"
         if llm is None
         else f"{llm.name}, {llm.num_layers} blocks, {llm.weights}, {llm.dtype}",

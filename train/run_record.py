@@ -22,7 +22,7 @@ class Progress:
     num_epochs: int = 0
     """Epochs done and evaluated."""
     num_rows: int = 0
-    """Rows shown, over all processes: tokens of the LLM without queries."""
+    """Rows shown, over all processes: visual tokens of the LLM."""
     seconds: float = 0.0
     """Spent on steps; evaluation not counted."""
     best_value: float | None = None
@@ -31,6 +31,11 @@ class Progress:
     """From 1."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Official scores of the last evaluation."""
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Return what the run has cost so far, by its names in the logs."""
+        return {"total_rows": self.num_rows, "total_seconds": self.seconds}
 
 
 @record

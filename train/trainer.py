@@ -257,13 +257,14 @@ class Trainer:
         """Evaluate, keep the checkpoint if it is the best one, and make it the last one."""
         value: float | None = None
         scores: Scores = {}
+        step, cost = self.progress.step, self.progress.cost
         if self.config.data.selection == "last":
             is_best = epoch == self.config.optim.epochs
-            log.epoch(self.progress.step, epoch, {})
+            log.epoch(step, epoch, {}, cost)
         else:
             result = self.validation.epoch()
             value, scores = result.value, result.scores
-            log.epoch(self.progress.step, epoch, {"evaluation_loss": result.loss, **scores})
+            log.epoch(step, epoch, {"evaluation_loss": result.loss, **scores}, cost)
             best = self.progress.best_value
             is_best = self.progress.best_epoch is None or (
                 value is not None and (best is None or value > best)

@@ -40,8 +40,12 @@ def test_epochs_are_lines_for_a_reader(tmp_path, caplog):
         caplog.at_level(logging.INFO, logger="train"),
         RunLog(tmp_path, first_step=0, num_steps=1, enabled=True) as log,
     ):
-        log.epoch(7, 2, {"loss": 0.51234, "Acc": None})
+        log.epoch(7, 2, {"loss": 0.51234, "Acc": None}, {"total_seconds": 3.0})
     assert caplog.messages == ["epoch 2, step 7: loss 0.5123, Acc -"]
+    entry = json.loads((tmp_path / METRICS).read_text())
+    assert entry == {
+        "kind": "epoch", "step": 7, "epoch": 2, "loss": 0.51234, "Acc": None, "total_seconds": 3.0
+    }  # fmt: skip
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):
@@ -55,7 +59,7 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
 def test_other_processes_write_nothing(tmp_path):
     with RunLog(tmp_path / "run", first_step=0, num_steps=1, enabled=False) as log:
         log.step(1, {"loss": 1.0})
-        log.epoch(1, 1, {"loss": 1.0})
+        log.epoch(1, 1, {"loss": 1.0}, {})
     assert not (tmp_path / "run").exists()
 
 
@@ -110,11 +114,11 @@ def test_weights_and_biases_gets_the_numbers_of_the_file(tmp_path, wandb):
     folder = tmp_path / "run"
     with RunLog(folder, first_step=0, num_steps=2, enabled=True, config=ASKED) as log:
         log.step(1, {"loss": 0.5, "lr": 0.1})
-        log.epoch(1, 1, {"Acc": 50.0, "undefined": None})
+        log.epoch(1, 1, {"Acc": 50.0, "undefined": None}, {"total_rows": 9})
     (run,) = wandb.runs
     assert run.logged == [
         (1, {"train/loss": 0.5, "train/lr": 0.1}),
-        (1, {"epoch/epoch": 1, "epoch/Acc": 50.0}),
+        (1, {"epoch/epoch": 1, "epoch/Acc": 50.0, "epoch/total_rows": 9}),
     ]
     assert (run.settings["project"], run.settings["name"]) == ("ours", "run")
     assert run.settings["config"]["logging"] == {"wandb_project": "ours"}

@@ -222,7 +222,9 @@ def test_rows_and_seconds_are_counted(tmp_path):
     trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
     trainer.train()
     lines = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
-    rows = sum(line["rows"] for line in lines if line["kind"] == "train")
+    steps = [line for line in lines if line["kind"] == "train"]
     progress = read_checkpoint(tmp_path / "run" / LAST)[0].progress
-    assert progress.num_rows == rows > 2 * STEPS_PER_EPOCH * 9
+    assert progress.num_rows == sum(line["rows"] for line in steps) > 2 * STEPS_PER_EPOCH * 9
     assert progress.seconds > 0
+    assert lines[-1]["total_rows"] == progress.num_rows
+    assert lines[-1]["total_seconds"] == progress.seconds
