@@ -66,8 +66,6 @@ def open_workers(cluster: str | None, num_local: int, config: ClusterConfig) -> 
         ConfigError: if the cluster's name is no name, or what it needs is not installed.
         PipelineError: if no worker comes.
     """
-    # Its notes on connections that close while it shuts down would look like failures.
-    logging.getLogger("distributed").setLevel(logging.WARNING)
     with dask.config.set(DASK_SETTINGS):
         if cluster is None:
             opened = _local(num_local)
@@ -98,11 +96,13 @@ def _wait(workers: Workers, where: str) -> None:
 @contextmanager
 def _local(num_workers: int) -> Iterator[Workers]:
     # A worker that died is started again in its place, however long that takes: by default its
-    # place is given up after 15 s.
+    # place is given up after 15 s. dask looks this up when it happens.
     keep_place = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
+    # Notes on connections that close while it shuts down would look like failures.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     # No memory limit: a fair share of the machine may be less than an encoder needs, and what is
     # too much for the machine is the kernel's to judge.
-    with keep_place, _without_ctrl_c():
+    with _without_ctrl_c():
         cluster = LocalCluster(
             n_workers=num_workers,
             threads_per_worker=1,
@@ -113,7 +113,7 @@ def _local(num_workers: int) -> Iterator[Workers]:
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         )
-    with cluster, Client(cluster) as client:
+    with keep_place, cluster, Client(cluster) as client:
         yield Workers(
             client=client,
             most=lambda: num_workers,

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import WorkerPlugin
 
@@ -222,6 +223,11 @@ def test_two_commands_at_once_fill_one_store(folder, serial_digest, tmp_path):
     assert store_digest(open_store(store)) == serial_digest
     assert verify_store(store).problems == []
     assert len(list(Path(store).glob("fake/parts/*/zarr.json"))) >= 1
+
+
+def test_a_lost_worker_keeps_its_place_while_the_run_lasts(workers):
+    # dask asks for this when a worker is lost, not when the cluster is made
+    assert dask.config.get("distributed.deploy.lost-worker-timeout") == "1h"
 
 
 def test_workers_do_not_hear_ctrl_c_and_this_process_does(workers):
