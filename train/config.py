@@ -230,7 +230,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in self.weights.keys() - set(self.task):
             raise ValueError(f"weights names '{name}', which is none of the run's tasks")
-        if self.annotations and len(self.task) != len(self.annotations):
+        if self.task and self.annotations and len(self.task) != len(self.annotations):
             raise ValueError(
                 f"{len(self.task)} tasks and {len(self.annotations)} annotations are given; "
                 "give one --annotations for each --task, in the same order"

@@ -62,7 +62,8 @@ def dry_run(config: TrainConfig) -> DryRun:
     accelerator = make_accelerator(config.device)
     folder = run_folder(config)
     writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)]
-    if config.features and config.task and config.annotations:
+    knows_heads = bool(config.task and config.annotations)
+    if config.features and knows_heads:
         prepared = prepare(config, accelerator.device)
         return _report(
             prepared.model,
@@ -72,7 +73,7 @@ def dry_run(config: TrainConfig) -> DryRun:
         )
     for name in config.task:
         task_class(name)
-    tasks = make_tasks(config) if config.annotations else {}
+    tasks = make_tasks(config) if knows_heads else {}
     model = build_model(config, _row_shape(config), tasks, accelerator.device)
     assumed = f"none given; rows of {ROW_SHAPE_WITHOUT_STORE[0]} values assumed"
     reads = {

@@ -50,12 +50,14 @@ def test_missing_inputs_are_named_as_flags():
     config = TrainConfig(features="f.zarr")
     with pytest.raises(ConfigError, match=r"needs --task, --annotations: give the flag"):
         require_inputs(config)
+    with pytest.raises(ConfigError, match=r"needs --task: give the flag"):
+        require_inputs(replace(config, annotations="x"))
     require_inputs(replace(config, task="toy", annotations="x"))
 
 
-def test_each_task_has_its_annotations():
-    with pytest.raises(ValueError, match="2 tasks and 1 annotations are given; give one"):
-        TrainConfig(features="f", task=["a", "b"], annotations="x")
+def test_each_task_has_its_annotations(tmp_path):
+    with pytest.raises(ConfigError, match="2 tasks and 1 annotations are given; give one"):
+        load(tmp_path, "[train]\ntask = ['a', 'b']\nannotations = 'x'")
 
 
 def test_a_run_lies_below_runs_unless_told():
