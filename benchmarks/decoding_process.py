@@ -16,10 +16,10 @@ from statistics import median
 import click
 import numpy as np
 
-from extract.decode import SampledFrame, VideoFacts, sample_frames
-from extract.decode_stage import CHUNK_BYTES
-from extract.decoder_process import DecoderProcess
-from extract.open_video import open_video
+from extract.decode.backends import open_video
+from extract.decode.frames import SampledFrame, VideoFacts, sample_frames
+from extract.decode.process import DecoderProcess
+from extract.decode.stage import CHUNK_BYTES
 
 Way = Callable[[Path, Fraction | None], None]
 

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from cache_schema.settings import load_settings
-from train import model as model_module
-from train import session
+from train import run as training
 from train.config import TrainConfig
+from train.model import video_llm as model_module
 
 FOLDS = range(1, 6)
 
@@ -58,7 +58,7 @@ VARIANTS = {
 
 
 class Gru(nn.Module):
-    """A GRU with the seam of ``train.llm.LanguageModel``: tokens_BTE -> hidden_BTH."""
+    """A GRU with the seam of ``train.model.llm.LanguageModel``: tokens_BTE -> hidden_BTH."""
 
     width_in = 64
     width_out = 64
@@ -149,7 +149,7 @@ def train(out: Path, task: str, variant: str, seed: int, settings: tuple[str, ..
         config = load_settings(
             TrainConfig, "train", config_path=out / "recipe.toml", overrides=overrides, flags=flags
         )
-        report = session.train(config, resume=True)
+        report = training.train(config, resume=True)
         (folder / "report.json").write_text(json.dumps(report.to_json()))
 
 

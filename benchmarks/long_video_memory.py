@@ -25,7 +25,7 @@ RUN = """
 import json, re, sys
 from pathlib import Path
 from extract.cli import main
-from extract.decoder_process import DecoderProcess
+from extract.decode.process import DecoderProcess
 
 def peak(pid):
     # A child that has only read a header has ended with the thread that asked it, without a trace.

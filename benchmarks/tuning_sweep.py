@@ -19,7 +19,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.settings import load_settings
 from train.config import TrainConfig
 from train.dry_run import dry_run
-from train.session import train
+from train.run import train
 
 METHODS = [
     "basic", "bias", "first", "last", "first+last", "full",

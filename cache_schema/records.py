@@ -23,7 +23,7 @@ class VideoRecord:
     path: str
     """Where the file lay, as given on the command line."""
     digest: str
-    """Content digest of the file (``extract.sources.content_digest``); ``unknown`` if imported."""
+    """Content digest of the file (``extract.sources.videos``); ``unknown`` if imported."""
     size_bytes: int
     duration_seconds: float
     """End of the last frame's display, from the container's start."""

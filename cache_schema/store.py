@@ -109,10 +109,10 @@ def open_store(path: str | Path, on_damage: OnDamage = raise_damage) -> Store:
     if not path.exists():
         raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
     if is_hdf5(path):
-        from cache_schema.hdf5_store import read_hdf5_streams
+        from cache_schema.hdf5_backend.store import read_hdf5_streams
 
         return Store(path, read_hdf5_streams(path, on_damage))
-    from cache_schema.zarr_store import read_zarr_streams
+    from cache_schema.zarr_backend.store import read_zarr_streams
 
     return Store(path, read_zarr_streams(path, on_damage))
 
@@ -125,10 +125,10 @@ def create_store(path: str | Path) -> StoreWriter:
     """
     path = Path(path)
     if is_hdf5(path):
-        from cache_schema.hdf5_store import Hdf5StoreWriter
+        from cache_schema.hdf5_backend.store import Hdf5StoreWriter
 
         return Hdf5StoreWriter(path)
-    from cache_schema.zarr_store import ZarrStoreWriter
+    from cache_schema.zarr_backend.store import ZarrStoreWriter
 
     return ZarrStoreWriter(path)
 

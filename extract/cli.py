@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from extract.cluster_config import ClusterConfig
+    from extract.workers.config import ClusterConfig
 
 __all__ = ["extract_command", "main"]
 
@@ -109,9 +109,9 @@ def extract_command(
     Exit codes: 0 all done, 3 some videos failed (see the ledger), 2 wrong usage, 1 failed.
     """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     from cache_schema.settings import load_settings
-    from extract.cluster_config import ClusterConfig
     from extract.config import ExtractConfig
-    from extract.shards import parse_shard, shard_of_array
+    from extract.sources.shards import parse_shard, shard_of_array
+    from extract.workers.config import ClusterConfig
 
     config = load_settings(
         ExtractConfig,
@@ -164,8 +164,8 @@ def _dotted(flags: dict[str, object]) -> dict[str, object]:
 
 
 def _job_script(context: click.Context, out: Path, config: "ClusterConfig") -> str:
-    from extract.job_script import job_script
-    from extract.shards import refuse_shards
+    from extract.sources.shards import refuse_shards
+    from extract.workers.job_script import job_script
 
     refuse_shards(out, config.max_jobs)
     arguments = _typed(context, leave_out={"print_job_script", "shard_text", "cluster"})

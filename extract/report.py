@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from extract.ledger import Failure, Ledger, failure_of
-from extract.sources import VideoFile
+from extract.plan.ledger import Failure, Ledger, failure_of
+from extract.sources.videos import VideoFile
 
 __all__ = ["RunReport"]
 

@@ -7,18 +7,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store
-from extract.cluster_config import ClusterConfig
-from extract.commits import CommittedVideos
 from extract.config import ExtractConfig
-from extract.extractor import extract_videos
-from extract.lanes import lanes_for
-from extract.ledger import Ledger
-from extract.plan import Plan, plan_jobs
-from extract.remaining import Remaining
+from extract.encode.cpu_threads import lanes_for
+from extract.pipeline import extract_videos
+from extract.plan.committed import CommittedVideos
+from extract.plan.jobs import Plan, plan_jobs
+from extract.plan.ledger import Ledger
+from extract.plan.remaining import Remaining
+from extract.plan.targets import Target, build_targets, streams_of
 from extract.report import RunReport
-from extract.shards import Shard, refuse_shards, shard_of
-from extract.sources import find_videos
-from extract.targets import Target, build_targets, streams_of
+from extract.sources.shards import Shard, refuse_shards, shard_of
+from extract.sources.videos import find_videos
+from extract.workers.config import ClusterConfig
 
 __all__ = ["RunOptions", "run_extraction"]
 
@@ -129,8 +129,8 @@ def _extract_on_workers(
     advance: Callable[[float], None],
 ) -> None:
     # Here, because dask takes half a second to import.
-    from extract.cluster import open_workers
-    from extract.engine import extract_on_workers
+    from extract.workers.cluster import open_workers
+    from extract.workers.dispatch import extract_on_workers
 
     num_local = min(options.config.workers, len(plan.jobs))
     with open_workers(options.cluster, num_local, options.cluster_config) as workers:

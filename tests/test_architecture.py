@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cache_schema.parsing import parse, to_mapping
-from extract.cluster_config import ClusterConfig
 from extract.config import ExtractConfig
+from extract.workers.config import ClusterConfig
 from train.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -17,8 +17,12 @@ PACKAGES = ("cache_schema", "extract", "train")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 ALLOWED = {"cache_schema": set(), "extract": {"cache_schema"}, "train": {"cache_schema"}}
 ONLY_IN = {
-    "decord": {"extract/decord_source.py"},
-    "h5py": {"cache_schema/hdf5_store.py", "cache_schema/hdf5_rows.py", "extract/feature_files.py"},
+    "decord": {"extract/decode/decord_source.py"},
+    "h5py": {
+        "cache_schema/hdf5_backend/store.py",
+        "cache_schema/hdf5_backend/rows.py",
+        "extract/tools/feature_files.py",
+    },
 }
 HEAVY = {"torch", "decord", "transformers", "dask", "av"}
 
@@ -62,7 +66,7 @@ def test_a_file_keeps_the_rules(path):
     ("command", "module"),
     [
         ("vllm-extract", "extract.cli"),
-        ("vllm-store", "extract.store_cli"),
+        ("vllm-store", "extract.tools.cli"),
         ("vllm-train", "train.cli"),
         ("vllm-predict", "train.predict_cli"),
         ("vllm-score", "train.score_cli"),

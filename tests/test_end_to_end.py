@@ -10,7 +10,7 @@ import pytest
 
 from demo.folder import write_demo
 from demo.truth import SMALL_SPEC
-from tests.train.tiny_llms import save_tiny_llm
+from tests.train.model.tiny_llms import save_tiny_llm
 
 SETTINGS = """
 [extract]

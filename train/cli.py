@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:  # torch must not be imported before the command runs: --help answers at once.
     from train.config import TrainConfig
-    from train.session import Report
+    from train.run import Report
 
 __all__ = ["main", "train"]
 
@@ -107,7 +107,7 @@ def train(
 
         report = describe(config)
     else:
-        from train.session import train as run
+        from train.run import train as run
 
         report = run(config, resume=resume)
     if report is not None:

@@ -209,7 +209,7 @@ class TrainConfig:
     (for an LLM that is too large for one GPU)."""
     tuning: str = "basic"
     """What of the LLM is trained: ``basic`` (nothing), ``bias``, ``first``, ``last``,
-    ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.tuning``)."""
+    ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.model.tuning``)."""
     allow_missing: CountOrZero = 0
     """Annotated videos of a subset that may be missing from the store."""
     checkpoint_steps: Count = 200

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cache_schema.store import open_store
-from train.checkpoint import BEST, LAST
+from train.checkpoints.checkpoint import BEST, LAST
 from train.config import TrainConfig, run_folder
-from train.logs import METRICS
-from train.model import VideoLLM, build_model, parameter_counts
-from train.parallel import make_accelerator
+from train.loop.logs import METRICS
+from train.loop.parallel import make_accelerator
+from train.loop.trainer import Trainer
+from train.loop.validation import PREDICTIONS
+from train.model.video_llm import VideoLLM, build_model, parameter_counts
 from train.prepare import Prepared, make_tasks, prepare
 from train.tasks import task_class
-from train.trainer import Trainer
-from train.validation import PREDICTIONS
 
 __all__ = ["DryRun", "dry_run"]
 

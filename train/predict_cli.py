@@ -55,7 +55,7 @@ def predict(
 
     Several runs of one task, such as seeds, decide together: their log-probabilities are averaged.
     """
-    from train.ensemble import predict_runs
+    from train.predict.ensemble import predict_runs
 
     prediction = predict_runs(
         runs,

@@ -15,7 +15,7 @@ from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest, to_mapping
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
-from train.checkpoint import (
+from train.checkpoints.checkpoint import (
     BEST,
     LAST,
     Labels,
@@ -24,13 +24,13 @@ from train.checkpoint import (
     require_stream,
     samples_sha256,
 )
+from train.checkpoints.record import Checkpoint
 from train.config import TrainConfig
-from train.dataset import SampleRows, find_rows
-from train.model import VideoLLM, build_model, load_trained, pretrained_identities
-from train.pretrained import LlmIdentity
-from train.run_record import Checkpoint
+from train.data.dataset import SampleRows, find_rows
+from train.model.pretrained import LlmIdentity
+from train.model.video_llm import VideoLLM, build_model, load_trained, pretrained_identities
+from train.task import Task
 from train.tasks import load_task
-from train.tasks.base import Task
 
 __all__ = [
     "Prepared",

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from cache_schema.digest import store_digest
+from cache_schema.proof.digest import store_digest
+from cache_schema.proof.verify import verify_store
 from cache_schema.store import open_store
-from cache_schema.verify import verify_store
 from tests.cluster.conftest import START
 from tests.extract.videos import constant_pts, write_video
 

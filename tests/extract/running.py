@@ -4,15 +4,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from cache_schema.store import StoreWriter, create_store, open_store
-from extract.cluster_config import ClusterConfig
 from extract.config import ExtractConfig
-from extract.extractor import extract_videos
-from extract.plan import plan_jobs
+from extract.pipeline import extract_videos
+from extract.plan.jobs import plan_jobs
+from extract.plan.targets import Target, build_targets, streams_of
 from extract.report import RunReport
 from extract.run import RunOptions, run_extraction
-from extract.shards import Shard
-from extract.sources import find_videos
-from extract.targets import Target, build_targets, streams_of
+from extract.sources.shards import Shard
+from extract.sources.videos import find_videos
+from extract.workers.config import ClusterConfig
 
 
 def extract(

@@ -8,9 +8,9 @@ import pytest
 
 from cache_schema.errors import VideoError
 from cache_schema.store import open_store
-from extract.decode import sample_frames
-from extract.decode_stage import DecodeStage
-from extract.open_video import open_video
+from extract.decode.backends import open_video
+from extract.decode.frames import sample_frames
+from extract.decode.stage import DecodeStage
 from tests.extract.running import extract
 from tests.extract.videos import (
     constant_pts,
@@ -86,7 +86,7 @@ def run(tmp_path_factory):
     (folder / "notes.txt").write_text("not looked at")
     defaults = DecodeStage.__init__.__kwdefaults__
     usual = dict(defaults)
-    defaults |= {"opener": "tests.extract.bad_decoders:open_bad", "hang_seconds": 2.0}
+    defaults |= {"opener": "tests.extract.decode.bad_decoders:open_bad", "hang_seconds": 2.0}
     try:
         report, _ = extract(folder, root / "feats.zarr")
     finally:

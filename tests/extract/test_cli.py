@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cache_schema.digest import store_digest
 from cache_schema.errors import ConfigError, SourceError, StoreError
+from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
 from extract.cli import extract_command
 from tests.extract.videos import constant_pts, write_video

@@ -1,6 +1,6 @@
 import pytest
 
-from cache_schema import verify_files
+from cache_schema.proof import files as verify_files
 from tests.kill.server import KillServer
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache_schema.digest import store_digest
+from cache_schema.proof.digest import store_digest
+from cache_schema.proof.verify import verify_store
 from cache_schema.store import Store, open_store
-from cache_schema.verify import verify_store
 from tests.kill.server import Outcome
 
 Pairs = set[tuple[str, ...]]

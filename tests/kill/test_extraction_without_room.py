@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from cache_schema.digest import store_digest
+from cache_schema.proof.digest import store_digest
+from cache_schema.proof.verify import verify_store
 from cache_schema.store import open_store
-from cache_schema.verify import verify_store
-from extract.ledger import Ledger
+from extract.plan.ledger import Ledger
 from tests.extract.videos import constant_pts, write_video
 from tests.kill import killing
 from tests.kill.test_full_disk import check_sentence

@@ -5,7 +5,7 @@ The system says EFBIG ("File too large") where a full disk says ENOSPC.
 
 import pytest
 
-from cache_schema.digest import store_digest
+from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
 from tests.kill import killing
 from tests.kill.test_killed_store_commands import (

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cache_schema.digest import store_digest
+from cache_schema.proof.digest import store_digest
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows
 from tests.kill import killing

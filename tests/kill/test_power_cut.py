@@ -3,12 +3,13 @@ import os
 import numpy as np
 import pytest
 
-from cache_schema import hdf5_store, layout
-from cache_schema.compact import compact_store
-from cache_schema.digest import store_digest
+from cache_schema import layout
+from cache_schema.convert.compact import compact_store
+from cache_schema.hdf5_backend import store as hdf5_store
+from cache_schema.proof.digest import store_digest
+from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows
-from cache_schema.verify import verify_store
 from tests.kill.power import Disk
 
 ROW_SHAPES = {"flat": (64,), "grid": (3, 16)}

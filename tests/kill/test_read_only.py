@@ -1,6 +1,6 @@
 import pytest
 
-from cache_schema.digest import store_digest
+from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
 from tests.kill.test_killed_store_commands import (
     compact_command,

@@ -9,12 +9,19 @@ import struct
 import sys
 from dataclasses import replace
 
-from cache_schema import cli_edge, compact, hdf5_store, layout, zarr_store
-from extract import cli, decode, extractor, imports, plan, store_cli
-from extract.decoder_process import DecoderProcess
-from extract.encoders import ENCODERS
-from extract.encoders.fake import FakeEncoder
-from extract.open_video import open_video
+from cache_schema import cli_edge, layout
+from cache_schema.convert import compact
+from cache_schema.hdf5_backend import store as hdf5_store
+from cache_schema.zarr_backend import store as zarr_store
+from extract import cli, pipeline
+from extract.decode import frames
+from extract.decode.backends import open_video
+from extract.decode.process import DecoderProcess
+from extract.encode.encoders import ENCODERS
+from extract.encode.encoders.fake import FakeEncoder
+from extract.plan import jobs as plan
+from extract.tools import cli as store_cli
+from extract.tools import import_features
 from tests.kill.places import Reports
 
 COMMANDS = {"vllm-extract": cli.extract_command, "vllm-store": store_cli.store_command}
@@ -39,8 +46,8 @@ class ClipFake(FakeEncoder):
 
 def warm_up() -> None:
     """Import what a worker needs; a test must not wait for it at each fork."""
-    assert extractor
-    assert imports
+    assert pipeline
+    assert import_features
     layout.PART_BYTES = PART_BYTES
     hdf5_store.CHUNK_BYTES = HDF5_CHUNK_BYTES
     hdf5_store.TIME_CHUNK_ROWS = HDF5_TIME_CHUNK_ROWS
@@ -51,12 +58,12 @@ def warm_up() -> None:
 def _decode(self, path, backend, fps):
     """Decode in the worker: starting a decoding child takes longer than all else together."""
     facts = []
-    yield from decode.sample_frames(open_video(path, backend), fps, facts)
+    yield from frames.sample_frames(open_video(path, backend), fps, facts)
     yield facts[0]
 
 
 def _probe(self, path):
-    return decode.probe(path)
+    return frames.probe(path)
 
 
 def work(arguments: list[str], limits: dict[str, object], reports: Reports) -> int:

@@ -2,8 +2,8 @@
 
 import torch
 
-from train.tasks.base import HeadContext, SampleOutput, States, WindowOutput
-from train.windows import Window
+from train.data.windows import Window
+from train.task import HeadContext, SampleOutput, States, WindowOutput
 
 
 def whole_window(times, num_context=0):

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from tests.train.tiny_llms import save_tiny_llm
+from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
 from train import prepare as prepare_module
 from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
-from train.parallel import make_accelerator
-from train.trainer import Trainer
+from train.loop.parallel import make_accelerator
+from train.loop.trainer import Trainer
 
 # 3 videos, 5 crops of at most 16 rows: 3 steps per epoch.
 STEPS_PER_EPOCH = 3

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from cache_schema.errors import CheckpointError, ConfigError
+from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
-from tests.train.tiny_llms import save_tiny_llm
 from train.cli import train
-from train.session import Trained
+from train.run import Trained
 
 
 @pytest.fixture

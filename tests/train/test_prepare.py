@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError
+from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
-from tests.train.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
-from train.checkpoint import LAST, read_checkpoint
-from train.dataset import SampleRows
-from train.parallel import make_accelerator
+from train.checkpoints.checkpoint import LAST, read_checkpoint
+from train.data.dataset import SampleRows
+from train.loop.parallel import make_accelerator
+from train.loop.trainer import Trainer
 from train.prepare import hold_out, load_trained_run, prepare
-from train.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from cache_schema.errors import AnnotationError
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import create_store, open_store
-from train.tasks.base import IGNORED, LossSum, Sample, without_context
+from train.task import IGNORED, LossSum, Sample, without_context
 
 CLASSES = 3
 WIDTH = 6

@@ -7,7 +7,7 @@ from typing import Any
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest, parse
-from train.tasks.base import Task
+from train.task import Task
 
 __all__ = ["TASKS", "load_task", "task_class"]
 

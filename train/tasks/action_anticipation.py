@@ -28,10 +28,11 @@ from train.annotations.anticipation_submission import (
 )
 from train.annotations.epic import Action, VerbNoun
 from train.annotations.opening import open_actions
+from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
+from train.data.windows import Window
 from train.metrics.anticipation import composed_actions, listed_hits
 from train.metrics.framewise import class_mean_recall, top_k_hits
-from train.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.tasks.base import (
+from train.task import (
     IGNORED,
     HeadContext,
     LossSum,
@@ -42,7 +43,6 @@ from train.tasks.base import (
     as_fraction,
     without_context,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -151,7 +151,7 @@ class ActionAnticipation:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one normalisation per step and the linear layer to the classes they share."""
-        from train.heads.future import FutureHeads
+        from train.model.heads.future import FutureHeads
 
         return FutureHeads(context.width, self._options.steps, {"action": len(self._classes)})
 
@@ -159,7 +159,7 @@ class ActionAnticipation:
 
     def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the cross-entropy of all steps, summed over the targets."""
-        from train.losses import cross_entropy_sum
+        from train.model.losses import cross_entropy_sum
 
         return cross_entropy_sum(outputs["action"].flatten(1, 2), targets["action"].flatten(1, 2))
 

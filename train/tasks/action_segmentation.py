@@ -20,10 +20,11 @@ from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest, record
 from train.annotations.breakfast import read_labels
 from train.annotations.opening import open_labels
-from train.decoding import ClassOrder, causal_filter, measure_order, two_head
+from train.data.row_times import rows_at
+from train.data.windows import Window
 from train.metrics.segmental import LabelPair, segmental_scores
-from train.row_times import rows_at
-from train.tasks.base import (
+from train.predict.row_decoding import ClassOrder, causal_filter, measure_order, two_head
+from train.task import (
     IGNORED,
     HeadContext,
     LossSum,
@@ -34,7 +35,6 @@ from train.tasks.base import (
     as_fraction,
     without_context,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -63,7 +63,8 @@ class ActionSegmentationOptions:
     """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
     decoder: Literal["argmax", "two_head", "causal_filter"] = "argmax"
     """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
-    forecast, ``causal_filter`` the order of the training labels (``train.decoding``)."""
+    forecast, ``causal_filter`` the order of the training labels
+    (``train.predict.row_decoding``)."""
     filter_weight: float = 8.0
     """Of the scores against the order, for ``causal_filter``."""
     variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
@@ -145,7 +146,7 @@ class ActionSegmentation:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one linear layer to the classes, and one for the next row's if it is learned."""
-        from train.heads.linear import LinearHeads
+        from train.model.heads.linear import LinearHeads
 
         num_classes = len(self._folder.class_names)
         return LinearHeads(context.width, dict.fromkeys(self._outputs, num_classes))
@@ -154,7 +155,7 @@ class ActionSegmentation:
 
     def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the cross-entropy plus the weighted losses of smoothness and of the next row."""
-        from train.losses import cross_entropy_sum, truncated_mse_sum
+        from train.model.losses import cross_entropy_sum, truncated_mse_sum
 
         options = self._options
         labels = cross_entropy_sum(outputs["current"], targets["current"], options.label_smoothing)

@@ -27,9 +27,10 @@ from train.annotations.qvhighlights import (
     HighlightQuery,
     read_submission,
 )
+from train.data.row_times import ROUNDING_SECONDS, rows_at
+from train.data.windows import Window
 from train.metrics.highlights import highlight_scores, moment_scores
-from train.row_times import ROUNDING_SECONDS, rows_at
-from train.tasks.base import (
+from train.task import (
     HeadContext,
     LossSum,
     QueryPlace,
@@ -38,7 +39,6 @@ from train.tasks.base import (
     Subset,
     as_fraction,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -111,7 +111,7 @@ class HighlightDetection:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one linear layer: the saliency of each row."""
-        from train.heads.linear import LinearHeads
+        from train.model.heads.linear import LinearHeads
 
         return LinearHeads(context.width, {"saliency": 1})
 

@@ -24,7 +24,10 @@ from cache_schema.parsing import record
 from train.annotations.ego4d_lta import LtaAction, LtaClip
 from train.annotations.lta_submission import KINDS, FutureShape, read_futures, write_futures
 from train.annotations.opening import open_future_actions
-from train.candidates import (
+from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
+from train.data.windows import Window
+from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
+from train.predict.futures import (
     PairOrder,
     consensus,
     continuation,
@@ -32,9 +35,7 @@ from train.candidates import (
     measure_pair_order,
     most_probable,
 )
-from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
-from train.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.tasks.base import (
+from train.task import (
     IGNORED,
     HeadContext,
     LossSum,
@@ -44,7 +45,6 @@ from train.tasks.base import (
     Subset,
     without_context,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -75,7 +75,7 @@ class LongTermAnticipationOptions:
     """How scores become candidates. ``argmax`` takes the best class of each step and repeats that
     future; ``sample`` draws each step by itself, as Ego4D's baseline does; ``consensus`` draws
     futures in which training actions follow one another as they do in training, and chooses those
-    nearest to all (``train.candidates``)."""
+    nearest to all (``train.predict.futures``)."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -175,7 +175,7 @@ class LongTermAnticipation:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one normalisation per future action, and a linear layer for verbs and nouns."""
-        from train.heads.future import FutureHeads
+        from train.model.heads.future import FutureHeads
 
         return FutureHeads(context.width, self._options.num_future_actions, self._counts)
 
@@ -185,7 +185,7 @@ class LongTermAnticipation:
         """Return the weighted cross-entropies of verbs and nouns, summed over the targets."""
         import torch
 
-        from train.losses import cross_entropy_sum
+        from train.model.losses import cross_entropy_sum
 
         weights_Z = self._weights_Z / self._weights_Z.mean()
         losses = [

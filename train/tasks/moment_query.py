@@ -26,15 +26,15 @@ from cache_schema.parsing import record
 from train.annotations.ego4d_clips import Clip, MomentClip
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_moments
+from train.data.windows import Window
 from train.metrics.moments import (
     Detections,
     Instances,
     mean_average_precisions,
     retrieval_recalls,
 )
-from train.segments import clipped_share, nms, soft_nms
-from train.tasks.base import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset
-from train.windows import Window
+from train.predict.segments import clipped_share, nms, soft_nms
+from train.task import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -142,7 +142,7 @@ class MomentQuery:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return one normalisation layer per moment, and two linear layers that they share."""
-        from train.heads.moments import MomentHead
+        from train.model.heads.moments import MomentHead
 
         return MomentHead(context.width, self._options.num_moments, len(self._class_names))
 
@@ -150,7 +150,7 @@ class MomentQuery:
 
     def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the set loss after Hungarian matching, summed over windows."""
-        from train.set_matching import set_loss_sum
+        from train.model.set_matching import set_loss_sum
 
         return set_loss_sum(
             outputs["classes"],

@@ -24,9 +24,10 @@ from cache_schema.parsing import record
 from train.annotations.ego4d_clips import ClipQuery, QueryKey
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_queries
+from train.data.windows import Window
 from train.metrics.retrieval import Answer, rank_recalls
-from train.segments import clipped_share, nms
-from train.tasks.base import (
+from train.predict.segments import clipped_share, nms
+from train.task import (
     IGNORED,
     HeadContext,
     LossSum,
@@ -37,7 +38,6 @@ from train.tasks.base import (
     WindowOutput,
     as_fraction,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -146,7 +146,7 @@ class NaturalLanguageQuery:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return linear layers whose products point from the learned token's state to rows."""
-        from train.heads.pointer import PointerHead
+        from train.model.heads.pointer import PointerHead
 
         return PointerHead(context.width)
 
@@ -154,7 +154,7 @@ class NaturalLanguageQuery:
 
     def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the cross-entropy of start and end, summed over the windows that count."""
-        from train.losses import cross_entropy_sum
+        from train.model.losses import cross_entropy_sum
 
         start, end = (
             cross_entropy_sum(outputs[name][:, None], targets[name]) for name in ("start", "end")

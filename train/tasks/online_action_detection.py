@@ -23,9 +23,10 @@ from cache_schema.parsing import record
 from train.annotations.epic import Action, VerbNoun
 from train.annotations.opening import open_actions
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
+from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
+from train.data.windows import Window
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
-from train.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.tasks.base import (
+from train.task import (
     IGNORED,
     HeadContext,
     LossSum,
@@ -36,7 +37,6 @@ from train.tasks.base import (
     as_fraction,
     without_context,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -159,7 +159,7 @@ class OnlineActionDetection:
 
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return two linear layers: the current row's column and the next one's."""
-        from train.heads.linear import LinearHeads
+        from train.model.heads.linear import LinearHeads
 
         return LinearHeads(context.width, {"current": self._num_columns, "next": self._num_columns})
 
@@ -167,7 +167,7 @@ class OnlineActionDetection:
 
     def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
         """Return the cross-entropy of both layers, summed over the targets of both."""
-        from train.losses import cross_entropy_sum
+        from train.model.losses import cross_entropy_sum
 
         current, following = (
             cross_entropy_sum(outputs[name], targets[name]) for name in ("current", "next")

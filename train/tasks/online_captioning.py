@@ -23,9 +23,10 @@ from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 from train.annotations.narrations import Narration, read_captions
 from train.annotations.opening import open_narrations
+from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
+from train.data.windows import Window
 from train.metrics.captions import caption_scores
-from train.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.tasks.base import (
+from train.task import (
     IGNORED,
     HeadContext,
     LossSum,
@@ -34,7 +35,6 @@ from train.tasks.base import (
     SampleOutput,
     Subset,
 )
-from train.windows import Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn
@@ -132,7 +132,7 @@ class OnlineCaptioning:
 
     @cached_property
     def _tokenizer(self) -> Any:  # noqa: ANN401 - transformers has no types
-        from train.text import load_tokenizer
+        from train.model.text import load_tokenizer
 
         assert self._generator != OWN_LLM, "build_head, which knows the run's LLM, comes first"
         tokenizer = load_tokenizer(self._generator)
@@ -152,8 +152,8 @@ class OnlineCaptioning:
     def build_head(self, context: HeadContext) -> "nn.Module":
         """Return a linear layer to the generator's first embeddings, and the generator."""
         from train.config import LlmConfig
-        from train.heads.caption import CaptionHead, CaptionWriter
-        from train.llm import load_llm
+        from train.model.heads.caption import CaptionHead, CaptionWriter
+        from train.model.llm import load_llm
 
         options = self._options
         if options.generator == OWN_LLM:

@@ -1,0 +1,1 @@
+"""Stores into other stores and files: copied, merged, exported."""

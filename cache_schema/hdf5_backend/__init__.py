@@ -1,0 +1,1 @@
+"""The HDF5 backend: one file, one writer, many readers."""

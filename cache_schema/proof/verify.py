@@ -1,0 +1,150 @@
+"""Prove that a store holds what its journals promise: store in, list of problems out."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.proof.blocks import little_endian, part_blocks
+from cache_schema.proof.files import hdf5_problems, stored_fingerprint, zarr_problems
+from cache_schema.records import Commit
+from cache_schema.store import Store, is_hdf5, open_store
+from cache_schema.stream import Stream, StreamPart, as_float32
+
+__all__ = ["Problem", "Report", "verify_store"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that is wrong, as close to its place as it is known."""
+
+    what: str
+    stream: str | None = None
+    part: str | None = None
+    video: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What a verification found."""
+
+    problems: list[Problem]
+    notes: list[Problem]
+    """Worth knowing, and no reason to distrust the store."""
+    num_videos: int
+    """Commits that were checked, copies included."""
+    num_rows: int
+
+
+def verify_store(
+    path: str | Path, progress: Callable[[int], object] = lambda num_rows: None
+) -> Report:
+    """Check every byte a reader could get from a store.
+
+    Args:
+        path: Of the store.
+        progress: Called with the number of rows after each video.
+
+    Raises:
+        StoreError: if there is no store of this version at all.
+    """
+    problems: list[Problem] = []
+
+    def on_damage(error: StoreCorruptError) -> None:
+        problems.append(Problem(what=str(error)))
+
+    store = open_store(path, on_damage)
+    notes: list[Problem] = []
+    num_videos = num_rows = 0
+    for stream in store.streams.values():
+        problems += _stream_problems(store, stream)
+        notes += _duplicates(stream)
+        for part in stream.parts:
+            for commit in part.commits:
+                problems += _video_problems(stream, part, commit)
+                progress(commit.num_rows)
+                num_videos, num_rows = num_videos + 1, num_rows + commit.num_rows
+    return Report(problems=problems, notes=notes, num_videos=num_videos, num_rows=num_rows)
+
+
+def _stream_problems(store: Store, stream: Stream) -> Iterator[Problem]:
+    stored = stored_fingerprint(store.path, stream.name)
+    if stored != stream.recipe.fingerprint:
+        yield Problem(
+            stream=stream.name,
+            what=f"fingerprint is {stored}, its recipe makes {stream.recipe.fingerprint}",
+        )
+    for part in stream.parts:
+        yield from (
+            Problem(stream=stream.name, part=part.id, what=what)
+            for what in (
+                *_order_problems(part),
+                *(hdf5_problems if is_hdf5(store.path) else zarr_problems)(
+                    store.path, stream, part
+                ),
+            )
+        )
+
+
+def _order_problems(part: StreamPart) -> Iterator[str]:
+    end = 0
+    for commit in part.commits:
+        if commit.first_row < end or commit.num_rows < 1:
+            yield (
+                f"video '{commit.video.id}' has {commit.num_rows} rows from row "
+                f"{commit.first_row} on, expected at least one and none before row {end}"
+            )
+        end = max(end, commit.first_row + commit.num_rows)
+
+
+def _video_problems(stream: Stream, part: StreamPart, commit: Commit) -> Iterator[Problem]:
+    try:
+        found = [*_feature_problems(stream, part, commit), *_time_problems(part, commit)]
+    except StoreError as error:
+        found = [f"cannot be read: {error}"]
+    for what in found:
+        yield Problem(stream=stream.name, part=part.id, video=commit.video.id, what=what)
+
+
+def _feature_problems(stream: Stream, part: StreamPart, commit: Commit) -> Iterator[str]:
+    checksum = bad_rows = 0
+    for values in part_blocks(stream, part.rows, commit):
+        checksum = google_crc32c.extend(checksum, little_endian(values))
+        finite = np.isfinite(as_float32(values, stream.recipe.store_dtype))
+        bad_rows += int((~finite.reshape(len(values), -1).all(axis=1)).sum())
+    if checksum != commit.features_crc32c:
+        yield f"features: crc32c is {checksum:08x}, committed was {commit.features_crc32c:08x}"
+    if bad_rows:
+        yield f"features: {bad_rows} of {commit.num_rows} rows hold NaN or infinity"
+
+
+def _time_problems(part: StreamPart, commit: Commit) -> Iterator[str]:
+    times_R2 = part.rows.time(commit.first_row, commit.num_rows)
+    checksum = google_crc32c.value(little_endian(times_R2))
+    if checksum != commit.time_crc32c:
+        yield f"time: crc32c is {checksum:08x}, committed was {commit.time_crc32c:08x}"
+    if (row := _first_bad_time(times_R2)) is not None:
+        start, end = times_R2[row]
+        yield f"time: row {row} is [{start}, {end}), expected start < end and both in order"
+
+
+def _first_bad_time(times_R2: NDArray[np.float64]) -> int | None:
+    good = np.isfinite(times_R2).all(axis=1) & (times_R2[:, 0] < times_R2[:, 1])
+    good[1:] &= (np.diff(times_R2, axis=0) >= 0).all(axis=1)
+    return None if good.all() else int(np.argmin(good))
+
+
+def _duplicates(stream: Stream) -> Iterator[Problem]:
+    parts = defaultdict(list)
+    for part in stream.parts:
+        for commit in part.commits:
+            parts[commit.video.id].append(part.id)
+    for video_id, ids in parts.items():
+        if len(ids) > 1:
+            what = f"committed {len(ids)} times, in parts {', '.join(ids)}; the first counts"
+            yield Problem(stream=stream.name, part=ids[0], video=video_id, what=what)

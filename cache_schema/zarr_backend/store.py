@@ -1,0 +1,370 @@
+"""The Zarr v3 backend: parts on a file system, written by one process each, read by bytes.
+
+docs/format.md is the law; layout.py has the names.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema import layout
+from cache_schema.errors import (
+    SchemaVersionError,
+    StoreCorruptError,
+    StoreError,
+    StoreNotFoundError,
+)
+from cache_schema.parsing import parse, to_mapping
+from cache_schema.recipe import Recipe
+from cache_schema.records import VideoRecord, append_line, json_object, read_journal
+from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.writing.durable import (
+    make_folders,
+    new_file,
+    replaced_file,
+    replaced_folder,
+    sync_path,
+)
+from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
+from cache_schema.writing.write_errors import write_errors
+from cache_schema.zarr_backend.rows import ZarrPartRows, shard_path
+from cache_schema.zarr_backend.shard import ShardFile, shard_metadata
+
+__all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "read_zarr_streams"]
+
+
+def create_zarr_store(path: Path) -> None:
+    """Make an empty store, or do nothing if there is one.
+
+    Raises:
+        StoreError: if the path holds something else.
+    """
+    if (path / layout.ZARR_JSON).exists():
+        check_store(path)
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(f"{path}: exists and is not a feature store. Choose another --out.")
+    attributes = {"kind": layout.KIND, "schema_version": layout.SCHEMA_VERSION}
+    make_folders(path.parent)
+    try:
+        # Whole or absent: a folder without zarr.json would be refused from then on.
+        with replaced_folder(path) as temporary:
+            _write_json(temporary / layout.ZARR_JSON, _group(attributes))
+    except OSError:
+        if not (path / layout.ZARR_JSON).exists():
+            raise
+        check_store(path)  # another writer was faster
+
+
+def check_store(path: Path) -> None:
+    """Raise unless ``path`` is a store of the version this code reads."""
+    if not (path / layout.ZARR_JSON).exists():
+        raise StoreNotFoundError(f"{path}: no feature store here. Make one with vllm-extract.")
+    attributes = _attributes(path)
+    if attributes.get("kind") != layout.KIND:
+        raise StoreError(f"{path}: is a Zarr group but not a {layout.KIND}.")
+    version = attributes.get("schema_version")
+    if version != layout.SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{path}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
+        )
+
+
+def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Path:
+    """Make a stream's folder; a second writer of the same stream finds it made.
+
+    Of two that make streams of one name at the same instant, one does; the other is checked.
+
+    Raises:
+        RecipeMismatchError: if the stream is there and was made another way.
+    """
+    check_stream_name(name)
+    folder = store / name
+    if not (folder / layout.ZARR_JSON).exists():
+        with suppress(FileExistsError):
+            _make_stream(folder, recipe, row_shape)
+            return folder
+    check_same_stream(str(store), _read_stream(folder), recipe, row_shape)
+    return folder
+
+
+def _make_stream(folder: Path, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
+    (folder / layout.PARTS).mkdir(parents=True, exist_ok=True)
+    sync_path(folder.parent)  # the names of the two above are synced with what is written into them
+    attributes = {
+        "recipe": to_mapping(recipe),
+        "fingerprint": recipe.fingerprint,
+        "row_shape": list(row_shape),
+    }
+    _write_json(folder / layout.PARTS / layout.ZARR_JSON, _group({}))
+    with new_file(folder / layout.ZARR_JSON) as temporary:
+        temporary.write_text(_json(_group(attributes)), encoding="utf-8")
+
+
+def read_zarr_streams(store: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
+    """Return every stream with its committed rows, sorted by name."""
+    check_store(store)
+    folders = sorted(path.parent for path in store.glob(f"*/{layout.ZARR_JSON}"))
+    return [_read_stream(folder, on_damage) for folder in folders]
+
+
+def _read_stream(folder: Path, on_damage: OnDamage = raise_damage) -> Stream:
+    attributes = _attributes(folder)
+    recipe = parse(
+        Recipe, json.dumps(attributes.get("recipe")), where=f"{folder}", error=StoreCorruptError
+    )
+    row_shape = tuple(int(size) for size in attributes["row_shape"])  # type: ignore[attr-defined]
+    parts = []
+    for part in part_folders(folder):
+        try:
+            commits = read_journal(part / layout.COMMITS)
+        except StoreCorruptError as error:
+            on_damage(error)
+            continue
+        rows = ZarrPartRows(part, row_shape, recipe.store_dtype)
+        if commits:
+            parts.append(StreamPart(id=part.name, commits=commits, rows=rows))
+    return Stream(folder.name, recipe, row_shape, parts)
+
+
+def part_folders(stream: Path) -> list[Path]:
+    """Return the folders of all parts of a stream, whatever their state, oldest first."""
+    return sorted(path for path in (stream / layout.PARTS).iterdir() if path.is_dir())
+
+
+class ZarrStreamWriter:
+    """Append videos of one stream, one at a time; each commits by itself.
+
+    A writer makes its own parts and never touches another's, so any number of them may work on
+    one stream. A part without a video is removed on close.
+    """
+
+    def __init__(self, folder: Path, row_shape: tuple[int, ...], store_dtype: str) -> None:
+        self._folder = folder
+        self._row_shape = row_shape
+        self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
+        self._pending = PendingVideo(str(folder), row_shape, store_dtype)
+        self._part: _OpenPart | None = None
+        self.parts: list[Path] = []
+        """The folders of all parts this writer made, be they there or not."""
+
+    def append(self, values: Array) -> None:
+        """Add rows to the current video; nothing is visible before ``commit``.
+
+        Args:
+            values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+
+        Raises:
+            StoreError: on another dtype or shape.
+        """
+        rows = self._pending.add(values)
+        with self._leaving_a_broken_part():
+            if self._part is None:
+                self._part = _OpenPart(self._new_part(), self._row_shape, self._dtype)
+            self._part.append(rows)
+
+    def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
+        """Make the rows appended since the last commit durable and visible as ``video``.
+
+        Args:
+            video: The record to remember.
+            times_R2: Start and end second of each of these rows.
+
+        Raises:
+            StoreError: if no row was appended, or their number is not that of the times.
+        """
+        times_R2 = self._pending.check_times(video, times_R2)
+        assert self._part is not None  # there are rows, so there is a part
+        with self._leaving_a_broken_part():
+            self._part.commit(self._pending, video, times_R2)
+        if self._part.num_bytes >= layout.PART_BYTES:
+            self.close()
+
+    def abandon(self) -> None:
+        """Forget the rows appended since the last commit."""
+        self._pending.clear()
+        if self._part is not None:
+            with self._leaving_a_broken_part():
+                self._part.abandon()
+
+    def close(self) -> None:
+        """Forget pending rows and seal the part: from now on any Zarr reader can read it."""
+        self._pending.clear()
+        if self._part is not None:
+            with self._leaving_a_broken_part():
+                self._part.seal()
+            self._part = None
+
+    def _new_part(self) -> Path:
+        # Sorted by time of creation; the random half keeps two machines apart.
+        name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}"
+        self.parts.append(self._folder / layout.PARTS / name)
+        return self.parts[-1]
+
+    @contextmanager
+    def _leaving_a_broken_part(self) -> Iterator[None]:
+        """Stay usable after a failed write: what is appended next goes to a new part."""
+        try:
+            with write_errors(self._folder):
+                yield
+        except StoreError:
+            self._pending.clear()
+            if self._part is not None:
+                self._part.leave()
+                self._part = None
+            raise
+
+
+class ZarrStoreWriter:
+    """A Zarr store open for writing; any number of processes may hold one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        with write_errors(path):
+            create_zarr_store(path)
+        self._path = path
+        self._streams: dict[str, ZarrStreamWriter] = {}
+
+    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> ZarrStreamWriter:
+        """Return a writer for a stream, which is made if it is not there."""
+        if name not in self._streams:
+            with write_errors(self._path):
+                folder = create_zarr_stream(self._path, name, recipe, row_shape)
+            self._streams[name] = ZarrStreamWriter(folder, row_shape, recipe.store_dtype)
+        return self._streams[name]
+
+    def close(self) -> None:
+        """Close every stream writer, the others also if one fails."""
+        with ExitStack() as writers:
+            for writer in self._streams.values():
+                writers.callback(writer.close)
+
+
+class _OpenPart:
+    """The part a writer is filling."""
+
+    def __init__(
+        self, folder: Path, row_shape: tuple[int, ...], dtype: np.dtype[np.generic]
+    ) -> None:
+        self._folder = folder
+        self._row_shape = row_shape
+        self._dtype = dtype
+        row_bytes = dtype.itemsize * int(np.prod(row_shape))
+        self._row_bytes = row_bytes
+        features = shard_path(self._folder, layout.FEATURES, ndim=1 + len(row_shape))
+        self._features = ShardFile(features, row_bytes)
+        self._time = ShardFile(shard_path(self._folder, layout.TIME, ndim=2), 16)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
+        lock_journal(self._journal)
+        # A file is on disk only if the name of every folder on the way to it is.
+        for folder in (self._folder.parent, self._folder, *self._folder.rglob("*/")):
+            sync_path(folder)
+        self._committed_rows = 0
+
+    @property
+    def num_bytes(self) -> int:
+        return self._features.num_rows * self._row_bytes
+
+    def append(self, rows: Array) -> None:
+        self._features.append(rows)
+
+    def commit(
+        self, pending: PendingVideo, video: VideoRecord, times_R2: NDArray[np.float64]
+    ) -> None:
+        self._time.append(times_R2)
+        self._features.sync()
+        self._time.sync()
+        if os.fstat(self._journal).st_nlink == 0:
+            raise StoreError(
+                f"{self._folder}: was removed while this process wrote to it. Extract "
+                f"'{video.id}' again."
+            )
+        append_line(self._journal, pending.commit(video, self._committed_rows, times_R2))
+        self._committed_rows = self._features.num_rows
+
+    def abandon(self) -> None:
+        self._features.rewind(self._committed_rows)
+        self._time.rewind(self._committed_rows)
+
+    def leave(self) -> None:
+        """Close the files of a part that cannot be written any more; its commits stay."""
+        with suppress(OSError):
+            self.abandon()
+        self._features.close()
+        self._time.close()
+        self._close_journal()
+
+    def _close_journal(self) -> None:
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
+    def seal(self) -> None:
+        self.abandon()
+        self._close_journal()
+        if self._committed_rows == 0:
+            self._remove()
+            return
+        self._features.seal()
+        self._time.seal()
+        rows = self._committed_rows
+        arrays = {
+            layout.FEATURES: shard_metadata(rows, self._row_shape, self._dtype.name),
+            layout.TIME: shard_metadata(rows, (2,), "float64"),
+        }
+        for name, metadata in arrays.items():
+            _write_json(self._folder / name / layout.ZARR_JSON, metadata)
+        _write_json(self._folder / layout.ZARR_JSON, _group({"num_rows": rows}))
+
+    def _remove(self) -> None:
+        """Take away a part nothing was committed to."""
+        self._features.close()
+        self._time.close()
+        for path in sorted(self._folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self._folder.rmdir()
+
+
+def lock_journal(descriptor: int) -> bool:
+    """Take the lock a part's writer holds as long as it lives; False if another has it.
+
+    A file system without locks grants it to everyone, which ``compact`` makes up for by leaving
+    parts alone that were written to of late.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+    return True
+
+
+def _group(attributes: Mapping[str, object]) -> dict[str, object]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _attributes(folder: Path) -> dict[str, object]:
+    attributes = json_object(folder / layout.ZARR_JSON).get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise StoreCorruptError(f"{folder / layout.ZARR_JSON}: 'attributes' is not an object.")
+    return attributes
+
+
+def _write_json(path: Path, value: dict[str, object]) -> None:
+    with replaced_file(path) as temporary:
+        temporary.write_text(_json(value), encoding="utf-8")
+
+
+def _json(value: dict[str, object]) -> str:
+    return json.dumps(value, indent=1)

@@ -1,0 +1,1 @@
+"""Video file -> sampled frames, in a child process under a watchdog."""

@@ -1,0 +1,173 @@
+"""The decoding process: requests in, frames out, over one socket and shared memory.
+
+Native decoders hang and crash, so they run apart from the encoder and the store. This module is
+what runs there, and the wire format that ``extract.decode.process``, the other end, shares. It
+imports what decoding needs and no torch.
+
+A message is a head (two lengths), a JSON object and raw bytes: no pickle. Messages of the child:
+
+    alive   it started, or decoded further without a frame to show
+    frame   one sampled frame; its pixels lie in a slot, or are the raw bytes
+    facts   the video's end; the raw bytes are its frames' times
+    probed  the duration a header declares
+    error   a sentence on why the video cannot be used
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache_schema.errors import VideoError
+from extract.decode.frame_slots import FrameSlots
+from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, probe, sample_frames
+
+__all__ = ["HEAD", "Opener", "facts_of", "main", "pack"]
+
+HEAD = struct.Struct("<II")
+"""Lengths of a message's JSON and of its raw bytes."""
+
+ALIVE_SECONDS = 1.0
+"""How often a stretch without sampled frames is said to go on."""
+
+OUT_OF_MEMORY_SCORE = "500"
+"""Of 1000: whom the kernel ends first. A lost video is better than a lost run."""
+
+PR_SET_PDEATHSIG = 1
+
+Opener = Callable[[Path, str], FrameSource]
+
+
+def main() -> None:
+    """Serve requests until the other end closes. Arguments: socket, slots, opener, parent's id."""
+    number, slots, opener, parent = sys.argv[1:5]
+    _die_with(int(parent))
+    module, _, function = opener.partition(":")
+    open_source: Opener = getattr(importlib.import_module(module), function)
+    with suppress(ConnectionError):  # the other end is gone: nobody waits for an answer
+        _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
+    # Not the usual end: threads of a native decoder may still be at work.
+    os._exit(0)
+
+
+def pack(fields: dict[str, object], num_bytes: int = 0) -> bytes:
+    """Return a message without its raw bytes."""
+    # Escaped to ASCII, which also carries file names that are no text.
+    text = json.dumps(fields).encode()
+    return HEAD.pack(len(text), num_bytes) + text
+
+
+def facts_of(fields: dict[str, Any], raw: bytes) -> VideoFacts:
+    """Return the facts that a ``facts`` message carries."""
+    return VideoFacts(
+        duration_seconds=fields["duration_seconds"],
+        num_frames=fields["num_frames"],
+        fps=Fraction(fields["fps"]),
+        width=fields["width"],
+        height=fields["height"],
+        decoder=fields["decoder"],
+        frame_seconds=np.frombuffer(raw, dtype=np.float64),
+    )
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when the thread that started it ends, however it does.
+
+    A closed socket would not do: a decoder that hangs never looks at it.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+    with suppress(OSError):  # a wish; some sandboxes forbid it
+        Path("/proc/self/oom_score_adj").write_text(OUT_OF_MEMORY_SCORE)
+
+
+class _Child:
+    """Answers one request after the other."""
+
+    def __init__(self, connection: socket.socket, slots: FrameSlots, open_source: Opener) -> None:
+        self._connection = connection
+        self._slots = slots
+        self._open_source = open_source
+        self._spoke = 0.0
+
+    def serve(self) -> None:
+        self._send({"kind": "alive"})
+        with self._connection, self._connection.makefile("rb") as requests:
+            while head := requests.read(HEAD.size):
+                num_text, _ = HEAD.unpack(head)
+                self._answer(json.loads(requests.read(num_text)))
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        path = Path(request["path"])
+        try:
+            if request["kind"] == "probe":
+                self._send({"kind": "probed", "seconds": probe(path)})
+            else:
+                fps = request["fps"]
+                self._decode(path, request["backend"], None if fps is None else Fraction(fps))
+        except ConnectionError:
+            raise
+        except VideoError as error:
+            self._fail(str(error))
+        except MemoryError:
+            self._fail("decoding needs more memory than there is. Give the process more memory.")
+        except Exception as error:
+            self._fail(f"unexpected {type(error).__name__}: {error}")
+
+    def _decode(self, path: Path, backend: str, fps: Fraction | None) -> None:
+        facts: list[VideoFacts] = []
+        source = self._open_source(path, backend)
+        for frame in sample_frames(source, fps, facts, self._say_alive):
+            self._send_frame(frame)
+        self._send_facts(facts[0])
+
+    def _send_frame(self, frame: SampledFrame) -> None:
+        rgb = np.ascontiguousarray(frame.rgb)
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise VideoError(
+                f"its decoder gives frames of shape {rgb.shape} and type {rgb.dtype}, expected "
+                "(height, width, 3) and uint8. Convert the file to 8-bit colour."
+            )
+        slot = self._slots.put(rgb)
+        self._send(
+            {"kind": "frame", "shape": rgb.shape, "num_ticks": frame.num_ticks, "slot": slot},
+            rgb.data.cast("B") if slot is None else None,
+        )
+
+    def _send_facts(self, facts: VideoFacts) -> None:
+        fields = {
+            "kind": "facts",
+            "duration_seconds": facts.duration_seconds,
+            "num_frames": facts.num_frames,
+            "fps": str(facts.fps),
+            "width": facts.width,
+            "height": facts.height,
+            "decoder": facts.decoder,
+        }
+        self._send(fields, facts.frame_seconds.data.cast("B"))
+
+    def _fail(self, sentence: str) -> None:
+        self._send({"kind": "error", "sentence": sentence})
+
+    def _say_alive(self) -> None:
+        if time.monotonic() - self._spoke > ALIVE_SECONDS:
+            self._send({"kind": "alive"})
+
+    def _send(self, fields: dict[str, object], raw: memoryview | None = None) -> None:
+        self._connection.sendall(pack(fields, raw.nbytes if raw else 0))
+        if raw:
+            self._connection.sendall(raw)
+        self._spoke = time.monotonic()

@@ -1,0 +1,104 @@
+"""Shared memory through which frames come out of the decoding process without a copy.
+
+    decoding process:   put(frame) -> slot     (None: no slot is free; the socket carries the frame)
+    its parent:         take(slot, shape) -> frame, a view; once it has gone away, release()
+
+Nothing ever waits for a slot, so a parent that keeps many frames costs speed and never the run.
+
+Shapes: H, W image height and width.
+"""
+
+import mmap
+import os
+import weakref
+from collections import deque
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FrameSlots", "new_slots"]
+
+Bytes = NDArray[np.uint8]
+
+MAX_SLOTS = mmap.PAGESIZE
+"""A byte for each comes first: 1 while the parent has the frame or has yet to hear of it."""
+
+PIXEL_BYTES = 192 * 2**20
+"""What the chunks that wait for the encoder may hold (``extract.decode.stage``), and some more."""
+
+FREE, TAKEN = b"\0", b"\1"
+
+
+def new_slots() -> int:
+    """Return the descriptor of new shared memory; its pages exist once they are written to.
+
+    It is empty where files may not be so large (``ulimit -f``).
+    """
+    descriptor = os.memfd_create("frames")
+    with suppress(OSError):
+        os.truncate(descriptor, MAX_SLOTS + PIXEL_BYTES)
+    return descriptor
+
+
+class FrameSlots:
+    """One end of shared memory that is cut into slots of one frame each.
+
+    The size of a slot is that of the frames; it changes when no frame is out.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Map memory of ``new_slots``; the descriptor may be closed afterwards."""
+        size = os.fstat(descriptor).st_size
+        self._memory = mmap.mmap(descriptor, size) if size else None
+        self._slot_bytes = 0
+        self._slots_out: dict[weakref.ref[_Pixels], int] = {}
+        self._gone = deque[weakref.ref[_Pixels]]()
+
+    def put(self, rgb: Bytes) -> int | None:
+        """Copy a contiguous frame (H, W, 3) into a free slot and return it, None if there is none.
+
+        The first free one is taken, so that few pages are touched.
+        """
+        if self._memory is None:
+            return None
+        if rgb.nbytes != self._slot_bytes:
+            if self._memory.find(TAKEN, 0, MAX_SLOTS) >= 0:
+                return None
+            self._slot_bytes = rgb.nbytes
+        num_slots = min(MAX_SLOTS, PIXEL_BYTES // rgb.nbytes)
+        slot = self._memory.find(FREE, 0, num_slots)
+        if slot < 0:
+            return None
+        self._memory[slot] = ord(TAKEN)
+        _pixels(self._memory, slot, rgb.nbytes)[:] = rgb.reshape(-1)
+        return slot
+
+    def take(self, slot: int, shape: tuple[int, int, int]) -> Bytes:
+        """Return the frame of a slot, which is used until nothing refers to the frame's pixels."""
+        assert self._memory is not None  # the slot came from it
+        pixels = _Pixels(_pixels(self._memory, slot, int(np.prod(shape))), shape)
+        # No Python runs when a frame goes away: a Ctrl-C that met it there would be swallowed.
+        self._slots_out[weakref.ref(pixels, self._gone.append)] = slot
+        return np.asarray(pixels)
+
+    def release(self) -> None:
+        """Free the slots of the frames that have gone away since the last call."""
+        while self._gone:
+            assert self._memory is not None
+            self._memory[self._slots_out.pop(self._gone.popleft())] = ord(FREE)
+
+
+def _pixels(memory: mmap.mmap, slot: int, num_bytes: int) -> Bytes:
+    return np.frombuffer(memory, np.uint8, num_bytes, MAX_SLOTS + slot * num_bytes)
+
+
+class _Pixels:
+    """Owner of a frame's pixels: NumPy keeps it for as long as any view of them.
+
+    An array would not do: a view of a view refers to the memory behind both.
+    """
+
+    def __init__(self, pixels: Bytes, shape: tuple[int, int, int]) -> None:
+        self._pixels = pixels
+        self.__array_interface__ = pixels.reshape(shape).__array_interface__

@@ -1,0 +1,255 @@
+"""Decoding that survives hangs and crashes: a child process, and a watchdog over it.
+
+    caller  <--frames, facts, sentences--  child (``extract.decode.child``)
+
+The child is a plain subprocess, not one of ``multiprocessing``: workers of a cluster are daemonic
+processes, which ``multiprocessing`` allows no children, and its ``spawn`` runs the main script
+again. It gets this process's module search path and nothing else of it. It is kept for many
+videos and replaced after it hung or died.
+"""
+
+import json
+import os
+import queue
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import VideoError
+from extract.decode.child import HEAD, facts_of, pack
+from extract.decode.frame_slots import FrameSlots, new_slots
+from extract.decode.frames import SampledFrame, VideoFacts
+
+Bytes = NDArray[np.uint8]
+
+__all__ = ["DecoderProcess", "Prober"]
+
+HANG_SECONDS = 60.0
+"""A decoder that shows nothing for so long, not even that it goes on, is taken for hung."""
+
+PATIENCE_SECONDS = 0.2
+"""How often a wait looks whether it is still wanted."""
+
+BURIAL_SECONDS = 5.0
+"""How long a child that closed its connection may take to end."""
+
+OPENER = "extract.decode.backends:open_video"
+
+BOOT = "import sys; sys.path[:] = sys.argv[5:]; from extract.decode.child import main; main()"
+
+
+class DecoderProcess:
+    """One child process that opens and decodes videos, one after the other."""
+
+    def __init__(
+        self,
+        *,
+        is_stopped: Callable[[], bool] = lambda: False,
+        opener: str = OPENER,
+        hang_seconds: float = HANG_SECONDS,
+    ) -> None:
+        self._is_stopped = is_stopped
+        self._opener = opener
+        self._hang_seconds = hang_seconds
+        self._child: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._slots: FrameSlots | None = None
+
+    def __enter__(self) -> "DecoderProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def decode(
+        self, path: Path, backend: str, fps: Fraction | None
+    ) -> Iterator[SampledFrame | VideoFacts]:
+        """Yield a video's sampled frames and then its facts, as ``decode.frames`` makes them.
+
+        Raises:
+            VideoError: if it cannot be decoded, or its decoder hung or crashed.
+        """
+        for fields, raw in self._ask(
+            kind="decode", path=str(path), backend=backend, fps=None if fps is None else str(fps)
+        ):
+            if fields["kind"] == "frame":
+                yield SampledFrame(rgb=self._frame(fields, raw), num_ticks=fields["num_ticks"])
+            else:
+                yield facts_of(fields, raw.tobytes())
+                return
+
+    def _frame(self, fields: dict[str, Any], raw: Bytes) -> Bytes:
+        assert self._slots is not None  # the child that answers has them
+        self._slots.release()
+        if fields["slot"] is None:
+            return raw.reshape(fields["shape"])
+        return self._slots.take(fields["slot"], tuple(fields["shape"]))
+
+    def probe(self, path: Path) -> float:
+        """Return the duration in seconds that the file's header declares; 0 if it does not.
+
+        Raises:
+            VideoError: if the file holds no video, or opening it hung or crashed.
+        """
+        fields, _ = next(self._ask(kind="probe", path=str(path)))
+        return float(fields["seconds"])
+
+    def close(self) -> None:
+        """End the child; there is nothing in it to lose."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        self._child = self._connection = self._slots = None
+
+    def _ask(self, **request: object) -> Iterator[tuple[dict[str, Any], Bytes]]:
+        """Yield the answers to a request, without those that only say that it goes on."""
+        is_answered = False
+        try:
+            connection = self._connected()
+            connection.sendall(pack(request))
+            while not is_answered:
+                fields, raw = self._receive(connection)
+                if fields["kind"] == "alive":
+                    continue
+                is_answered = fields["kind"] != "frame"
+                if fields["kind"] == "error":
+                    raise VideoError(fields["sentence"])
+                yield fields, raw
+        except TimeoutError:
+            raise VideoError(
+                f"the decoder gave nothing for {self._hang_seconds:g} s and was stopped. "
+                "Get the file again, or re-encode it."
+            ) from None
+        except ConnectionError:
+            raise VideoError(self._obituary()) from None
+        finally:
+            if not is_answered:
+                self.close()
+
+    def _connected(self) -> socket.socket:
+        """Return the connection to a child that lives."""
+        if self._connection is None or self._child is None or self._child.poll() is not None:
+            self.close()
+            self._connection = self._start()
+        return self._connection
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs, os.fdopen(new_slots(), "rb") as memory:
+            descriptors = [theirs.fileno(), memory.fileno()]
+            arguments = [*map(str, descriptors), self._opener, str(os.getpid()), *sys.path]
+            self._slots = FrameSlots(memory.fileno())
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-c", BOOT, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                process_group=0,  # Ctrl-C is for this process, which then ends the child
+            )
+        # The kernel's timeout and not Python's: a frame then arrives in one call, not in thirty
+        # that each wait for the interpreter lock.
+        seconds, microseconds = divmod(round(PATIENCE_SECONDS * 1e6), 1_000_000)
+        timeout = struct.pack("@ll", seconds, microseconds)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        return ours
+
+    def _receive(self, connection: socket.socket) -> tuple[dict[str, Any], Bytes]:
+        deadline = time.monotonic() + self._hang_seconds
+        head = self._read(connection, HEAD.size, deadline)
+        num_text, num_raw = HEAD.unpack(head.data)
+        text = self._read(connection, num_text, deadline)
+        return json.loads(text.tobytes()), self._read(connection, num_raw, deadline)
+
+    def _read(self, connection: socket.socket, num_bytes: int, deadline: float) -> Bytes:
+        data = np.empty(num_bytes, np.uint8)
+        rest = data.data
+        while rest:
+            try:
+                got = connection.recv_into(rest, 0, socket.MSG_WAITALL)
+            except BlockingIOError:
+                got = -1
+            if self._is_stopped():
+                raise VideoError("the run was stopped.")
+            if got == 0:
+                raise ConnectionResetError
+            if got < 0 and time.monotonic() > deadline:
+                raise TimeoutError
+            rest = rest[max(got, 0) :]
+        return data
+
+    def _obituary(self) -> str:
+        """Return what became of a child that no longer answers."""
+        assert self._child is not None
+        try:
+            code = self._child.wait(BURIAL_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = 0
+        if code == -signal.SIGKILL:
+            return (
+                "the decoder was killed (SIGKILL), most likely because memory ran out. "
+                "Give the process more memory, or re-encode the file at a smaller size."
+            )
+        if code < 0:
+            return (
+                f"the decoder crashed ({signal.Signals(-code).name}). "
+                "Get the file again, or re-encode it."
+            )
+        return f"the decoder ended without an answer (exit code {code})."
+
+
+class Prober:
+    """Reads headers in child processes; threads may share it.
+
+    A header on a slow network file system takes as long as a crash report, so there may be
+    several children; but starting one costs more than most headers, so another one is started
+    only when a thread has waited for ``WAIT_SECONDS``.
+    """
+
+    WAIT_SECONDS = 1.0
+
+    def __init__(self, max_processes: int, *, hang_seconds: float = HANG_SECONDS) -> None:
+        self._unborn = queue.SimpleQueue[DecoderProcess]()
+        self._idle = queue.LifoQueue[DecoderProcess]()
+        self._all = [DecoderProcess(hang_seconds=hang_seconds) for _ in range(max_processes)]
+        self._idle.put(self._all[0])
+        for process in self._all[1:]:
+            self._unborn.put(process)
+
+    def __enter__(self) -> "Prober":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._all:
+            process.close()
+
+    def probe(self, path: Path) -> float:
+        """Return the duration in seconds that the file's header declares; 0 if it does not.
+
+        Raises:
+            VideoError: if the file holds no video, or opening it hung or crashed.
+        """
+        process = self._take()
+        try:
+            return process.probe(path)
+        finally:
+            self._idle.put(process)
+
+    def _take(self) -> DecoderProcess:
+        while True:
+            with suppress(queue.Empty):
+                return self._idle.get(timeout=self.WAIT_SECONDS)
+            with suppress(queue.Empty):
+                return self._unborn.get_nowait()

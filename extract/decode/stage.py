@@ -1,0 +1,148 @@
+"""The decode thread: jobs -> chunks of sampled frames, then the facts or the failure.
+
+The decoding itself runs in a child process that this thread feeds and watches.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cache_schema.errors import VideoError
+from extract.decode.frames import SampledFrame, VideoFacts
+from extract.decode.process import HANG_SECONDS, OPENER, DecoderProcess
+from extract.plan.jobs import Job
+from extract.report import RunReport
+
+__all__ = ["DecodeStage", "Decoded", "Failed", "Frames"]
+
+CHUNK_BYTES = 32 * 2**20
+"""Frames travel in chunks of about this size (one 1080p frame has 6 MB) ..."""
+
+QUEUE_CHUNKS = 3
+"""... and this many chunks may wait, so memory does not grow with a video's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Some consecutive sampled frames of a video."""
+
+    job: Job
+    frames: list[SampledFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A video was read to its end."""
+
+    job: Job
+    facts: VideoFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A video cannot be used."""
+
+    job: Job
+    stage: str
+    error: str
+
+
+Item = Frames | Decoded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """No job is left, or the jobs themselves could not be had."""
+
+    error: Exception | None = None
+
+
+class DecodeStage:
+    """Decodes videos one after the other, ahead of whoever iterates over it."""
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        fps: Fraction | None,
+        backend: str,
+        report: RunReport,
+        *,
+        opener: str = OPENER,
+        hang_seconds: float = HANG_SECONDS,
+    ) -> None:
+        self._jobs = jobs
+        self._fps = fps
+        self._backend = backend
+        self._report = report
+        self._items: queue.Queue[Item | _End] = queue.Queue(QUEUE_CHUNKS)
+        self._stopped = threading.Event()
+        self._process = DecoderProcess(
+            is_stopped=self._stopped.is_set, opener=opener, hang_seconds=hang_seconds
+        )
+        self._thread = threading.Thread(target=self._run, name="decode")
+
+    def __enter__(self) -> "DecodeStage":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield items until the last job's end or failure."""
+        while not isinstance(item := self._items.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+
+    def _run(self) -> None:
+        end = _End()
+        try:
+            with self._process:
+                self._decode_all()
+        except Exception as error:  # whoever iterates must not wait for ever
+            end = _End(error)
+        self._put(end)
+
+    def _decode_all(self) -> None:
+        for job in self._jobs:
+            for item in self._decode(job):
+                if not self._put(item):
+                    return
+
+    def _decode(self, job: Job) -> Iterator[Item]:
+        try:
+            yield from self._chunks(job)
+        except VideoError as error:
+            yield Failed(job, "decode", str(error))
+
+    def _chunks(self, job: Job) -> Iterator[Item]:
+        chunk: list[SampledFrame] = []
+        num_bytes = 0
+        started = time.perf_counter()
+        for frame in self._process.decode(job.video.path, self._backend, self._fps):
+            if isinstance(frame, VideoFacts):
+                self._report.busy_seconds["decode"] += time.perf_counter() - started
+                yield Frames(job, chunk)
+                yield Decoded(job, frame)
+                return
+            chunk.append(frame)
+            num_bytes += frame.rgb.nbytes
+            if num_bytes >= CHUNK_BYTES:
+                self._report.busy_seconds["decode"] += time.perf_counter() - started
+                yield Frames(job, chunk)
+                chunk, num_bytes, started = [], 0, time.perf_counter()
+
+    def _put(self, item: Item | _End) -> bool:
+        """Hand over one item; tell whether the run goes on."""
+        while not self._stopped.is_set():
+            try:
+                self._items.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False

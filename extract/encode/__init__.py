@@ -1,0 +1,1 @@
+"""Sampled frames -> windows -> rows, in batches of one size."""

@@ -1,0 +1,52 @@
+"""Encoders by name: built-in ones, local folders and hub ids.
+
+Imports neither torch nor transformers; ``load_encoder`` imports only the module it needs.
+"""
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import nearest
+from extract.encode.encoders.options import EncoderOptions
+
+if TYPE_CHECKING:
+    from extract.encode.encoders.base import Encoder
+
+__all__ = ["ENCODERS", "EncoderOptions", "load_encoder"]
+
+ENCODERS = {
+    "efficientnet_lite0": "extract.encode.encoders.efficientnet:EfficientNetLite0",
+    "fake": "extract.encode.encoders.fake:FakeEncoder",
+}
+"""Name of each built-in encoder and where it is made: a callable of ``EncoderOptions``."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
+    """Load the encoder called ``name`` onto its device.
+
+    Args:
+        name: A key of ``ENCODERS``, else an existing folder with a transformers checkpoint, else
+            a hub id ``owner/name``.
+        options: Device, dtype and pooling.
+
+    Raises:
+        ConfigError: if there is no such encoder, or the options do not fit it.
+    """
+    if name in ENCODERS:
+        module, _, attribute = ENCODERS[name].partition(":")
+        encoder: Encoder = getattr(import_module(module), attribute)(options)
+        return encoder
+    if Path(name).is_dir() or _HUB_ID.fullmatch(name):
+        pretrained = import_module("extract.encode.encoders.pretrained")
+        loaded: Encoder = pretrained.load_pretrained(name, options)
+        return loaded
+    raise ConfigError(
+        f"encoder '{name}': neither a built-in encoder nor an existing folder nor a hub id. "
+        f"{nearest(name, list(ENCODERS))} A hub id looks like openai/clip-vit-base-patch32; a "
+        "folder holds config.json, weights and preprocessor_config.json."
+    )

@@ -1,0 +1,152 @@
+"""Stage 1 in one process: decode | preprocess and encode | write, three threads side by side.
+
+    decode thread  --frames-->  this thread (device)  --rows-->  write thread (fsync, commit)
+
+A video commits by itself; one that fails leaves no row and an entry in the report.
+
+Shapes: N frames, F frames per window, C, H, W pixels.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from torch import Tensor
+
+from cache_schema.store import StoreWriter
+from extract.config import ExtractConfig
+from extract.decode.frames import SampledFrame
+from extract.decode.stage import Decoded, DecodeStage, Failed, Frames
+from extract.encode.batching import EncodeQueue, Finished, Result, Rows
+from extract.encode.cpu_threads import Lanes
+from extract.encode.network_input import network_input
+from extract.encode.work import Work
+from extract.plan.jobs import Job
+from extract.plan.targets import Target, sampling_fps
+from extract.report import RunReport
+from extract.write.stage import Abandon, Append, Commit, WriteStage
+
+__all__ = ["extract_videos"]
+
+
+def extract_videos(
+    jobs: Iterable[Job],
+    targets: Sequence[Target],
+    writer: StoreWriter,
+    config: ExtractConfig,
+    report: RunReport,
+    *,
+    advance: Callable[[float], None],
+    num_lanes: int,
+) -> None:
+    """Bring every job's video into the streams it lacks.
+
+    Args:
+        jobs: In the order to work through them; each is asked for when its turn comes.
+        targets: The streams; each job names those it needs.
+        writer: The store; stays open.
+        config: Sampling, batch size, decoder.
+        report: Gets counts, failures and stage times.
+        advance: Called with the video-seconds just encoded, for a progress bar.
+        num_lanes: Batches that a CPU encodes side by side; rows do not depend on it.
+    """
+    fps = sampling_fps(config)
+    with (
+        WriteStage(writer, targets, report) as write,
+        DecodeStage(jobs, fps, config.decoder, report) as decode,
+        Lanes(num_lanes) as lanes,
+    ):
+        encoding = _EncodeStage(targets, lanes, config.batch_size, write, report)
+        for item in decode:
+            started = time.perf_counter()
+            encoding.take(item)
+            report.busy_seconds["encode"] += time.perf_counter() - started
+            if isinstance(item, Frames) and fps is not None:
+                advance(float(sum(frame.num_ticks for frame in item.frames) / fps))
+        encoding.finish()
+
+
+class _EncodeStage:
+    """Frames in, rows out, for every target at once."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        lanes: Lanes,
+        batch_size: int,
+        write: WriteStage,
+        report: RunReport,
+    ) -> None:
+        self._targets = targets
+        self._write = write
+        self._report = report
+        self._queues: dict[str, EncodeQueue[Work]] = {
+            target.stream: EncodeQueue(
+                *lanes.spread(target.encoder, batch_size), target.recipe.store_dtype
+            )
+            for target in targets
+        }
+        self._works: dict[Job, list[Work]] = {}
+
+    def take(self, item: Frames | Decoded | Failed) -> None:
+        """Handle one item of the decode thread."""
+        if isinstance(item, Failed):
+            self._fail(item.job, item.stage, item.error)
+        elif isinstance(item, Frames):
+            for work in self._open(item.job):
+                self._encode(work, item.frames)
+        else:
+            self._end(item)
+
+    def finish(self) -> None:
+        """Encode what is still queued."""
+        for encode_queue in self._queues.values():
+            self._forward(encode_queue.flush())
+
+    def _open(self, job: Job) -> list[Work]:
+        if job not in self._works:
+            wanted = [target for target in self._targets if target.stream in job.streams]
+            self._works[job] = [Work.start(job, target) for target in wanted]
+        return self._works[job]
+
+    def _encode(self, work: Work, frames: Sequence[SampledFrame]) -> None:
+        pixels = network_input(work.target.encoder, frames)
+        for pixels_CHW, frame in zip(pixels, frames, strict=True):
+            self._push(work, work.windows.push(pixels_CHW, frame.num_ticks))
+
+    def _end(self, item: Decoded) -> None:
+        for work in self._works.pop(item.job, []):
+            work.facts = item.facts
+            self._push(work, work.windows.finish())
+            if not work.is_failed:
+                self._forward(self._queues[work.target.stream].end(work))
+
+    def _push(self, work: Work, windows: Iterable[Tensor]) -> None:
+        for window_FCHW in windows:
+            if not work.is_failed:
+                self._forward(self._queues[work.target.stream].push(work, window_FCHW))
+
+    def _fail(self, job: Job, stage: str, error: str) -> None:
+        for work in self._works.pop(job, []):
+            if self._queues[work.target.stream].drop(work):
+                self._write.put(Abandon(work))
+        self._report.fail(job.video, sorted(job.streams), stage, error)
+
+    def _forward(self, results: Iterable[Result[Work]]) -> None:
+        for result in results:
+            if isinstance(result, Rows):
+                self._write.put(Append(result.owner, result.values))
+            elif isinstance(result, Finished):
+                self._write.put(Commit(result.owner))
+            else:
+                self._overflow(result.owner)
+
+    def _overflow(self, work: Work) -> None:
+        """Give up one stream of a video; its other streams go on."""
+        work.is_failed = True
+        self._write.put(Abandon(work))
+        dtype = work.target.recipe.store_dtype
+        sentence = (
+            f"stream '{work.target.stream}': a feature is infinite or NaN in {dtype}. "
+            "Choose another store dtype or compute dtype."
+        )
+        self._report.fail(work.job.video, [work.target.stream], "encode", sentence)

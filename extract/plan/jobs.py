@@ -1,0 +1,181 @@
+"""What is left to do: which video lacks which stream. The store's commits are the only truth."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache_schema.errors import VideoError
+from cache_schema.records import VideoRecord
+from cache_schema.store import Store
+from cache_schema.stream import Stream
+from extract.decode.process import Prober
+from extract.plan.ledger import Failure, failure_of, spelt_out
+from extract.sources.videos import VideoFile, content_digest
+
+__all__ = ["Job", "Plan", "plan_jobs"]
+
+PROBE_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One video and the streams it is still missing from."""
+
+    video: VideoFile
+    digest: str
+    declared_seconds: float
+    """Duration by the file's header, for progress and order; 0 if unknown."""
+    streams: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All work of a run, longest video first."""
+
+    jobs: list[Job]
+    num_complete: int
+    moved: list[tuple[str, str]]
+    """(id asked for, id the same file is stored under)."""
+    failures: list[Failure]
+    """Videos that cannot even be opened."""
+    failed_before: list[Failure]
+    """Standing entries of the ledger: these videos are not tried again."""
+
+
+Outcome = Job | Failure | list[tuple[str, str]] | None
+"""What is to be done about a video: extract it, report it, nothing but say where it lies, or
+nothing because it failed before."""
+
+
+def plan_jobs(
+    videos: Sequence[VideoFile],
+    streams: Sequence[str],
+    store: Store | None,
+    progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
+    *,
+    wanted: Collection[str] = (),
+    ledger: Mapping[tuple[str, str], Failure] | None = None,
+) -> Plan:
+    """Compare the videos with the store's commits and open those that need work.
+
+    A video is complete in a stream if it was committed there under its id with the size it has
+    now, or under another id with the same content (it was moved). A file that changed is an
+    entry among the failures: its old rows stay untouched.
+
+    Args:
+        videos: Those to look at.
+        streams: Names of the streams to fill.
+        store: What is there; None before the first run.
+        progress: Wraps the iteration over the videos, for a progress bar.
+        wanted: Ids that other shards of this run look after.
+        ledger: Last entry of each (video id, stream). Where it lists a file of the same size the
+            video is not tried again.
+    """
+    present = [store.streams[name] for name in streams if store and name in store.streams]
+    ids = {video.id for video in videos} | set(wanted)
+    with Prober(PROBE_THREADS) as prober, ThreadPoolExecutor(PROBE_THREADS) as pool:
+        planner = _Planner(present, ids, ledger or {}, prober.probe)
+        # Around the results, not the videos: the pool takes those in all at once.
+        outcomes = list(progress(pool.map(lambda video: planner.look(video, streams), videos)))
+    jobs = [outcome for outcome in outcomes if isinstance(outcome, Job)]
+    complete = [outcome for outcome in outcomes if isinstance(outcome, list)]
+    return Plan(
+        jobs=sorted(jobs, key=lambda job: (-job.declared_seconds, job.video.id)),
+        num_complete=len(complete),
+        moved=[pair for pairs in complete for pair in pairs],
+        failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
+        failed_before=sorted(planner.failed_before, key=lambda failure: failure.video_id),
+    )
+
+
+class _Planner:
+    """The store's content and the ledger, indexed for planning."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        wanted: Collection[str],
+        ledger: Mapping[tuple[str, str], Failure],
+        probe: Callable[[Path], float],
+    ) -> None:
+        self.failed_before: list[Failure] = []
+        self._probe = probe
+        self._wanted = wanted
+        self._ledger = ledger
+        self._records = {
+            stream.name: {record.id: record for record in stream.videos()} for stream in streams
+        }
+        self._by_digest = {
+            name: {record.digest: record for record in records.values()}
+            for name, records in self._records.items()
+        }
+
+    def look(self, video: VideoFile, streams: Sequence[str]) -> Outcome:
+        """Return the job for a video, why it cannot be used, or where it already lies."""
+        lacking = [name for name in streams if not self._is_stored(video, name)]
+        if not lacking:
+            return []
+        bad = self._standing(video, lacking)
+        self.failed_before.extend(dict.fromkeys(bad.values()))
+        to_try = [name for name in lacking if name not in bad]
+        return self._open(video, to_try, streams) if to_try else None
+
+    def _open(self, video: VideoFile, to_try: Sequence[str], streams: Sequence[str]) -> Outcome:
+        if not _is_text(video):
+            error = "its name is not valid UTF-8. Rename the file."
+            return failure_of(video, to_try, "open", error)
+        try:
+            digest = content_digest(video.path)
+        except VideoError as error:
+            return failure_of(video, to_try, "open", str(error))
+        known = {name: self._known(name, video, digest) for name in streams}
+        if any(record is not None and record.digest != digest for record in known.values()):
+            return failure_of(
+                video,
+                to_try,
+                "open",
+                "has changed since it was extracted: its content differs from the stored one's. "
+                "Extract it under another name, or into a new store.",
+            )
+        missing = frozenset(name for name in to_try if known[name] is None)
+        if not missing:
+            records = filter(None, known.values())
+            return [(video.id, record.id) for record in records if record.id != video.id]
+        try:
+            seconds = self._probe(video.path)
+        except VideoError as error:
+            return failure_of(video, sorted(missing), "open", str(error))
+        return Job(video=video, digest=digest, declared_seconds=seconds, streams=missing)
+
+    def _is_stored(self, video: VideoFile, stream: str) -> bool:
+        """Tell whether a stream holds a video of this id and size."""
+        record = self._records.get(stream, {}).get(video.id)
+        return record is not None and record.size_bytes == video.size_bytes
+
+    def _standing(self, video: VideoFile, streams: Sequence[str]) -> dict[str, Failure]:
+        """Return the ledger's entry for each stream that this very file failed for."""
+        entries = {name: self._ledger.get((spelt_out(video.id), name)) for name in streams}
+        return {
+            name: entry
+            for name, entry in entries.items()
+            if entry is not None and entry.size_bytes == video.size_bytes
+        }
+
+    def _known(self, stream: str, video: VideoFile, digest: str) -> VideoRecord | None:
+        """Return the record of a video in a stream, by its id or else by its content.
+
+        A copy that is itself among the wanted videos is no moved file: both get rows.
+        """
+        by_id = self._records.get(stream, {}).get(video.id)
+        twin = self._by_digest.get(stream, {}).get(digest)
+        return by_id or (twin if twin is not None and twin.id not in self._wanted else None)
+
+
+def _is_text(video: VideoFile) -> bool:
+    """Tell whether a file's name is text: the store holds nothing else."""
+    try:
+        str(video.path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

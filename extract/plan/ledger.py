@@ -1,0 +1,114 @@
+"""The failure ledger: which videos could not be used, and why. JSON lines beside the store.
+
+It only ever grows; each entry is appended in one write, so any number of runs may share it. An
+entry stands for a stream until the video is committed there or its file changes.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cache_schema.writing.write_errors import write_errors
+from extract.sources.videos import VideoFile
+
+__all__ = ["Failure", "Ledger", "failure_of", "spelt_out"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """One video that could not be used."""
+
+    video_id: str
+    path: str
+    size_bytes: int
+    """Of the file that failed: another size is another file, which is tried."""
+    streams: tuple[str, ...]
+    """The streams it is therefore missing from."""
+    stage: str
+    """``open``, ``decode``, ``encode`` or ``worker``."""
+    error: str
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def failure_of(video: VideoFile, streams: Sequence[str], stage: str, error: str) -> Failure:
+    """Return the ledger entry of a video."""
+    return Failure(
+        video_id=spelt_out(video.id),
+        path=spelt_out(str(video.path)),
+        size_bytes=video.size_bytes,
+        streams=tuple(sorted(streams)),
+        stage=stage,
+        error=error,
+    )
+
+
+def spelt_out(name: str) -> str:
+    """Return a file's name as text; bytes of it that are no text become backslash escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+class Ledger:
+    """The ledger of one store."""
+
+    def __init__(self, store: Path) -> None:
+        self.path = store.with_name(f"{store.name}.failures.jsonl")
+
+    def append(self, failures: Sequence[Failure]) -> None:
+        """Add entries in one write, behind whatever others have added.
+
+        Raises:
+            StoreError: if the ledger cannot be written.
+        """
+        if not failures:
+            return
+        text = "".join(json.dumps(asdict(failure)) + "\n" for failure in failures)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with write_errors(self.path):
+            descriptor = os.open(self.path, flags, 0o644)
+            try:
+                left = memoryview(self._line_break(descriptor) + text.encode())
+                while left:  # the last room of a disk takes a part, and only then there is an error
+                    left = left[os.write(descriptor, left) :]
+            finally:
+                os.close(descriptor)
+
+    def latest(self) -> dict[tuple[str, str], Failure]:
+        """Return the last entry of each (video id, stream)."""
+        return {
+            (failure.video_id, stream): failure
+            for failure in self._entries()
+            for stream in failure.streams
+        }
+
+    def _line_break(self, descriptor: int) -> bytes:
+        """Return what ends a line that a killed process left unfinished: usually nothing.
+
+        A line that another process is writing right now may look so too; behind it there is then
+        an empty line, which readers pass over.
+        """
+        size = os.fstat(descriptor).st_size
+        return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+
+    def _entries(self) -> Iterator[Failure]:
+        """Yield the whole entries; a line that is none costs one more try of a video, no more."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                yield _failure(json.loads(line))
+            except (ValueError, TypeError, KeyError):
+                continue
+
+
+def _failure(entry: Mapping[str, object]) -> Failure:
+    streams = entry["streams"]
+    size_bytes = entry["size_bytes"]
+    if not isinstance(streams, list) or not isinstance(size_bytes, int):
+        raise TypeError("an entry of another version")
+    texts = {key: str(entry[key]) for key in ("video_id", "path", "stage", "error", "time")}
+    return Failure(**texts, size_bytes=size_bytes, streams=tuple(map(str, streams)))

@@ -1,0 +1,1 @@
+"""``vllm-store``: stores looked at, proven, filled from feature files."""

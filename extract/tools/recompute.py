@@ -1,0 +1,148 @@
+"""Prove stored rows: decode and encode some of them again, and compare."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cache_schema.errors import StoreError
+from cache_schema.parsing import differences
+from cache_schema.recipe import Recipe
+from cache_schema.stream import Stream, as_float32
+from extract.config import ExtractConfig
+from extract.decode.backends import open_video
+from extract.decode.frames import sample_frames
+from extract.encode.batching import to_stored
+from extract.encode.network_input import network_input
+from extract.encode.windows import WindowAssembler
+from extract.plan.targets import Target, build_targets
+
+__all__ = ["RowDifference", "recompute_rows"]
+
+Floats = NDArray[np.float32]
+
+TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 3e-2}
+"""Largest difference relative to the row's largest value, by compute dtype: another machine sums
+in another order, another recipe differs by far more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowDifference:
+    """One stored row beside the same row made again."""
+
+    video_id: str
+    row: int
+    max_abs: float
+    cosine: float
+    tolerance: float
+    """On ``max_abs``."""
+    ok: bool
+
+
+def recompute_rows(
+    stream: Stream, num_rows: int, seed: int = 0, encoder: str | None = None
+) -> list[RowDifference]:
+    """Decode and encode random rows of a stream again.
+
+    Args:
+        stream: Extracted here, with its videos still where they were.
+        num_rows: How many rows to draw, with equal chances for all rows of the stream.
+        seed: Of the draw.
+        encoder: Where to load the encoder from; None takes the recipe's id. A local folder's path
+            is not in the recipe, so it must be given.
+
+    Raises:
+        StoreError: if the stream was imported, a video has moved, or the recipe cannot be met.
+    """
+    recipe = stream.recipe
+    if recipe.origin != "extracted":
+        raise StoreError(f"stream '{stream.name}' was imported: nothing says how to make its rows.")
+    target = _target(recipe, encoder)
+    drawn: dict[str, list[int]] = defaultdict(list)
+    ids = stream.video_ids
+    ends = np.cumsum([stream.commit(video_id).num_rows for video_id in ids])
+    picks = np.random.default_rng(seed).choice(ends[-1], min(num_rows, ends[-1]), replace=False)
+    for pick in sorted(picks.tolist()):
+        video = int(np.searchsorted(ends, pick, side="right"))
+        drawn[ids[video]].append(pick - (int(ends[video - 1]) if video else 0))
+    return [
+        difference
+        for video_id, rows in drawn.items()
+        for difference in _compare(stream, target, video_id, rows)
+    ]
+
+
+def _target(recipe: Recipe, encoder: str | None) -> Target:
+    assert recipe.decoder is not None
+    config = ExtractConfig(
+        encoders=(encoder or recipe.encoder.id,),
+        fps=recipe.sampling.fps or 0,  # type: ignore[arg-type]
+        stride_frames=recipe.sampling.stride_frames,
+        pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
+        compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]
+        store_dtype=recipe.store_dtype,
+        decoder=recipe.decoder.backend,
+    )
+    target = build_targets(config, None)[0]
+    if target.recipe.fingerprint != recipe.fingerprint:
+        fields = "; ".join(differences(recipe, target.recipe))
+        raise StoreError(f"these rows cannot be made again here: {fields}.")
+    return target
+
+
+def _compare(stream: Stream, target: Target, video_id: str, rows: list[int]) -> list[RowDifference]:
+    path = Path(stream.commit(video_id).video.path)
+    if not path.exists():
+        raise StoreError(
+            f"{video_id}: its file {path} is not there any more. "
+            "Run this where the videos lie, with the paths they were extracted from."
+        )
+    stored = as_float32(stream.read(video_id).values, stream.recipe.store_dtype)
+    made = _rows_again(target, path, set(rows))
+    return [_difference(video_id, row, stored[row], made[row], stream.recipe) for row in rows]
+
+
+def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Floats]:
+    """Return the wanted rows, each encoded alone."""
+    sampling = target.recipe.sampling
+    windows = WindowAssembler(sampling.frames_per_window, sampling.stride_frames)
+    made: dict[int, Floats] = {}
+    for row, window_FCHW in enumerate(_windows(target, path, windows)):
+        if row in wanted:
+            rows = target.encoder.encode(window_FCHW[None])
+            stored = to_stored(rows, target.recipe.store_dtype)
+            made[row] = as_float32(stored, target.recipe.store_dtype)[0]
+        if len(made) == len(wanted):
+            break  # what follows in the video need not be decoded
+    return made
+
+
+def _windows(target: Target, path: Path, windows: WindowAssembler) -> Iterator[Tensor]:
+    assert target.recipe.decoder is not None
+    source = open_video(path, target.recipe.decoder.backend)
+    encoder = target.encoder
+    for frame in sample_frames(source, target.recipe.sampling.fps, []):
+        for pixels_CHW in network_input(encoder, [frame]):
+            yield from windows.push(pixels_CHW, frame.num_ticks)
+    yield from windows.finish()
+
+
+def _difference(
+    video_id: str, row: int, stored: Floats, made: Floats, recipe: Recipe
+) -> RowDifference:
+    a, b = stored.ravel(), made.ravel()
+    max_abs = float(np.abs(a - b).max())
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    tolerance = TOLERANCE[recipe.encoder.compute_dtype] * float(np.abs(a).max())
+    return RowDifference(
+        video_id=video_id,
+        row=row,
+        max_abs=max_abs,
+        cosine=float(a @ b) / norms if norms else float(not max_abs),
+        tolerance=tolerance,
+        ok=max_abs <= tolerance,
+    )

@@ -1,0 +1,1 @@
+"""Extraction by many processes: bundles of videos handed out, receipts taken in."""

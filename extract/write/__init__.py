@@ -1,0 +1,1 @@
+"""Rows -> the store, one commit per video."""

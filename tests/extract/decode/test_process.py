@@ -1,0 +1,249 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache_schema.errors import VideoError
+from extract.decode.backends import open_video
+from extract.decode.frames import SampledFrame, VideoFacts, probe, sample_frames
+from extract.decode.process import DecoderProcess, Prober
+from tests.extract.videos import constant_pts, repeat, variable_pts, write_video
+
+OPENER = "tests.extract.decode.bad_decoders:open_bad"
+ENDLESS = "tests.extract.decode.bad_decoders:open_endless"
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("good") / "good.mp4", variable_pts(40))
+
+
+@pytest.fixture(scope="module")
+def process():
+    with DecoderProcess(opener=OPENER, hang_seconds=30) as process:
+        yield process
+
+
+def decode(process, path, fps=Fraction(2), backend="pyav"):
+    items = list(process.decode(path, backend, fps))
+    assert isinstance(items[-1], VideoFacts)
+    return items[:-1], items[-1]
+
+
+def is_running(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_end(pid, seconds=10):
+    deadline = time.monotonic() + seconds
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not is_running(pid)
+
+
+@pytest.mark.parametrize("fps", [None, Fraction(30000, 1001)])
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_a_child_gives_what_decoding_here_gives(process, good, fps, backend):
+    facts = []
+    expected = list(sample_frames(open_video(good, backend), fps, facts))
+    got, got_facts = decode(process, good, fps, backend)
+    assert [frame.num_ticks for frame in got] == [frame.num_ticks for frame in expected]
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(got, expected, strict=True))
+    assert got_facts.frame_seconds.tolist() == facts[0].frame_seconds.tolist()
+    for name in ("duration_seconds", "num_frames", "fps", "width", "height", "decoder"):
+        assert getattr(got_facts, name) == getattr(facts[0], name)
+
+
+@pytest.mark.parametrize(
+    ("fate", "sentence"),
+    [
+        ("segfaults", r"crashed \(SIGSEGV\)"),
+        ("killed", r"killed \(SIGKILL\), most likely because memory ran out"),
+        ("leaves", r"ended without an answer \(exit code 7\)"),
+        ("exhausts", "needs more memory than there is"),
+        ("channels", r"gives frames of shape \(4, 6, 4\)"),
+        ("nothing", "cannot be opened as a video: No such file"),
+    ],
+)
+def test_a_decoder_that_dies_is_a_sentence_and_the_next_video_is_read(
+    process, good, tmp_path, fate, sentence
+):
+    with pytest.raises(VideoError, match=sentence):
+        decode(process, tmp_path / f"a_{fate}.mp4")
+    assert decode(process, good)[1].num_frames == 40
+
+
+def test_a_decoder_that_hangs_is_stopped(good):
+    with DecoderProcess(opener=OPENER, hang_seconds=1.5) as process:
+        with pytest.raises(VideoError, match=r"gave nothing for 1\.5 s and was stopped"):
+            decode(process, Path("a_sleeps.mp4"))
+        assert decode(process, good)[1].num_frames == 40
+
+
+def test_a_long_stretch_without_a_sampled_frame_is_no_hang():
+    with DecoderProcess(opener=OPENER, hang_seconds=2) as process:  # it takes 3 seconds
+        assert decode(process, Path("a_slow.mp4"))[1].num_frames == 30
+
+
+def test_frames_left_unread_do_not_reach_the_next_video(process, good):
+    frames = process.decode(good, "pyav", None)
+    assert isinstance(next(frames), SampledFrame)
+    frames.close()
+    assert decode(process, good, None)[1].num_frames == 40
+
+
+def test_frames_that_find_no_slot_are_carried_by_the_socket(good):
+    expected = [frame.rgb for frame in sample_frames(open_video(good, "pyav"), None, [])]
+    with DecoderProcess(opener="tests.extract.decode.bad_decoders:open_few_slots") as process:
+        got, _ = decode(process, good, None)  # all are kept
+    assert [slot_is_used(frame.rgb) for frame in got] == [True] * 2 + [False] * 38
+    assert all(np.array_equal(a.rgb, b) for a, b in zip(got, expected, strict=True))
+
+
+def slot_is_used(rgb):
+    return not isinstance(rgb.base, np.ndarray)
+
+
+def test_a_run_that_stops_does_not_wait_for_a_hung_decoder():
+    stopped = []
+    with DecoderProcess(opener=OPENER, is_stopped=lambda: bool(stopped)) as process:
+        frames = process.decode(Path("a_sleeps.mp4"), "pyav", Fraction(1))
+        next(frames)
+        stopped.append(True)
+        started = time.monotonic()
+        with pytest.raises(VideoError, match="the run was stopped"):
+            list(frames)
+        assert time.monotonic() - started < 5
+
+
+def test_a_child_that_ended_between_two_videos_is_replaced(process, good):
+    decode(process, good)
+    process._child.kill()
+    process._child.wait()
+    assert decode(process, good)[1].num_frames == 40
+
+
+def test_a_child_does_not_import_torch(good):
+    code = (
+        "import extract.decode.child, extract.decode.backends, sys; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+PARENT = """
+import signal
+import sys
+from fractions import Fraction
+from pathlib import Path
+from extract.decode.process import DecoderProcess
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
+process = DecoderProcess(opener=sys.argv[2])
+frames = process.decode(Path(sys.argv[1]), "pyav", Fraction(1))
+next(frames)
+try:
+    print(process._child.pid, flush=True)
+    list(frames)
+except KeyboardInterrupt:
+    process.close()
+"""
+
+
+@contextmanager
+def parent_and_child(name, opener):
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, name, opener],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as parent:
+        try:
+            yield parent, int(parent.stdout.readline())
+        finally:
+            parent.kill()
+
+
+@pytest.mark.parametrize(("name", "opener"), [("a_sleeps.mp4", OPENER), ("a.mp4", ENDLESS)])
+def test_a_child_ends_with_a_parent_that_is_killed(name, opener):
+    with parent_and_child(name, opener) as (parent, child):
+        assert is_running(child)
+        parent.kill()
+        parent.communicate()
+        assert wait_for_end(child)
+
+
+def test_ctrl_c_ends_the_child_without_a_word():
+    with parent_and_child("a.mp4", ENDLESS) as (parent, child):
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.communicate(timeout=10) == ("", "")
+        assert wait_for_end(child)
+
+
+def test_a_daemonic_process_may_decode(good):
+    code = (
+        "import multiprocessing, sys; multiprocessing.current_process()._config['daemon'] = True\n"
+        "from pathlib import Path; from extract.decode.process import DecoderProcess\n"
+        "with DecoderProcess() as process: print(process.probe(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(good)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 1
+
+
+def test_a_module_beside_the_videos_is_not_imported(good, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    with DecoderProcess() as process:
+        assert process.probe(good) == probe(good)
+
+
+def test_headers_are_read_by_threads_and_what_is_no_video_is_named(good, tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    with Prober(2) as prober:
+        assert prober.probe(good) > 1
+        with pytest.raises(VideoError, match="cannot be opened as a video"):
+            prober.probe(tmp_path / "text.mp4")
+        assert sum(process._child is not None for process in prober._all) == 1
+
+
+def test_another_prober_starts_only_when_one_is_slow(good, monkeypatch):
+    monkeypatch.setattr(Prober, "WAIT_SECONDS", 0.01)
+    with Prober(2) as prober:
+        first = prober._take()
+        assert prober.probe(good) > 1
+        assert first._child is None
+        assert [process._child is not None for process in prober._all] == [False, True]
+
+
+def peak_megabytes(path, backend):
+    """Return the child's largest resident size, and the video's facts."""
+    with DecoderProcess() as process:
+        for item in process.decode(path, backend, Fraction(2)):
+            facts = item
+        status = Path(f"/proc/{process._child.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024, facts
+
+
+# 30,000 frames of 96x64 are more than decord may hold: it would take 550 MB.
+@pytest.mark.parametrize(("backend", "times"), [("pyav", 40), ("decord", 200)])
+def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path, backend, times):
+    short = write_video(tmp_path / "short.mp4", constant_pts(150), options={"bf": "0"})
+    long = repeat(short, tmp_path / "long.mp4", times)
+    short_peak, _ = peak_megabytes(short, backend)
+    long_peak, facts = peak_megabytes(long, backend)
+    assert (facts.num_frames, facts.duration_seconds) == (150 * times, 5.0 * times)
+    assert facts.decoder.startswith("pyav ")
+    assert long_peak - short_peak < 8

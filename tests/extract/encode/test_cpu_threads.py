@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+
+from extract.encode.cpu_threads import Lanes, lanes_for
+from extract.encode.encoders import EncoderOptions, load_encoder
+from extract.encode.encoders.base import encode_fixed
+from tests.extract.tiny_models import write_model
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    """Return the default encoder and a tiny CLIP."""
+    folder = tmp_path_factory.mktemp("models")
+    options = EncoderOptions(device="cpu")
+    clip, _ = write_model(folder, "clip")
+    return [load_encoder(name, options) for name in ("efficientnet_lite0", str(clip))]
+
+
+def pixels(encoder, num_windows):
+    size = encoder.preprocess.crop or encoder.preprocess.size
+    generator = torch.Generator().manual_seed(3)
+    shape = (num_windows, encoder.frames_per_window, 3, *size)
+    return torch.rand(shape, generator=generator) * 2 - 1
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_rows_depend_neither_on_the_lanes_nor_on_torchs_threads(encoders, which):
+    encoder = encoders[which]
+    windows = pixels(encoder, 3 * BATCH - 1)
+    rows = []
+    threads = torch.get_num_threads()
+    for num_lanes, num_threads in ((1, 1), (1, 2), (3, 2)):
+        torch.set_num_threads(num_threads)
+        with Lanes(num_lanes) as lanes:
+            rows.append(encode_fixed(*_call(lanes, encoder, windows)))
+    torch.set_num_threads(threads)
+    assert np.array_equal(rows[0], rows[1])
+    assert np.array_equal(rows[0], rows[2])
+
+
+def _call(lanes, encoder, windows):
+    spread, batch_size = lanes.spread(encoder, BATCH)
+    return spread, windows, batch_size
+
+
+def test_a_lane_is_an_ordinary_encoder(encoders):
+    with Lanes(2) as lanes:
+        spread, batch_size = lanes.spread(encoders[0], BATCH)
+    assert batch_size == 2 * BATCH
+    for name in ("recipe", "preprocess", "row_shape", "frames_per_window", "device"):
+        assert getattr(spread, name) == getattr(encoders[0], name)
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "lanes"),
+    [(1, 1, 1), (8, 1, 8), (8, 2, 4), (8, 3, 2), (2, 4, 1), (64, 1, 8)],
+)
+def test_processes_share_the_cores(monkeypatch, cores, processes, lanes):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert lanes_for(processes) == lanes

@@ -1,0 +1,229 @@
+import pytest
+
+from cache_schema.errors import AnnotationError
+from tests.train.annotations.annotation_folders import EPIC_HEADER, epic_folder, epic_row, write
+from train.annotations.epic import Action, EpicFolder, parse_timestamp
+
+TRAIN = [epic_row("t0", "00.50", "01.00", 3, 10, video="P03_01")]
+VAL = [
+    epic_row("v1", "01.10", "01.10", 5, 2),
+    epic_row("v0", "00.25", "01.5", 3, 2),
+    epic_row("w0", "00.00", "00.30", 3, 10, video="P02_01"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return epic_folder(tmp_path, train=TRAIN, val=VAL)
+
+
+def wrong_value(folder, old, new):
+    path = folder / "EPIC_100_validation.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(AnnotationError) as caught:
+        EpicFolder(folder).actions("val")
+    return str(caught.value)
+
+
+def test_a_record_becomes_seconds_and_classes(folder):
+    assert EpicFolder(folder).actions("train") == [
+        Action(
+            narration_id="t0",
+            participant_id="P03",
+            video_id="P03_01",
+            start_seconds=0.5,
+            end_seconds=1.0,
+            verb_noun=(3, 10),
+        )
+    ]
+
+
+def test_actions_come_in_one_order_however_the_rows_are_shuffled(folder):
+    expected = EpicFolder(folder).actions("val")
+    assert [action.narration_id for action in expected] == ["v0", "v1", "w0"]
+    write(folder / "EPIC_100_validation.csv", EPIC_HEADER, *reversed(VAL))
+    assert EpicFolder(folder).actions("val") == expected
+
+
+def test_crlf_a_byte_order_mark_and_blank_lines_are_read_over(folder):
+    expected = EpicFolder(folder).actions("val")
+    text = "\r\n".join([EPIC_HEADER, *VAL, "", ""])
+    (folder / "EPIC_100_validation.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert EpicFolder(folder).actions("val") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("00:00:00.00", 0.0),
+        ("01:02:03.75", 3723.75),
+        ("00:00:10.721", 10.721),
+        ("12:00:00", 43200.0),
+    ],
+)
+def test_timestamps_are_hours_minutes_seconds(text, seconds):
+    assert parse_timestamp(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5.0", "00:60:00", "00:00:61", "-1:00:00", "00:00:1", "x"])
+def test_other_texts_are_no_timestamps(text):
+    assert parse_timestamp(text) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("00:00:01.5,", "00:00:1.5,", "'stop_timestamp' is '00:00:1.5', expected HH:MM:SS.ff"),
+        ("00:00:01.5,", "00:00:00.2,", "'stop_timestamp' is '00:00:00.2', expected at least 00:00"),
+        ("do,3,it,2", "do,-3,it,2", "'verb_class' is '-3', expected a whole number"),
+        ("do,3,it,2", "do,3,it,2.0", "'noun_class' is '2.0', expected a whole number"),
+        ("v0,P01,", "v0,,", "'participant_id' is '', expected some text"),
+        ("v0,P01", "v1,P01", "'narration_id' is 'v1', expected an id not used above"),
+    ],
+)
+def test_a_wrong_field_is_named_with_file_line_and_value(folder, old, new, message):
+    found = wrong_value(folder, old, new)
+    assert "EPIC_100_validation.csv, line 3: field " in found
+    assert message in found
+
+
+def test_a_missing_column_a_short_record_and_an_open_quote_are_named(folder):
+    assert "line 1: column 'verb_class' is missing" in wrong_value(folder, "verb_class", "verbs")
+    write(folder / "EPIC_100_validation.csv", EPIC_HEADER, "v0,P01")
+    assert "line 2: field 'video_id' is None" in wrong_value(folder, "", "")
+    write(folder / "EPIC_100_validation.csv", EPIC_HEADER, 'v0,"P01')
+    assert "after line 1: not valid csv" in wrong_value(folder, "", "")
+
+
+def test_an_empty_file_and_one_without_records_are_refused(folder):
+    write(folder / "EPIC_100_validation.csv", EPIC_HEADER)
+    assert "holds no record" in wrong_value(folder, "", "")
+    write(folder / "EPIC_100_validation.csv")
+    assert "line 1: column 'narration_id' is missing" in wrong_value(folder, "", "")
+
+
+def test_text_that_is_not_utf_8_is_refused(folder):
+    (folder / "EPIC_100_validation.csv").write_bytes(EPIC_HEADER.encode() + b"\n\xe9")
+    with pytest.raises(AnnotationError, match=r"validation\.csv: byte \d+ is not UTF-8"):
+        EpicFolder(folder).actions("val")
+
+
+def test_an_unknown_subset_or_a_missing_file_is_named(folder):
+    with pytest.raises(AnnotationError, match=r"Unknown subset 'vall'\. Did you mean 'val'"):
+        EpicFolder(folder).actions("vall")
+    (folder / "EPIC_100_train.csv").unlink()
+    with pytest.raises(AnnotationError, match=r"EPIC_100_train\.csv: cannot be read"):
+        EpicFolder(folder).actions("train")
+
+
+def test_class_lists_check_the_records_where_they_are_present(folder):
+    write(
+        folder / "EPIC_100_verb_classes.csv",
+        "id,key,instances,category",
+        "3,cut,[],x",
+        "5,mix,[],x",
+    )
+    assert len(EpicFolder(folder).actions("val")) == 3
+    write(folder / "EPIC_100_noun_classes.csv", "id,key,instances,category", "2,pan,[],x")
+    with pytest.raises(
+        AnnotationError, match="'noun_class' is 10, expected an id of the 1 classes"
+    ):
+        EpicFolder(folder).actions("val")
+
+
+def test_without_a_list_classes_are_the_pairs_that_occur_in_either_subset(folder):
+    assert EpicFolder(folder).action_classes() == [(3, 2), (3, 10), (5, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("classes.csv", "id,verb_class,noun_class"), ("actions.csv", "id,verb,noun")],
+)
+def test_a_list_fixes_the_class_ids(folder, name, header):
+    write(folder / name, header, "1,3,2", "0,5,2", "2,3,10")
+    assert EpicFolder(folder).action_classes() == [(5, 2), (3, 2), (3, 10)]
+
+
+def test_a_list_with_a_gap_or_a_repeated_pair_is_refused(folder):
+    write(folder / "classes.csv", "id,verb_class,noun_class", "0,3,2", "2,5,2")
+    with pytest.raises(AnnotationError, match="the ids repeat or have a gap"):
+        EpicFolder(folder).action_classes()
+    write(folder / "classes.csv", "id,verb_class,noun_class", "0,3,2", "1,3,2")
+    with pytest.raises(AnnotationError, match="line 3: field 'verb_class' is '\\(3, 2\\)'"):
+        EpicFolder(folder).action_classes()
+
+
+def test_without_a_list_and_training_records_class_ids_are_unknown(folder):
+    (folder / "EPIC_100_train.csv").unlink()
+    with pytest.raises(AnnotationError, match=r"found none of classes\.csv, actions\.csv"):
+        EpicFolder(folder).action_classes()
+
+
+def test_tail_and_unseen_lists_are_sets_of_ids(folder):
+    epic = EpicFolder(folder)
+    assert (epic.tail_verbs(), epic.tail_nouns()) == ({5}, set())
+    assert epic.unseen_participants() == {"P02"}
+
+
+def test_listed_lengths_bring_in_videos_without_actions_but_no_training_video(folder):
+    write(
+        folder / "video_lengths.csv",
+        "video_id,num_frames",
+        "P02_01,4",
+        "P01_01,8",
+        "P09_01,3",
+        "P03_01,5",
+    )
+    assert EpicFolder(folder).validation_cells(4) == {"P01_01": 8, "P02_01": 4, "P09_01": 3}
+
+
+def test_without_listed_lengths_durations_are_rounded_up_to_cells(folder):
+    (folder / "video_lengths.csv").unlink()
+    write(
+        folder / "EPIC_100_video_info.csv", "video_id,duration", "P01_01,2.01", "P02_01,1.0", "P9,7"
+    )
+    assert EpicFolder(folder).validation_cells(4) == {"P01_01": 9, "P02_01": 4}
+
+
+@pytest.mark.parametrize("duration", ["long", "nan", "0", "-1"])
+def test_a_wrong_duration_is_named(folder, duration):
+    (folder / "video_lengths.csv").unlink()
+    write(folder / "EPIC_100_video_info.csv", "video_id,duration", f"P01_01,{duration}")
+    with pytest.raises(AnnotationError, match=r"field 'duration' is .*, expected seconds above 0"):
+        EpicFolder(folder).validation_cells(4)
+
+
+def test_an_annotated_video_without_length_is_named(folder):
+    write(folder / "video_lengths.csv", "video_id,num_frames", "P01_01,8")
+    with pytest.raises(AnnotationError, match="video 'P02_01' is missing, but EPIC_100_validation"):
+        EpicFolder(folder).validation_cells(4)
+
+
+def test_classified_actions_come_by_video(folder):
+    actions = EpicFolder(folder).classified_actions("val")
+    ids = {video: [one.narration_id for one in own] for video, own in actions.items()}
+    assert ids == {"P01_01": ["v0", "v1"], "P02_01": ["w0"]}
+    write(folder / "classes.csv", "id,verb_class,noun_class", "0,3,10", "1,3,2")
+    message = r"validation\.csv, record 'v1'.*\(5, 2\), expected one of the 2 pairs"
+    with pytest.raises(AnnotationError, match=message):
+        EpicFolder(folder).classified_actions("val")
+
+
+def test_classes_are_counted_from_their_lists_or_the_records(folder):
+    epic = EpicFolder(folder)
+    assert (epic.count_verbs(), epic.count_nouns()) == (6, 11)
+    write(folder / "actions.csv", "id,verb,noun", "0,7,2")
+    assert (epic.count_verbs(), epic.count_nouns()) == (8, 11)
+    lists = {"verb": ["3,cut,[],x", "5,mix,[],x", "8,put,[],x"], "noun": ["2,a,[],x", "10,b,[],x"]}
+    for kind, lines in lists.items():
+        write(folder / f"EPIC_100_{kind}_classes.csv", "id,key,instances,category", *lines)
+    assert (epic.count_verbs(), epic.count_nouns()) == (9, 11)
+
+
+def test_action_classes_need_a_list_or_training_records(folder):
+    epic = EpicFolder(folder)
+    assert epic.knows_action_classes()
+    (folder / "EPIC_100_train.csv").unlink()
+    assert not epic.knows_action_classes()
+    write(folder / "actions.csv", "id,verb,noun", "0,3,2")
+    assert epic.knows_action_classes()

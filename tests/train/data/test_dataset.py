@@ -1,0 +1,147 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cache_schema.errors import AnnotationError
+from tests.train.toy import ToyTask, labels_of, make_features, make_store
+from train.data.dataset import BatchReader, find_rows
+from train.data.windows import Window, evaluation_windows
+from train.task import IGNORED, Sample
+
+CPU = torch.device("cpu")
+
+
+def ramp(num_rows, shape=(3,)):
+    """Row r holds the value r everywhere."""
+    return np.ones((num_rows, *shape), np.float32) * np.arange(num_rows).reshape(
+        -1, *[1] * len(shape)
+    )
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    task = ToyTask()
+    return task, make_features(tmp_path_factory.mktemp("store") / "f.zarr", task).stream()
+
+
+def find(task, stream, subset="train", **options):
+    return find_rows(task.samples(subset), stream, **{"allow_missing": 0, **options})
+
+
+def test_samples_get_the_rows_that_overlap_them(toy):
+    stream = toy[1]
+    sample = Sample(video_id="a", start_seconds=2.2, end_seconds=4.0, target=None)
+    found = find_rows([sample], stream, allow_missing=0).rows[0]
+    assert (found.first_row, found.num_rows) == (4, 4)
+    assert found.times_R2[0].tolist() == [2.0, 2.5]
+
+
+def test_a_name_below_a_folder_is_found(tmp_path):
+    stream = make_store(tmp_path / "f.zarr", {"P01/cam/a": ramp(4)}).stream()
+    assert find(ToyTask(train={"a": 4}), stream).rows[0].video_id == "P01/cam/a"
+
+
+def test_missing_videos_are_named_and_refused(toy):
+    task = ToyTask(train={"a": 40, "zz": 1, "yy": 1})
+    with pytest.raises(AnnotationError, match=r"for 2 of 3 annotated videos \(zz, yy\); 1 may"):
+        find(task, toy[1], allow_missing=1)
+
+
+def test_allowed_missing_videos_are_reported(toy):
+    found = find(ToyTask(train={"a": 40, "zz": 1}), toy[1], allow_missing=1)
+    assert found.missing == ["zz"]
+    assert [rows.video_id for rows in found.rows] == ["a"]
+
+
+def test_a_sample_behind_the_end_of_its_video_counts_as_missing(toy):
+    late = Sample(video_id="b", start_seconds=100.0, end_seconds=math.inf, target=None)
+    with pytest.raises(AnnotationError, match="b"):
+        find_rows([late], toy[1], allow_missing=0)
+
+
+def test_no_sample_at_all_is_refused(toy):
+    with pytest.raises(AnnotationError, match="the annotations name none"):
+        find(ToyTask(train={}), toy[1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_batches_hold_the_stored_values_as_float32(tmp_path, dtype):
+    stream = make_store(tmp_path / "f.zarr", {"a": ramp(9), "b": ramp(4)}, dtype=dtype).stream()
+    rows = find(ToyTask(train={"a": 9, "b": 4}), stream).rows
+    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    windows = [Window(sample=0, start=2, stop=7), Window(sample=1, start=1, stop=4)]
+    batch = reader.read(windows)
+    reader.read([Window(sample=0, start=0, stop=9)])  # the buffer is used again
+    assert batch.features_BTD.dtype == torch.float32
+    assert batch.features_BTD[..., 0].tolist() == [[2, 3, 4, 5, 6], [1, 2, 3, 0, 0]]
+    assert batch.valid_BT.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+    assert [rows.video_id for rows in batch.samples] == ["a", "b"]
+
+
+def test_padding_and_context_have_no_target(toy):
+    task, stream = toy
+    rows = find(task, stream).rows
+    windows = [Window(sample=0, start=4, stop=10, num_context=2), Window(sample=1, start=6, stop=9)]
+    targets = BatchReader(ToyTask(), stream, rows, CPU).read(windows).targets["current"]
+    assert targets[0].tolist() == [IGNORED] * 2 + labels_of("a", 41)[6:10].tolist()
+    assert targets[1].tolist() == labels_of("b", 9)[6:9].tolist() + [IGNORED] * 3
+
+
+class TaskOfSegments(ToyTask):
+    """Targets that are no rows: as many segments as the window is rows long, less three."""
+
+    def targets(self, sample, times_R2, window):
+        count = window.num_rows - 3
+        return {"labels": np.arange(count), "segments": np.ones((count, 2), np.float32)}
+
+
+def test_targets_of_any_shape_are_padded_to_the_largest(toy):
+    task, stream = TaskOfSegments(), toy[1]
+    rows = find(task, stream).rows
+    windows = [Window(sample=0, start=0, stop=5), Window(sample=1, start=0, stop=3)]
+    targets = BatchReader(task, stream, rows, CPU).read(windows).targets
+    assert targets["labels"].tolist() == [[0, 1], [IGNORED, IGNORED]]
+    assert targets["segments"].shape == (2, 2, 2)
+    assert targets["segments"][1].isnan().all()
+
+
+def test_a_window_of_context_alone_has_no_target(toy):
+    task, stream = TaskOfSegments(), toy[1]
+    rows = find(task, stream).rows
+    window = Window(sample=0, start=0, stop=5, num_context=5)
+    targets = BatchReader(task, stream, rows, CPU).read([window]).targets
+    assert targets["labels"].tolist() == [[IGNORED, IGNORED]]
+    assert targets["segments"].isnan().all()
+
+
+def test_several_stored_rows_become_one(tmp_path):
+    stream = make_store(tmp_path / "f.zarr", {"a": ramp(9), "b": ramp(5)}).stream()
+    samples = ToyTask(train={"a": 9, "b": 5}).samples("train")
+    rows = find_rows(samples, stream, rows_per_token=2, allow_missing=0).rows
+    assert rows[0].times_R2.tolist() == [[0, 1], [1, 2], [2, 3], [3, 4], [4, 4.5]]
+    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    reader.read([Window(sample=0, start=0, stop=4)])  # leaves something in the buffer
+    windows = [Window(sample=0, start=2, stop=5), Window(sample=1, start=1, stop=3)]
+    batch = reader.read(windows)
+    # Means of (4, 5), (6, 7) and the last row alone; of (2, 3) and the last row alone.
+    assert batch.features_BTD[0, :, 0].tolist() == [4.5, 6.5, 8.0]
+    assert batch.features_BTD[1, :2, 0].tolist() == [2.5, 4.0]
+    assert batch.valid_BT.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_grid_rows_keep_their_tokens(tmp_path):
+    stream = make_store(tmp_path / "f.zarr", {"a": ramp(5, (2, 3))}).stream()
+    rows = find(ToyTask(train={"a": 5}), stream).rows
+    batch = BatchReader(ToyTask(), stream, rows, CPU).read([Window(sample=0, start=0, stop=5)])
+    assert batch.features_BTD.shape == (1, 5, 2, 3)
+
+
+def test_evaluation_windows_of_all_samples_read_every_row(toy):
+    task, stream = toy
+    rows = find(task, stream, "val").rows
+    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    windows = evaluation_windows([one.num_rows for one in rows], 8, 3)
+    counted = sum(int((reader.read([w]).targets["current"] != IGNORED).sum()) for w in windows)
+    assert counted == 30 + 17

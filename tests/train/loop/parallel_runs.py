@@ -1,0 +1,164 @@
+"""Runs of the toy task for tests of several processes; as a program, one such process.
+
+One pair of processes does all of them: starting one takes longer than a run.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tests.train.model.tiny_llms import save_tiny_tokenizer
+from tests.train.runs import make_config
+from tests.train.toy import ToyTask
+from train import prepare as prepare_module
+from train.config import AugmentConfig, OptimConfig, TextConfig
+from train.loop.trainer import Trainer
+from train.run import train
+
+REPOSITORY = Path(__file__).parents[3]
+CUT_AFTER = 3
+"""Steps, of 6: in the middle of the second of three epochs."""
+
+
+class QueryTask(ToyTask):
+    """Reads a text before the rows, and two learned tokens behind them."""
+
+    name = "asking"
+    query_place = "before"
+    appended_tokens = 2
+
+    def samples(self, subset):
+        words = ["where", "is", "it", "the", "cat", "dog"]
+        return [
+            replace(sample, query=" ".join(words[: len(words) - place]))
+            for place, sample in enumerate(super().samples(subset))
+        ]
+
+
+TASKS = {"toy": ToyTask(), "asking": QueryTask()}
+KINDS = {
+    "lora": {"tuning": "lora:2"},
+    "prompt": {"tuning": "prompt:2"},
+    "last": {"tuning": "last"},
+    "query": {"task": ("asking",)},
+    "two": {"task": ("toy", "asking"), "annotations": ("none", "none")},
+}
+WHOLE_RUNS = (
+    ("lora", "fsdp"),
+    ("prompt", "fsdp"),
+    ("last", "fsdp"),
+    ("query", "ddp"),
+    ("query", "fsdp"),
+    ("two", "ddp"),
+)
+
+
+def config_of(root, kind, out="", **settings):
+    """Five windows, three a step in micro-batches of one: two steps an epoch, both uneven."""
+    fixed = {
+        "augment": AugmentConfig(noise_std=0.1, feature_dropout=0.1, state_dropout=0.1),
+        "optim": OptimConfig(epochs=3, batch_size=3, micro_batch_size=1, lr=0.01),
+        "text": TextConfig(max_tokens=8),
+        "checkpoint_steps": 1,
+    }
+    config = make_config(root, out=str(root / (out or kind)), **fixed, **KINDS[kind], **settings)
+    if not (root / "llm" / "tokenizer.json").exists():
+        save_tiny_tokenizer(root / "llm")
+    return config
+
+
+def use_tasks():
+    prepare_module.load_task = lambda name, annotations, options: TASKS[name]
+
+
+@contextmanager
+def ending(how, after):
+    """Call ``how`` once so many steps are done, and saved if they do not end an epoch."""
+    save = Trainer._save_inside_epoch
+
+    def save_and_end(trainer):
+        save(trainer)
+        if trainer.progress.step == after:
+            how()
+
+    Trainer._save_inside_epoch = save_and_end
+    try:
+        yield
+    finally:
+        Trainer._save_inside_epoch = save
+
+
+def leave():
+    raise InterruptedError
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_pair(root):
+    """Do everything that takes two processes, in this one of them."""
+    for kind, mode in WHOLE_RUNS:
+        train(config_of(root, kind, f"{kind}-{mode}", parallel=mode), resume=False)
+    train(config_of(root, "lora", "killed-ddp", parallel="ddp"), resume=True)
+    for first, second in (("ddp", "fsdp"), ("fsdp", "ddp")):
+        out = f"lora-{first}-{second}"
+        with suppress(InterruptedError), ending(leave, CUT_AFTER):
+            train(config_of(root, "lora", out, parallel=first), resume=False)
+        if os.environ["RANK"] == "0":
+            shutil.copytree(root / out, root / f"lora-{first}-one")
+        train(config_of(root, "lora", out, parallel=second), resume=True)
+
+
+def run_modes(root, device):
+    """Train with FSDP off and on."""
+    for mode in ("ddp", "fsdp"):
+        train(config_of(root, "lora", mode, parallel=mode, device=device), resume=False)
+
+
+def start(role, root, *words, **environment):
+    """Start a process with a role, see the end of this file."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.train.loop.parallel_runs", role, root, *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_group(role, root, *words, size):
+    """Start processes that know of each other, as a launcher does."""
+    with socket.socket() as asked:
+        asked.bind(("localhost", 0))
+        port = str(asked.getsockname()[1])
+    meeting = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    return [
+        start(role, root, *words, RANK=str(rank), LOCAL_RANK=str(rank), **meeting)
+        for rank in range(size)
+    ]
+
+
+def wait_for(processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    use_tasks()
+    if sys.argv[1] == "pair":
+        run_pair(folder)
+    elif sys.argv[1] == "modes":
+        run_modes(folder, sys.argv[3])
+    else:
+        with ending(die, int(sys.argv[3])):
+            train(config_of(folder, "lora", "killed"), resume=False)

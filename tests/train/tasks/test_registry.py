@@ -1,0 +1,22 @@
+import pytest
+
+from cache_schema.errors import AnnotationError, ConfigError
+from tests.train.annotations.annotation_folders import breakfast_folder, epic_folder, epic_row
+from train.tasks import TASKS, load_task
+
+
+def test_every_registered_task_loads_under_its_own_name(tmp_path):
+    breakfast_folder(tmp_path, {"a": ["SIL"]}, train=["a"], test=["a"])
+    epic_folder(tmp_path, train=[epic_row("t", "00.0", "01.0", 0, 0)])
+    for name in TASKS:
+        assert load_task(name, tmp_path, {}).name == name
+
+
+def test_an_unknown_task_names_the_nearest_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"'action_segmentatoin'\. Did you mean 'action_segm"):
+        load_task("action_segmentatoin", tmp_path, {})
+
+
+def test_a_task_without_its_annotation_folder_is_refused(tmp_path):
+    with pytest.raises(AnnotationError, match="found nothing, expected a folder"):
+        load_task("online_action_detection", tmp_path / "none", {})

@@ -1,0 +1,201 @@
+"""A checkpoint: one folder with everything a run needs to go on, or a prediction to start.
+
+    model.safetensors       translator and heads (pretrained networks are named, with a digest)
+    adapter_model.safetensors, adapter_config.json    the LLM's adapter in peft's own form
+    optimizer.safetensors   AdamW's moments, ``<parameter>/<state>``
+    run.json                settings, recipe and stream, samples, position, scores
+    labels.json             task -> output -> name of each class, by its number
+    README.md               model card
+
+Nothing is pickled. The sampler's position and the random state are functions of the seed and the
+step, so the step is all there is to keep of them.
+"""
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cache_schema.errors import CheckpointError
+from cache_schema.parsing import parse, to_json
+from cache_schema.store import Store
+from cache_schema.stream import Stream
+from cache_schema.writing.durable import sync_path
+from train.checkpoints.model_card import model_card
+from train.checkpoints.record import Checkpoint
+from train.data.dataset import SampleRows
+from train.model.video_llm import TrainedWeights
+
+if TYPE_CHECKING:  # slow to import, and not every run has an adapter
+    from peft import PeftConfig
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "Labels",
+    "State",
+    "has_checkpoint",
+    "load_optimizer",
+    "optimizer_tensors",
+    "read_checkpoint",
+    "require_stream",
+    "samples_sha256",
+    "write_checkpoint",
+]
+
+LAST = "checkpoint-last"
+BEST = "checkpoint-best"
+
+Labels = Mapping[str, Mapping[str, Sequence[str]]]
+"""Task -> output of its head -> name of each class."""
+
+MODEL = "model.safetensors"
+ADAPTER = "adapter_model.safetensors"
+LABELS = "labels.json"
+CARD = "README.md"
+OPTIMIZER = "optimizer.safetensors"
+RUN = "run.json"
+
+
+def samples_sha256(samples: Sequence[SampleRows]) -> str:
+    """Return the SHA-256 over video, first row and number of rows of every sample, in order."""
+    lines = [f"{rows.video_id}\t{rows.first_row}\t{rows.num_rows}\n" for rows in samples]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """The tensors and names of a checkpoint."""
+
+    weights: TrainedWeights
+    labels: Labels
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+    """See ``optimizer_tensors``."""
+    adapter_config: "PeftConfig | None" = None
+    """Only needed for writing."""
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None:
+    """Write a checkpoint so that ``folder`` always holds a whole one.
+
+    It is written beside, synced, and swapped in by renaming; if the machine stops between the two
+    renames, the previous checkpoint lies at ``<folder>.previous``, where reading finds it.
+    """
+    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
+    previous = _previous(folder)
+    partial.mkdir(parents=True)
+    save_file(_on_cpu(state.weights.model), partial / MODEL)
+    save_file(_on_cpu(state.optimizer), partial / OPTIMIZER)
+    if state.adapter_config is not None:
+        save_file(_on_cpu(state.weights.adapter), partial / ADAPTER, metadata={"format": "pt"})
+        state.adapter_config.save_pretrained(str(partial))
+    texts = {
+        RUN: to_json(checkpoint) + "\n",
+        LABELS: json.dumps(state.labels, indent=1, ensure_ascii=False) + "\n",
+        CARD: model_card(checkpoint),
+    }
+    for name, text in texts.items():
+        (partial / name).write_text(text, encoding="utf-8")
+    for path in (*partial.iterdir(), partial):
+        sync_path(path)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    partial.rename(folder)
+    sync_path(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a checkpoint can be read at ``folder``."""
+    return folder.exists() or _previous(folder).exists()
+
+
+def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
+    """Return run.json, and the tensors and names.
+
+    Raises:
+        CheckpointError: if there is none, or a file of it is missing or damaged.
+    """
+    place = folder if folder.exists() else _previous(folder)
+    try:
+        text = (place / RUN).read_text(encoding="utf-8")
+        checkpoint = parse(Checkpoint, text, where=str(place / RUN), error=CheckpointError)
+        state = State(
+            weights=TrainedWeights(
+                model=load_file(place / MODEL),
+                adapter=load_file(place / ADAPTER) if (place / ADAPTER).exists() else {},
+            ),
+            labels=json.loads((place / LABELS).read_text(encoding="utf-8")),
+            optimizer=load_file(place / OPTIMIZER),
+        )
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder}: no whole checkpoint here ({error.filename or error} is missing). Give the "
+            "folder of a run that vllm-train has written."
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: a file is damaged ({error}). Use another checkpoint of the run."
+        ) from error
+    return checkpoint, state
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Return the optimizer's state under ``<parameter name>/<state name>``."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Fill the optimizer with what ``optimizer_tensors`` returned.
+
+    Raises:
+        CheckpointError: if a tensor belongs to no parameter.
+    """
+    parameters = dict(model.named_parameters())
+    for full_name, value in tensors.items():
+        name, _, key = full_name.rpartition("/")
+        if name not in parameters:
+            raise CheckpointError(f"{OPTIMIZER}: '{name}' is no parameter of the model.")
+        # AdamW keeps its step counter on the CPU.
+        device = value.device if key == "step" else parameters[name].device
+        optimizer.state[parameters[name]][key] = value.to(device)
+
+
+def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stream:
+    """Return the stream a checkpoint can be used with: same recipe, same shape.
+
+    Args:
+        store: Where to look.
+        checkpoint: Was trained on the recipe that is needed.
+        name: Stream to take; empty looks for the recipe.
+
+    Raises:
+        RecipeMismatchError: naming every field that differs.
+        ConfigError: if the stream cannot be told.
+    """
+    if not name and (found := store.find(checkpoint.recipe)) is not None:
+        return found
+    same_name = checkpoint.stream if checkpoint.stream in store.streams else None
+    return store.require(store.stream(name or same_name).name, checkpoint.recipe)
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.previous")
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

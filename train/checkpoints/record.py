@@ -1,0 +1,54 @@
+"""What a run remembers of itself: the content of a checkpoint's run.json."""
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from cache_schema.parsing import record
+from cache_schema.recipe import Recipe
+from train.config import TrainConfig
+from train.model.pretrained import LlmIdentity
+
+__all__ = ["Checkpoint", "Progress"]
+
+FORMAT_VERSION = 2
+
+
+@record
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    """Optimizer steps done; gives epoch and sampler position."""
+    num_epochs: int = 0
+    """Epochs done and evaluated."""
+    num_rows: int = 0
+    """Rows shown, over all processes: visual tokens of the LLM."""
+    seconds: float = 0.0
+    """Spent on steps; evaluation not counted."""
+    best_value: float | None = None
+    """What the best epoch was chosen by; larger is better."""
+    best_epoch: int | None = None
+    """From 1."""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    """Official scores of the last evaluation."""
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Return what the run has cost so far, by its names in the logs."""
+        return {"total_rows": self.num_rows, "total_seconds": self.seconds}
+
+
+@record
+class Checkpoint:
+    """The content of run.json."""
+
+    config: TrainConfig
+    stream: str
+    recipe: Recipe
+    row_shape: tuple[int, ...]
+    pretrained: Mapping[str, LlmIdentity]
+    """Module path -> network whose weights are not in the checkpoint; ``llm`` is the LLM."""
+    samples_sha256: str
+    """Over the rows that are trained on."""
+    progress: Progress
+    format_version: int = FORMAT_VERSION

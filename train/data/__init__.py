@@ -1,0 +1,1 @@
+"""Samples in seconds -> rows of a stream -> windows -> batches."""

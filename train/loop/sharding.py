@@ -1,0 +1,54 @@
+"""FSDP: every process holds its part of each weight, and a block is whole only while it computes.
+
+It is torch's ``fully_shard`` itself: accelerate offers it for GPUs only, and wants an optimizer
+that was made before the weights are cut. Slow to import, so only imported where it is used.
+"""
+
+from typing import cast
+
+from accelerate import Accelerator
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from train.model.tuning import blocks_of
+from train.model.video_llm import VideoLLM
+
+__all__ = ["part", "release", "set_exchange", "shard", "whole"]
+
+
+def shard(model: VideoLLM, accelerator: Accelerator) -> None:
+    """Cut every weight of a model into one part per process, on their devices.
+
+    Each block of the LLM is gathered by itself when it is called. The rest (embeddings, final
+    norm, translator, heads) is gathered once a step and stays whole until its gradient is there.
+    """
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for block in blocks_of(model.llm.stack) if model.llm is not None else ():
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def set_exchange(model: VideoLLM, enabled: bool) -> None:
+    """Say whether a backward pass hands gradients to the processes that own the weights."""
+    cast("FSDPModule", model).set_requires_gradient_sync(enabled)
+
+
+def release(model: VideoLLM) -> None:
+    """Give up what a call without a backward pass has left whole: such weights are copies."""
+    cast("FSDPModule", model).reshard()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor that may lie in parts on the processes; all must ask for the same."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part(tensor: Tensor, like: Tensor) -> Tensor:
+    """Cut this process's part, as it has one of ``like``, out of a tensor that every one has."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(
+        tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+    )

@@ -1,0 +1,311 @@
+"""The loop: batches -> loss -> step, and at the end of each epoch evaluation and checkpoint.
+
+Losses are summed and divided by the number of valid targets of the whole batch, over all
+micro-batches and processes, so how a batch is split does not change the gradient. Everything
+random is a function of the seed and of the window it happens to, so neither does the number of
+processes, and a run that was cut off goes on exactly.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+
+from cache_schema.errors import PipelineError, StoppedError
+from train.checkpoints.checkpoint import (
+    BEST,
+    LAST,
+    State,
+    has_checkpoint,
+    read_checkpoint,
+    samples_sha256,
+    write_checkpoint,
+)
+from train.checkpoints.record import Checkpoint, Progress
+from train.data.dataset import Batch, BatchReader
+from train.data.feature_statistics import feature_statistics
+from train.data.prefetch import Prefetch
+from train.data.window_draws import WindowDraws
+from train.data.windows import TaskWindows, Window, count_batches, epoch_batches, split
+from train.loop.logs import RunLog
+from train.loop.optim import learning_rate_factor, make_optimizer, set_learning_rate
+from train.loop.parallel import ParallelModel
+from train.loop.stopping import StopRequest
+from train.loop.validation import Validation
+from train.model.video_llm import pretrained_identities
+from train.predict.predictor import Scores
+from train.prepare import Prepared, labels_of
+from train.task import Task
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """One run in one process (of several)."""
+
+    def __init__(self, run: Prepared, accelerator: Accelerator, folder: Path) -> None:
+        """Place the model on the device.
+
+        Args:
+            run: What to train on what.
+            accelerator: This process's device and its fellows.
+            folder: Of the run; nothing is written before ``train``.
+        """
+        self.run = run
+        self.config = run.config
+        self.folder = folder
+        self.accelerator = accelerator
+        self.model = run.model
+        self.parallel = ParallelModel(run.model, accelerator, self.config.parallel)
+        self.optimizer = make_optimizer(self.config.optim, self.model)
+        self.parameters = [value for value in self.model.parameters() if value.requires_grad]
+        self.windows = [
+            TaskWindows(lengths=[rows.num_rows for rows in data.train], weight=data.weight)
+            for data in run.tasks
+        ]
+        self.steps_per_epoch = count_batches(
+            self.windows, self.config.data.window_rows, self.config.optim.batch_size
+        )
+        self.num_steps = self.steps_per_epoch * self.config.optim.epochs
+        self.validation = Validation(
+            run=run, accelerator=accelerator, folder=folder, together=self.parallel.is_sharded
+        )
+        self.labels = labels_of(data.task for data in run.tasks)
+        self.progress = Progress()
+        self._stop = StopRequest()
+
+    def restore(self) -> None:
+        """Go on from the last checkpoint of the folder."""
+        checkpoint, state = read_checkpoint(self.folder / LAST)
+        self.parallel.load(state.weights, where=str(self.folder / LAST))
+        self.parallel.load_optimizer(self.optimizer, state.optimizer)
+        self.progress = checkpoint.progress
+
+    def train(self) -> None:
+        """Run all steps that are left; the last and the best epoch are checkpoints then.
+
+        Raises:
+            StoppedError: after SIGTERM, once the step in progress is done and saved.
+            PipelineError: if the loss or its gradient is not finite.
+        """
+        log = RunLog(
+            self.folder,
+            first_step=self.progress.step,
+            num_steps=self.num_steps,
+            enabled=self.accelerator.is_main_process,
+            config=self.config,
+        )
+        with log, self._stop:
+            if self.progress.step == 0:
+                self._standardise()
+            self.parallel.connect()
+            while (epoch := self.progress.num_epochs + 1) <= self.config.optim.epochs:
+                if self.progress.step < epoch * self.steps_per_epoch:
+                    self._epoch(log)
+                self._finish_epoch(epoch, log)
+
+    def score_best(self) -> Scores:
+        """Return the official scores of the best checkpoint, read back from its file."""
+        self.accelerator.wait_for_everyone()  # the main process may still be writing it
+        folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
+        self.parallel.load(read_checkpoint(folder)[1].weights, where=str(folder))
+        return self.validation.scores("val")
+
+    def _standardise(self) -> None:
+        """Measure the training rows once; other processes get the main one's numbers."""
+        width = self.run.stream.row_shape[-1]
+        statistics_2D = torch.zeros(2, width, device=self.accelerator.device)
+        if self.accelerator.is_main_process:
+            rows = [rows for data in self.run.tasks for rows in data.train]
+            measured = np.stack(feature_statistics(self.run.stream, rows))
+            statistics_2D = torch.from_numpy(measured).float().to(self.accelerator.device)
+        mean_D, std_D = broadcast(statistics_2D)
+        self.model.translator.set_statistics(mean_D, std_D)
+
+    def _epoch(self, log: RunLog) -> None:
+        epoch, first_step = divmod(self.progress.step, self.steps_per_epoch)
+        started = time.perf_counter()
+        with Prefetch(self._batches(epoch, first_step)) as batches:
+            for task, micro_batches in batches:
+                waited = time.perf_counter() - started
+                values = self._step(task, micro_batches)
+                seconds = time.perf_counter() - started
+                self._count(values, seconds)
+                timing = {"seconds": seconds, "wait_seconds": waited}
+                log.step(self.progress.step, {"epoch": epoch + 1, **values, **timing})
+                self._save_inside_epoch()
+                if self._everyone_stops():
+                    self._leave()
+                started = time.perf_counter()
+
+    def _count(self, values: Mapping[str, float], seconds: float) -> None:
+        self.progress = replace(
+            self.progress,
+            step=self.progress.step + 1,
+            num_rows=self.progress.num_rows + int(values["rows"]),
+            seconds=self.progress.seconds + seconds,
+        )
+
+    def _everyone_stops(self) -> bool:
+        """Tell whether any process was asked to stop: all must leave after the same step."""
+        flag = torch.tensor([float(self._stop.is_set)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum").item())
+
+    def _leave(self) -> None:
+        self._save(LAST)
+        # Who leaves first makes torchrun end the others, and one of them may still be writing.
+        self.accelerator.wait_for_everyone()
+        raise StoppedError(
+            f"by SIGTERM after step {self.progress.step} of {self.num_steps}, which is saved in "
+            f"{self.folder / LAST}. Go on with --resume."
+        )
+
+    def _save_inside_epoch(self) -> None:
+        # At the end of an epoch the checkpoint waits for the evaluation, which resuming would skip.
+        step = self.progress.step
+        if step % self.config.checkpoint_steps == 0 and step % self.steps_per_epoch:
+            self._save(LAST)
+
+    def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[Task, list[Batch]]]:
+        """Yield this process's share of every batch of the epoch that is left."""
+        optim = self.config.optim
+        device = self.accelerator.device
+        readers = [
+            BatchReader(data.task, self.run.stream, data.train, device) for data in self.run.tasks
+        ]
+        batches = epoch_batches(
+            self.windows,
+            self.config.data.window_rows,
+            optim.batch_size,
+            seed=self.config.seed,
+            epoch=epoch,
+        )
+        for index, batch in batches[first_step:]:
+            parts = _share(
+                batch,
+                self.accelerator.process_index,
+                self.accelerator.num_processes,
+                optim.micro_batch_size,
+            )
+            yield self.run.tasks[index].task, [readers[index].read(part) for part in parts]
+
+    def _step(self, task: Task, micro_batches: Sequence[Batch]) -> dict[str, float]:
+        """Do one optimizer step and return its numbers."""
+        step = self.progress.step
+        factor = learning_rate_factor(self.config.optim, step, self.num_steps)
+        set_learning_rate(self.optimizer, factor)
+        total, num_targets, num_rows = self._backward(task, micro_batches)
+        # Processes average their gradients; undo that and divide by all valid targets instead.
+        torch._foreach_mul_(
+            [value.grad for value in self.parameters if value.grad is not None],
+            self.accelerator.num_processes / max(1.0, num_targets),
+        )
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters, self.config.optim.clip_norm or math.inf
+        )
+        loss, norm_value = total / max(1.0, num_targets), float(self.parallel.whole(norm))
+        if not (math.isfinite(loss) and math.isfinite(norm_value)):
+            self._refuse(loss, norm_value, micro_batches)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {
+            "loss": loss,
+            "lr": self.config.optim.lr * factor,
+            "grad_norm": norm_value,
+            "targets": num_targets,
+            "rows": num_rows,
+        }
+
+    def _backward(self, task: Task, micro_batches: Sequence[Batch]) -> tuple[float, float, float]:
+        """Add up gradients of summed losses; return loss, targets and rows of all processes."""
+        sums_3 = torch.zeros(3, device=self.accelerator.device)
+        for number, batch in enumerate(micro_batches, start=1):
+            is_last = number == len(micro_batches)
+            with nullcontext() if is_last else self.parallel.adding_up():
+                outputs = self.parallel(
+                    batch.features_BTD,
+                    batch.valid_BT,
+                    task.name,
+                    batch.queries,
+                    batch.targets,
+                    WindowDraws(batch.windows, self.accelerator.device),
+                )
+                loss = task.loss(outputs, batch.targets)
+                self.accelerator.backward(loss.total)
+            sums_3[0] += loss.total.detach()
+            sums_3[1] += loss.num_targets
+            sums_3[2] += sum(window.num_rows - window.num_context for window in batch.windows)
+        total, num_targets, num_rows = self.accelerator.reduce(sums_3, "sum").tolist()
+        return total, num_targets, num_rows
+
+    def _refuse(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> None:
+        videos = {rows.video_id for batch in micro_batches for rows in batch.samples}
+        raise PipelineError(
+            f"step {self.progress.step + 1}: loss {loss}, gradient norm {norm}: not finite. The "
+            f"batch holds {', '.join(sorted(videos))}. Nothing was changed by this step; lower "
+            "optim.lr, or check these videos with vllm-store verify."
+        )
+
+    def _finish_epoch(self, epoch: int, log: RunLog) -> None:
+        """Evaluate, keep the checkpoint if it is the best one, and make it the last one."""
+        value: float | None = None
+        scores: Scores = {}
+        step, cost = self.progress.step, self.progress.cost
+        if self.config.data.selection == "last":
+            is_best = epoch == self.config.optim.epochs
+            log.epoch(step, epoch, {}, cost)
+        else:
+            result = self.validation.epoch()
+            value, scores = result.value, result.scores
+            log.epoch(step, epoch, {"evaluation_loss": result.loss, **scores}, cost)
+            best = self.progress.best_value
+            is_best = self.progress.best_epoch is None or (
+                value is not None and (best is None or value > best)
+            )
+        self.progress = replace(self.progress, num_epochs=epoch, scores=scores)
+        if is_best:
+            self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
+            self._save(BEST)
+        self._save(LAST)
+
+    def _save(self, name: str) -> None:
+        weights = self.parallel.trained_weights()
+        optimizer = self.parallel.optimizer_tensors(self.optimizer)
+        if not self.accelerator.is_main_process:
+            return
+        checkpoint = Checkpoint(
+            config=self.config,
+            stream=self.run.stream.name,
+            recipe=self.run.stream.recipe,
+            row_shape=self.run.stream.row_shape,
+            pretrained=pretrained_identities(self.model),
+            samples_sha256=samples_sha256([rows for data in self.run.tasks for rows in data.train]),
+            progress=self.progress,
+        )
+        state = State(
+            weights=weights,
+            labels=self.labels,
+            optimizer=optimizer,
+            adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
+        )
+        write_checkpoint(self.folder / name, checkpoint, state)
+
+
+def _share(
+    batch: Sequence[Window], rank: int, num_processes: int, micro_batch_size: int
+) -> list[Sequence[Window]]:
+    """Return a process's windows of a batch, every ``num_processes``-th, in micro-batches.
+
+    All processes get as many micro-batches as the first one, since all must take part in each
+    exchange. What a process lacks is a window in which no row counts.
+    """
+    shares = [split(batch[first::num_processes], micro_batch_size) for first in (0, rank)]
+    padding = [replace(batch[0], num_context=batch[0].num_rows)]
+    return shares[1] + [padding] * (len(shares[0]) - len(shares[1]))

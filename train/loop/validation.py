@@ -1,0 +1,100 @@
+"""How good a run is: its tasks predicted, written as submissions and scored."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from train.predict.predictor import Predictor, Scores, write_and_score
+from train.prepare import Prepared, TaskData
+from train.task import Task
+
+__all__ = ["PREDICTIONS", "EpochResult", "Validation", "joined"]
+
+PREDICTIONS = "predictions"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochResult:
+    """What was measured at the end of an epoch."""
+
+    value: float | None
+    """What picks the best epoch, larger is better; of several tasks the mean."""
+    scores: Scores
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validation:
+    """Evaluates the model of a run, on all processes together."""
+
+    run: Prepared
+    accelerator: Accelerator
+    folder: Path
+    together: bool = False
+    """Whether a call of the model needs all processes."""
+
+    def epoch(self) -> EpochResult:
+        """Evaluate on held-out training videos by the loss, else on ``val`` by the metrics."""
+        values: list[float | None] = []
+        scores: dict[str, Scores] = {}
+        losses = []
+        for data in self.run.tasks:
+            if data.holdout:
+                loss = self._holdout_loss(data)
+                value: float | None = -loss
+            else:
+                scores[data.task.name], loss = self._score(data, "last")
+                value = data.task.quality(scores[data.task.name])
+            values.append(value)
+            losses.append(loss)
+        defined = [value for value in values if value is not None]
+        return EpochResult(
+            value=sum(defined) / len(defined) if defined else None,
+            scores=joined(scores),
+            loss=sum(losses) / len(losses),
+        )
+
+    def scores(self, name: str) -> Scores:
+        """Return the official scores on ``val``; submissions go to ``predictions/<name>``."""
+        return joined({data.task.name: self._score(data, name)[0] for data in self.run.tasks})
+
+    def _holdout_loss(self, data: TaskData) -> float:
+        predictions = self.predictor(data.task).predict(data.holdout)
+        deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
+        return predictions.loss
+
+    def _score(self, data: TaskData, name: str) -> tuple[Scores, float]:
+        """Write and score the submission on the main process; all get the scores."""
+        predictions = self.predictor(data.task).predict(data.val)
+        scores: Scores = {}
+        if self.accelerator.is_main_process:
+            path = self.folder / PREDICTIONS / name / f"{data.task.name}{data.task.submission}"
+            scores = write_and_score(data.task, predictions.outputs, path)
+        (known,) = broadcast_object_list([scores])
+        return known, predictions.loss
+
+    def predictor(self, task: Task) -> Predictor:
+        """Return what predicts one of the tasks, with the batches of training."""
+        optim = self.run.config.optim
+        return Predictor(
+            model=self.run.model,
+            task=task,
+            stream=self.run.stream,
+            data=self.run.config.data,
+            batch_size=optim.micro_batch_size or optim.batch_size,
+            device=self.accelerator.device,
+            rank=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+            together=self.together,
+        )
+
+
+def joined(scores: Mapping[str, Scores]) -> Scores:
+    """Return the scores of one task as they are, those of several as ``<task>/<metric>``."""
+    if len(scores) == 1:
+        return next(iter(scores.values()))
+    return {f"{task}/{key}": value for task, own in scores.items() for key, value in own.items()}

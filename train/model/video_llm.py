@@ -1,0 +1,312 @@
+"""VideoLLM: translator -> LLM -> head of a task (arXiv 2305.13292, figure 2).
+
+Shapes: B batch, T rows of a window, L tokens of a query, S appended tokens, N all tokens, D feature
+width, E LLM width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cache_schema.errors import CheckpointError, ConfigError
+from train.config import TrainConfig
+from train.data.window_draws import WindowDraws
+from train.model.augment import FeatureAugment
+from train.model.llm import LanguageModel, load_llm
+from train.model.pretrained import LlmIdentity
+from train.model.text import EncodedText, LlmText, load_text
+from train.model.translator import SemanticTranslator
+from train.task import HeadContext, QueryPlace, States, Task
+
+__all__ = [
+    "TrainedWeights",
+    "VideoLLM",
+    "build_model",
+    "load_trained",
+    "parameter_counts",
+    "pretrained_identities",
+    "trained_weights",
+]
+
+WIDTH_WITHOUT_LLM = 576
+"""Width between translator and head for ``llm.name = none``: that of SmolLM2."""
+
+Part = tuple[Tensor, Tensor]
+"""tokens (B, n, E) and valid (B, n), of rows, query or appended tokens."""
+
+
+class VideoLLM(nn.Module):
+    """One translator, one LLM (or none), one head per task."""
+
+    def __init__(
+        self,
+        *,
+        translator: SemanticTranslator,
+        llm: LanguageModel | None,
+        heads: Mapping[str, nn.Module],
+        text: LlmText | EncodedText | None = None,
+        query_places: Mapping[str, QueryPlace] | None = None,
+        appended: Mapping[str, nn.Parameter] | None = None,
+        state_dropout: float = 0.0,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            translator: Stored rows -> tokens.
+            llm: Tokens -> states; None lets the head see the tokens.
+            heads: Task name -> states -> outputs.
+            text: Queries -> tokens, if a task has queries.
+            query_places: Task name -> where its query stands.
+            appended: Task name -> learned tokens (S, E) behind everything, for tasks that have any.
+            state_dropout: Probability that a value of a state is zeroed in training.
+        """
+        super().__init__()
+        self.translator = translator
+        self.llm = llm
+        self.heads = nn.ModuleDict(heads)
+        self.text = text
+        self.appended = nn.ParameterDict(appended or {})
+        self._query_places = dict(query_places or {})
+        self._state_dropout = state_dropout
+
+    def forward(
+        self,
+        features_BTD: Tensor,
+        valid_BT: Tensor,
+        task: str,
+        queries: Sequence[str] = (),
+        targets: Mapping[str, Tensor] | None = None,
+        draws: WindowDraws | None = None,
+    ) -> dict[str, Tensor]:
+        """Return output name -> tensor (B, ...) of one task's head.
+
+        Args:
+            features_BTD: Stored rows in float32, or BTND for rows that are grids of N tokens.
+            valid_BT: True for rows, False for padding, which lies behind them.
+            task: Name of the head to use.
+            queries: One text per window, for tasks that have one.
+            targets: Of the batch, for heads that take them as input.
+            draws: Of the windows, for noise and dropout in training.
+        """
+        parts = {"rows": (self.translator(features_BTD, draws), valid_BT)}
+        if (place := self._query_places.get(task, "none")) != "none":
+            query = self._query(queries, features_BTD.device)
+            parts = {"query": query, **parts} if place == "before" else {**parts, "query": query}
+        if task in self.appended:
+            parts["appended"] = _repeated(self.appended[task], len(features_BTD))
+        states = self._read(list(parts.values()), draws)
+        split = _split(states, parts)
+        final = split["appended"] if "appended" in split else _last(states, list(parts.values()))
+        outputs: dict[str, Tensor] = self.heads[task](
+            States(
+                rows_BTE=split["rows"], valid_BT=valid_BT, final_BSE=final, targets=targets or {}
+            )
+        )
+        return outputs
+
+    def _query(self, queries: Sequence[str], device: torch.device) -> Part:
+        assert self.text is not None, "a task with queries was built without text"
+        tokens_BLE, valid_BL = self.text(queries, device)
+        return tokens_BLE, valid_BL
+
+    def _read(self, parts: Sequence[Part], draws: WindowDraws | None) -> Tensor:
+        """Return the states of all tokens, where each part has kept its place.
+
+        The LLM gets them without holes: padding between parts would count as positions in some
+        families, and would be read by a bidirectional one.
+        """
+        tokens_BNE = torch.cat([tokens for tokens, _ in parts], dim=1)
+        valid_BN = torch.cat([valid for _, valid in parts], dim=1)
+        if len(parts) == 1:
+            return self._states(tokens_BNE, valid_BN, draws)
+        order_BN = (~valid_BN).int().argsort(dim=1, stable=True)
+        packed_BNE = _take(tokens_BNE, order_BN)
+        states_BNE = self._states(packed_BNE, valid_BN.gather(1, order_BN), draws)
+        return _take(states_BNE, order_BN.argsort(dim=1))
+
+    def _states(self, tokens_BNE: Tensor, valid_BN: Tensor, draws: WindowDraws | None) -> Tensor:
+        """Return the states of tokens behind which padding lies; some values are 0 in training."""
+        states_BNE = tokens_BNE if self.llm is None else self.llm(tokens_BNE, valid_BN)
+        if draws is None or not self._state_dropout:
+            return states_BNE
+        counts_B = valid_BN.sum(dim=1).tolist()
+        kept_BnE = draws.kept(counts_B, states_BNE.shape[-1], self._state_dropout)
+        padding = states_BNE.shape[1] - kept_BnE.shape[1]
+        return states_BNE * functional.pad(kept_BnE, (0, 0, 0, padding))
+
+
+def _take(values_BNE: Tensor, order_BN: Tensor) -> Tensor:
+    return values_BNE.gather(1, order_BN[..., None].expand(-1, -1, values_BNE.shape[-1]))
+
+
+def _repeated(tokens_SE: Tensor, size: int) -> Part:
+    tokens_BSE = tokens_SE.expand(size, -1, -1)
+    return tokens_BSE, torch.ones(tokens_BSE.shape[:2], dtype=torch.bool, device=tokens_SE.device)
+
+
+def _split(states_BNE: Tensor, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+    lengths = [valid.shape[1] for _, valid in parts.values()]
+    return dict(zip(parts, torch.split(states_BNE, lengths, dim=1), strict=True))
+
+
+def _last(states_BNE: Tensor, parts: Sequence[Part]) -> Tensor:
+    """Return the state of each sequence's last token (B, 1, E)."""
+    valid_BN = torch.cat([valid for _, valid in parts], dim=1)
+    places_N = torch.arange(valid_BN.shape[1], device=valid_BN.device)
+    last_B1 = (valid_BN * places_N).argmax(dim=1, keepdim=True)
+    return _take(states_BNE, last_B1)
+
+
+def build_model(
+    config: TrainConfig, row_shape: tuple[int, ...], tasks: Mapping[str, Task], device: torch.device
+) -> VideoLLM:
+    """Build the model of a run on the CPU; the same seed gives the same weights.
+
+    Args:
+        config: Settings of the run.
+        row_shape: Shape of a stored row: (D,) or (tokens, D).
+        tasks: Task name -> task, each gets a head.
+        device: Where it will run.
+
+    Raises:
+        ConfigError: if the LLM cannot be loaded, has too few positions or does not suit a task.
+    """
+    llm = (
+        None
+        if config.llm.name == "none"
+        else load_llm(config.llm, device, config.seed, config.tuning)
+    )
+    for task in tasks.values():
+        _check_suits(config, llm, task)
+    torch.manual_seed(config.seed)
+    start_rms = 1.0 if llm is None else llm.embedding_rms
+    width_in = WIDTH_WITHOUT_LLM if llm is None else llm.width_in
+    translator = SemanticTranslator(
+        row_shape[-1],
+        width_in,
+        config.translator,
+        start_rms=start_rms,
+        augment=FeatureAugment(config.augment),
+    )
+    context = HeadContext(
+        width=WIDTH_WITHOUT_LLM if llm is None else llm.width_out,
+        llm=llm,
+        device=device,
+        seed=config.seed,
+    )
+    with_query = any(task.query_place != "none" for task in tasks.values())
+    return VideoLLM(
+        translator=translator,
+        llm=llm,
+        heads={name: task.build_head(context) for name, task in tasks.items()},
+        text=load_text(config.text, llm) if with_query and llm is not None else None,
+        query_places={name: task.query_place for name, task in tasks.items()},
+        appended={
+            name: nn.Parameter(torch.randn(task.appended_tokens, width_in) * start_rms)
+            for name, task in tasks.items()
+            if task.appended_tokens
+        },
+        state_dropout=config.augment.state_dropout,
+    )
+
+
+def _check_suits(config: TrainConfig, llm: LanguageModel | None, task: Task) -> None:
+    """Check that the LLM can do a task: a query needs one, the future must stay hidden."""
+    if llm is None:
+        if task.query_place != "none":
+            raise ConfigError(
+                f"task {task.name} has queries, which only an LLM can read: llm.name is 'none'."
+            )
+        return
+    if task.online and not llm.is_causal:
+        raise ConfigError(
+            f"task {task.name} predicts from the past only; llm.stack = 'encoder' would show it "
+            "the future. Use llm.stack = 'decoder'."
+        )
+    rows = config.data.window_rows
+    others = task.appended_tokens + (config.text.max_tokens if task.query_place != "none" else 0)
+    if llm.max_positions is not None and rows + others > llm.max_positions:
+        raise ConfigError(
+            f"llm '{config.llm.name}' has {llm.max_positions} positions, but data.window_rows is "
+            f"{rows} ({config.data.context_rows} of them data.context_rows at evaluation) and "
+            f"{task.name} needs up to {others} more. Set data.window_rows to "
+            f"{llm.max_positions - others} at most."
+        )
+
+
+def parameter_counts(model: VideoLLM) -> dict[str, int]:
+    """Count the parameters that are trained, per part of the model.
+
+    Learned tokens and the projection of a text encoder count as translator: they make input.
+    """
+    counts = {"llm": 0, "translator": 0, "heads": 0}
+    for name, value in model.named_parameters():
+        if value.requires_grad:
+            part = name.partition(".")[0]
+            counts[part if part in counts else "translator"] += value.numel()
+    return counts
+
+
+def pretrained_identities(model: nn.Module) -> dict[str, LlmIdentity]:
+    """Return module path -> identity of every network whose own weights are not trained."""
+    return {
+        path: module.identity
+        for path, module in model.named_modules()
+        if isinstance(getattr(module, "identity", None), LlmIdentity)
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedWeights:
+    """Everything a checkpoint must keep: all but pretrained networks, which are named."""
+
+    model: Mapping[str, Tensor]
+    """Translator, heads, learned tokens, and weights of the LLM that are trained themselves."""
+    adapter: Mapping[str, Tensor]
+    """Of the LLM, under peft's own names; empty if it has none."""
+
+
+def trained_weights(model: VideoLLM) -> TrainedWeights:
+    """Return what is to be kept of a model."""
+    adapter = {} if model.llm is None else model.llm.adapter_tensors()
+    pretrained = tuple(f"{path}." for path in pretrained_identities(model))
+    adapted = "llm." if adapter else ()
+    trainable = {
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and not name.startswith(adapted)
+    }
+    tensors = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name in trainable or not name.startswith(pretrained)
+    }
+    return TrainedWeights(model=tensors, adapter=adapter)
+
+
+def load_trained(model: VideoLLM, weights: TrainedWeights, *, where: str) -> None:
+    """Fill a model with what ``trained_weights`` returned.
+
+    Raises:
+        CheckpointError: if names or shapes are not the model's.
+    """
+    own = trained_weights(model)
+    _check_shapes(own.model, weights.model, where)
+    _check_shapes(own.adapter, weights.adapter, where)
+    model.load_state_dict(dict(weights.model), strict=False)
+    if model.llm is not None and weights.adapter:
+        model.llm.load_adapter(weights.adapter)
+
+
+def _check_shapes(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], where: str) -> None:
+    expected = {name: tuple(value.shape) for name, value in own.items()}
+    got = {name: tuple(value.shape) for name, value in saved.items()}
+    for name in sorted(expected.keys() | got.keys()):
+        if expected.get(name) != got.get(name):
+            raise CheckpointError(
+                f"{where}: tensor '{name}' has shape {got.get(name)}, the model expects "
+                f"{expected.get(name)}. Task options or features differ from the training run's."
+            )

@@ -1,0 +1,1 @@
+"""Outputs -> predictions: batches of windows, decoders, several runs together."""

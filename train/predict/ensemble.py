@@ -1,0 +1,141 @@
+"""Predict with one run, or with several that decide together.
+
+Shapes: R rows of a sample, K classes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from cache_schema.errors import CheckpointError
+from train.data.dataset import find_rows
+from train.data.windows import Window
+from train.loop.parallel import make_accelerator
+from train.predict.predictor import Predictor
+from train.prepare import Trained, load_trained_run, the_task
+from train.task import SampleOutput, Subset, Task, WindowOutput
+
+__all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsPrediction:
+    """What the runs say about a subset."""
+
+    task: Task
+    outputs: Iterable[SampleOutput]
+    """Made while they are gone through."""
+    num_samples: int
+    missing: list[str]
+    """Annotated videos that the store lacks."""
+
+
+def predict_runs(
+    runs: Sequence[Path],
+    features: Path,
+    *,
+    subset: Subset,
+    stream_name: str,
+    task_name: str,
+    annotations: str,
+    options: Mapping[str, object],
+    allow_missing: int,
+    device: str,
+) -> RunsPrediction:
+    """Predict a subset with the best checkpoint of each run.
+
+    One run's outputs are its logits; of several, the mean of their log-probabilities.
+
+    Raises:
+        CheckpointError: if a run is none, the runs learned different tasks, or the task's outputs
+            are not class scores of rows.
+    """
+    place = make_accelerator(device).device
+    trained = [
+        load_trained_run(
+            run,
+            features,
+            place,
+            stream_name=stream_name,
+            task_name=task_name,
+            annotations=annotations,
+            options=options,
+        )
+        for run in runs
+    ]
+    names = [the_task(one.checkpoint.config, task_name) for one in trained]
+    task = trained[0].tasks[names[0]]
+    _check_together(runs, names, task)
+    samples = task.samples(subset)
+    found = [
+        find_rows(
+            samples,
+            one.stream,
+            rows_per_token=one.checkpoint.config.data.rows_per_token,
+            allow_missing=allow_missing,
+        )
+        for one in trained
+    ]
+    outputs = [
+        _predictor(one, name).predict(rows.rows).outputs
+        for one, name, rows in zip(trained, names, found, strict=True)
+    ]
+    return RunsPrediction(
+        task=task,
+        outputs=outputs[0] if len(runs) == 1 else _together(outputs),
+        num_samples=len(found[0].rows),
+        missing=found[0].missing,
+    )
+
+
+def mean_log_probabilities(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the mean of the runs' log-probabilities over the classes, the last dimension."""
+    mean: NDArray[np.float32] = np.mean([log_softmax(one, axis=-1) for one in outputs], axis=0)
+    return mean
+
+
+def _check_together(runs: Sequence[Path], names: Sequence[str], task: Task) -> None:
+    for run, name in zip(runs, names, strict=True):
+        if name != names[0]:
+            raise CheckpointError(
+                f"{run}: learned {name}, {runs[0]} learned {names[0]}. "
+                "Only runs of one task can decide together."
+            )
+    if len(runs) > 1 and not task.class_outputs:
+        raise CheckpointError(
+            f"{len(runs)} runs of {task.name} cannot decide together: its outputs are not class "
+            "scores of rows, so they have no mean. Predict with one run."
+        )
+
+
+def _together(outputs: Sequence[Iterable[SampleOutput]]) -> Iterator[SampleOutput]:
+    """Average what the runs say, sample by sample; each cut its windows in its own way."""
+    for same in zip(*outputs, strict=True):
+        first = same[0]
+        arrays = {
+            name: mean_log_probabilities([one.rows(name) for one in same])
+            for name in first.windows[0].arrays
+        }
+        whole = Window(sample=0, start=0, stop=len(first.times_R2))
+        yield SampleOutput(
+            sample=first.sample,
+            times_R2=first.times_R2,
+            windows=[WindowOutput(window=whole, arrays=arrays)],
+        )
+
+
+def _predictor(trained: Trained, name: str) -> Predictor:
+    config = trained.checkpoint.config
+    return Predictor(
+        model=trained.model,
+        task=trained.tasks[name],
+        stream=trained.stream,
+        data=config.data,
+        # As in training: in bfloat16 the last digits depend on the shape of a batch.
+        batch_size=config.optim.micro_batch_size or config.optim.batch_size,
+        device=next(trained.model.parameters()).device,
+    )

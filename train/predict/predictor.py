@@ -1,0 +1,178 @@
+"""From a model and samples to outputs of every window, and from those to official scores.
+
+SampleRows -> windows -> head outputs -> SampleOutput -> submission file -> scores.
+
+Shapes: B batch.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cache_schema.stream import Stream
+from train.config import DataConfig
+from train.data.dataset import Batch, BatchReader, SampleRows
+from train.data.prefetch import Prefetch
+from train.data.windows import Window, evaluation_windows, split
+from train.model.video_llm import VideoLLM
+from train.task import SampleOutput, Task, WindowOutput
+
+__all__ = ["Predictions", "Predictor", "Scores", "score_table", "write_and_score"]
+
+Scores = dict[str, float | None]
+
+Array = NDArray[Any]
+
+
+@dataclass(kw_only=True, slots=True)
+class LossTotal:
+    """A loss that is still being added up."""
+
+    total: float = 0.0
+    num_targets: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """What a model says about some samples, one by one; to be gone through once."""
+
+    outputs: Iterable[SampleOutput]
+    losses: LossTotal
+
+    @property
+    def loss(self) -> float:
+        """Mean over the valid targets of the samples that were gone through."""
+        return self.losses.total / max(1, self.losses.num_targets)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictor:
+    """Predict every row of some samples once, each with its past."""
+
+    model: VideoLLM
+    task: Task
+    stream: Stream
+    data: DataConfig
+    batch_size: int
+    """Windows per forward pass."""
+    device: torch.device
+    rank: int = 0
+    num_processes: int = 1
+    together: bool = False
+    """Whether a call of the model needs all processes, so that all must call it equally often."""
+
+    def predict(self, samples: Sequence[SampleRows]) -> Predictions:
+        """Return the outputs of all samples; of several processes each predicts its share.
+
+        Longer samples come first, so that a batch holds windows of about one length. One process
+        holds the outputs of a batch only; several hold all, since each one gets them.
+        """
+        order = sorted(samples, key=lambda rows: -rows.num_rows)
+        losses = LossTotal()
+        shares = [order[rank :: self.num_processes] for rank in range(self.num_processes)]
+        own = self._outputs(shares[self.rank], losses)
+        if self.num_processes == 1:
+            return Predictions(outputs=own, losses=losses)
+        outputs = list(own)
+        if self.together:
+            self._keep_up(shares)
+        return _gathered(outputs, losses)
+
+    def _keep_up(self, shares: Sequence[Sequence[SampleRows]]) -> None:
+        """Call the model as often as the process with the most batches; nothing of it counts."""
+        counts = [len(self._parts(share)) for share in shares]
+        sample = shares[0][-1:]
+        reader = BatchReader(self.task, self.stream, sample, self.device)
+        batch = reader.read(self._parts(sample)[0][:1])
+        for _ in range(max(counts) - counts[self.rank]):
+            self._forward(batch, LossTotal())
+
+    def _outputs(self, samples: Sequence[SampleRows], losses: LossTotal) -> Iterator[SampleOutput]:
+        self.model.eval()
+        windows: list[WindowOutput] = []
+        for batch in self._batches(samples):
+            arrays = self._forward(batch, losses)
+            for place, (rows, window) in enumerate(zip(batch.samples, batch.windows, strict=True)):
+                own = {name: values[place] for name, values in arrays.items()}
+                windows.append(WindowOutput(window=window, arrays=own))
+                if window.stop == rows.num_rows:
+                    yield SampleOutput(sample=rows.sample, times_R2=rows.times_R2, windows=windows)
+                    windows = []
+
+    def _forward(self, batch: Batch, losses: LossTotal) -> Mapping[str, Array]:
+        with torch.inference_mode():
+            outputs: dict[str, Tensor] = self.model(
+                batch.features_BTD, batch.valid_BT, self.task.name, batch.queries, batch.targets
+            )
+            loss = self.task.loss(outputs, batch.targets)
+        losses.total += float(loss.total)
+        losses.num_targets += loss.num_targets
+        return {name: _array(values) for name, values in outputs.items()}
+
+    def _batches(self, samples: Sequence[SampleRows]) -> Iterator[Batch]:
+        reader = BatchReader(self.task, self.stream, samples, self.device)
+        batches = (reader.read(part) for part in self._parts(samples))
+        with Prefetch(batches) as prefetched:
+            yield from prefetched
+
+    def _parts(self, samples: Sequence[SampleRows]) -> list[Sequence[Window]]:
+        lengths = [rows.num_rows for rows in samples]
+        windows = evaluation_windows(lengths, self.data.window_rows, self.data.context_rows)
+        return split(windows, self.batch_size)
+
+
+def _gathered(own: list[SampleOutput], losses: LossTotal) -> Predictions:
+    """Give every process the outputs and the loss of all."""
+    sums = gather_object([(losses.total, losses.num_targets)])
+    everywhere = LossTotal(
+        total=sum(total for total, _ in sums), num_targets=sum(count for _, count in sums)
+    )
+    return Predictions(outputs=gather_object(own), losses=everywhere)
+
+
+def _array(values: Tensor) -> Array:
+    # Half precision goes to float32: NumPy lacks bfloat16, and official files hold float32.
+    array: Array = (values.float() if values.is_floating_point() else values).cpu().numpy()
+    return array
+
+
+def write_and_score(task: Task, outputs: Iterable[SampleOutput], path: Path) -> Scores:
+    """Write the official submission and score that very file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    task.write_predictions(outputs, path)
+    return task.score(path)
+
+
+def score_table(columns: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return an aligned table: one line per metric, one column per model.
+
+    >>> print(score_table({"model": {"Acc": 61.25}, "chance": {"Acc": None}}))
+    metric  model  chance
+    Acc     61.25       -
+    """
+    metrics = dict.fromkeys(metric for scores in columns.values() for metric in scores)
+    lines = [["metric", *columns]]
+    for metric in metrics:
+        values = [scores.get(metric) for scores in columns.values()]
+        lines.append([metric, *map(_cell, values)])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        )
+        for line in lines
+    )
+
+
+def _cell(value: float | None) -> str:
+    # Evaluators give percent or fractions; both keep about four digits.
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
