@@ -19,7 +19,7 @@ import numpy as np
 from extract.decode.backends import open_video
 from extract.decode.frames import SampledFrame, VideoFacts, sample_frames
 from extract.decode.process import DecoderProcess
-from extract.decode.stage import CHUNK_BYTES
+from extract.pipeline.decode_stage import CHUNK_BYTES
 
 Way = Callable[[Path, Fraction | None], None]
 

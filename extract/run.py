@@ -8,14 +8,14 @@ from tqdm import tqdm
 
 from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store
 from extract.config import ExtractConfig
-from extract.encode.cpu_threads import lanes_for
-from extract.pipeline import extract_videos
+from extract.encode.cpu_threads import threads_for
+from extract.pipeline.extractor import extract_videos
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Plan, plan_jobs
-from extract.plan.ledger import Ledger
 from extract.plan.remaining import Remaining
 from extract.plan.targets import Target, build_targets, streams_of
-from extract.report import RunReport
+from extract.report.ledger import Ledger
+from extract.report.run_report import RunReport
 from extract.sources.shards import Shard, refuse_shards, shard_of
 from extract.sources.videos import find_videos
 from extract.workers.config import ClusterConfig
@@ -110,7 +110,7 @@ def _extract(
                 options.config,
                 report,
                 advance=bar.update,
-                num_lanes=lanes_for(1),
+                num_threads=threads_for(1),
             )
         else:
             _extract_on_workers(plan, targets, writer, options, report, bar.update)

@@ -3,6 +3,7 @@
 import ast
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,37 @@ def test_a_file_keeps_the_rules(path):
         length = (function.end_lineno or 0) - function.lineno + 1
         assert length <= 80, f"{function.name} has {length} lines"
     assert ast.get_docstring(tree(path)), "every module says what it owns"
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules a file imports when it runs, anywhere in it; not those for types only."""
+    nodes = list(ast.walk(tree(path)))
+    for_types = {
+        id(node)
+        for block in nodes
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+    }
+    found = (
+        node for node in nodes if isinstance(node, ast.ImportFrom) and id(node) not in for_types
+    )
+    return {node.module or "" for node in found}
+
+
+def room(module: str) -> str:
+    """Return the room of a module: its folder inside the package, or itself at the top."""
+    parts = module.split(".")
+    return ".".join(parts[:2])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_depend_on_each_other_one_way(package):
+    needs: dict[str, set[str]] = {}
+    for path in (path for path in FILES if path.relative_to(ROOT).parts[0] == package):
+        own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        others = {room(name) for name in imported_modules(path) if name.startswith(f"{package}.")}
+        needs.setdefault(own, set()).update(others - {own})
+    list(TopologicalSorter(needs).static_order())  # raises CycleError, which names the rooms
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def export(run: Path, out: Path) -> None:
 
     FOLDER/llm is loaded by transformers; translator and heads lie in FOLDER/video.safetensors.
     """
-    from train.checkpoints.export import export_run
+    from train.export import export_run
 
     click.echo(f"{export_run(run, out)}: the LLM, merged; translator and heads beside it.")
 

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.windows import Window
-
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     import torch
     from torch import Tensor, nn
@@ -34,6 +32,7 @@ __all__ = [
     "States",
     "Subset",
     "Task",
+    "Window",
     "WindowOutput",
     "as_fraction",
     "without_context",
@@ -60,6 +59,25 @@ class Sample:
     """Owned by the task."""
     query: str = ""
     """Text that the LLM reads beside the rows, for tasks that have one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Rows ``[start, stop)`` of one sample."""
+
+    sample: int
+    """Index of the sample."""
+    start: int
+    stop: int
+    num_context: int = 0
+    """Rows at the front that an earlier window predicts; they only give a past."""
+    seed: int = 0
+    """Of everything random that training does to the window."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the window, context included."""
+        return self.stop - self.start
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

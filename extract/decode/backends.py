@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from extract.decode.frames import FrameSource, PyavSource
+from extract.decode.frames import FrameSource
+from extract.decode.pyav_source import PyavSource
 
 __all__ = ["open_video"]
 

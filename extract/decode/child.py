@@ -32,7 +32,8 @@ import numpy as np
 
 from cache_schema.errors import VideoError
 from extract.decode.frame_slots import FrameSlots
-from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, probe, sample_frames
+from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
+from extract.decode.pyav_source import probe
 
 __all__ = ["HEAD", "Opener", "facts_of", "main", "pack"]
 

@@ -22,12 +22,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from extract.decode.frames import (
-    Frame,
-    PyavSource,
-    average_fps,
-    start_seconds,
-)
+from extract.decode.frames import Frame
+from extract.decode.pyav_source import PyavSource, average_fps, start_seconds
 
 __all__ = ["DecordSource", "decord_version", "trusted_decord_source"]
 

@@ -25,7 +25,8 @@ MAX_SLOTS = mmap.PAGESIZE
 """A byte for each comes first: 1 while the parent has the frame or has yet to hear of it."""
 
 PIXEL_BYTES = 192 * 2**20
-"""What the chunks that wait for the encoder may hold (``extract.decode.stage``), and some more."""
+"""What the chunks that wait for the encoder may hold (``extract.pipeline.decode_stage``), and
+some more."""
 
 FREE, TAKEN = b"\0", b"\1"
 

@@ -75,7 +75,7 @@ class DecoderProcess:
     def decode(
         self, path: Path, backend: str, fps: Fraction | None
     ) -> Iterator[SampledFrame | VideoFacts]:
-        """Yield a video's sampled frames and then its facts, as ``decode.frames`` makes them.
+        """Yield a video's sampled frames and then its facts, as ``extract.decode`` makes them.
 
         Raises:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.

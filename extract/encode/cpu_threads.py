@@ -15,27 +15,27 @@ from torch import Tensor
 
 from extract.encode.encoders.base import Encoder
 
-__all__ = ["Lanes", "lanes_for"]
+__all__ = ["EncodeThreads", "threads_for"]
 
-MOST_LANES = 8
-"""Each lane holds a batch of windows; with more cores than that, more workers are the way."""
-
-
-def lanes_for(num_processes: int) -> int:
-    """Return the lanes of each of several processes that share the cores torch may use."""
-    return max(1, min(MOST_LANES, torch.get_num_threads() // num_processes))
+MOST_THREADS = 8
+"""Each thread holds a batch of windows; with more cores than that, more workers are the way."""
 
 
-class Lanes:
+def threads_for(num_processes: int) -> int:
+    """Return the threads of each of several processes that share the cores torch may use."""
+    return max(1, min(MOST_THREADS, torch.get_num_threads() // num_processes))
+
+
+class EncodeThreads:
     """Threads that each run a network on one core."""
 
-    def __init__(self, num_lanes: int) -> None:
-        self._num_lanes = num_lanes
+    def __init__(self, num_threads: int) -> None:
+        self._num_threads = num_threads
         self._pool = ThreadPoolExecutor(
-            num_lanes, "encode", initializer=torch.set_num_threads, initargs=(1,)
+            num_threads, "encode", initializer=torch.set_num_threads, initargs=(1,)
         )
 
-    def __enter__(self) -> "Lanes":
+    def __enter__(self) -> "EncodeThreads":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,11 +44,11 @@ class Lanes:
     def spread(self, encoder: Encoder, batch_size: int) -> tuple[Encoder, int]:
         """Return an encoder and the batch size to call it with.
 
-        On a CPU that is one batch for every lane; a GPU does it all in one.
+        On a CPU that is one batch for every thread; a GPU does it all in one.
         """
         if encoder.device.type != "cpu":
             return encoder, batch_size
-        return _SpreadEncoder(encoder, batch_size, self._pool), batch_size * self._num_lanes
+        return _SpreadEncoder(encoder, batch_size, self._pool), batch_size * self._num_threads
 
 
 class _SpreadEncoder:

@@ -10,7 +10,7 @@ from cache_schema.records import VideoRecord
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 from extract.decode.process import Prober
-from extract.plan.ledger import Failure, failure_of, spelt_out
+from extract.report.ledger import Failure, failure_of, spelt_out
 from extract.sources.videos import VideoFile, content_digest
 
 __all__ = ["Job", "Plan", "plan_jobs"]

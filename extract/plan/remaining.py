@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Job
-from extract.report import RunReport
+from extract.report.run_report import RunReport
 
 __all__ = ["Remaining"]
 

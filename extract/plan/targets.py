@@ -7,7 +7,7 @@ from fractions import Fraction
 from cache_schema.recipe import DecoderRecipe, Recipe, SamplingRecipe
 from cache_schema.store import Store, stream_name
 from extract.config import ExtractConfig
-from extract.decode.frames import pyav_version
+from extract.decode.pyav_source import pyav_version
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.encoders.base import Encoder
 

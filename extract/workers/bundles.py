@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from extract.plan.jobs import Job
 
-__all__ = ["Group", "group_jobs"]
+__all__ = ["Bundle", "bundle_jobs"]
 
-GROUPS_PER_WORKER = 8
+BUNDLES_PER_WORKER = 8
 """Enough for workers of unequal speed to end together."""
 MOST_SECONDS = 600.0
 """What a lost worker loses of short videos, at most."""
@@ -19,32 +19,32 @@ UNKNOWN_SECONDS = 60.0
 
 
 @dataclass(kw_only=True, eq=False)
-class Group:
+class Bundle:
     """Videos that one worker does one after the other."""
 
     jobs: tuple[Job, ...]
     deaths: int = 0
     """Workers that died while they were at it."""
 
-    def split(self) -> "list[Group]":
-        """Return a group for each video: to find the one that kills workers."""
-        return [Group(jobs=(job,), deaths=self.deaths) for job in self.jobs]
+    def split(self) -> "list[Bundle]":
+        """Return a bundle for each video: to find the one that kills workers."""
+        return [Bundle(jobs=(job,), deaths=self.deaths) for job in self.jobs]
 
 
-def group_jobs(jobs: Sequence[Job], num_workers: int) -> list[Group]:
-    """Bundle jobs, which come longest first, into groups that come longest first."""
+def bundle_jobs(jobs: Sequence[Job], num_workers: int) -> list[Bundle]:
+    """Bundle jobs, which come longest first, into bundles that come longest first."""
     total = sum(map(_seconds, jobs))
-    enough = min(MOST_SECONDS, total / (num_workers * GROUPS_PER_WORKER))
-    groups: list[Group] = []
+    enough = min(MOST_SECONDS, total / (num_workers * BUNDLES_PER_WORKER))
+    bundles: list[Bundle] = []
     bundle: list[Job] = []
     seconds = 0.0
     for job in jobs:
         bundle.append(job)
         seconds += _seconds(job)
         if seconds >= enough:
-            groups.append(Group(jobs=tuple(bundle)))
+            bundles.append(Bundle(jobs=tuple(bundle)))
             bundle, seconds = [], 0.0
-    return [*groups, Group(jobs=tuple(bundle))] if bundle else groups
+    return [*bundles, Bundle(jobs=tuple(bundle))] if bundle else bundles
 
 
 def _seconds(job: Job) -> float:

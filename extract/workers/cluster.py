@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 from distributed.deploy import Cluster
 
 from cache_schema.errors import ConfigError, PipelineError
-from extract.encode.cpu_threads import lanes_for
+from extract.encode.cpu_threads import threads_for
 from extract.workers.config import ClusterConfig
 
 __all__ = ["Workers", "open_workers"]
@@ -31,7 +31,7 @@ DASK_SETTINGS = {
     # The run itself hands a bundle out again, so that it can count whom it kills.
     "distributed.scheduler.allowed-failures": 0,
     # Adaptive scaling must not think that bundles are done in a second.
-    "distributed.scheduler.default-task-durations": {"extract_group": "1h"},
+    "distributed.scheduler.default-task-durations": {"extract_bundle": "1h"},
     # A worker holds an encoder, not dask's data: there is nothing to spill, and a paused worker
     # would wait for ever for memory that is its own.
     "distributed.worker.memory.target": False,
@@ -47,7 +47,7 @@ class Workers:
     client: Client
     most: Callable[[], int]
     """How many bundles may be out at a time."""
-    num_lanes: int | None
+    num_threads: int | None
     """Cores of each; None if only they know."""
     wait_seconds: float
     """How long to wait while there is no worker at all."""
@@ -117,7 +117,7 @@ def _local(num_workers: int) -> Iterator[Workers]:
         yield Workers(
             client=client,
             most=lambda: num_workers,
-            num_lanes=lanes_for(num_workers),
+            num_threads=threads_for(num_workers),
             wait_seconds=CONNECT_SECONDS * 4,
         )
 
@@ -147,7 +147,7 @@ def _existing(address: str, config: ClusterConfig) -> Iterator[Workers]:
         yield Workers(
             client=client,
             most=lambda: max(1, len(client.nthreads())),
-            num_lanes=None,
+            num_threads=None,
             wait_seconds=config.wait_seconds,
         )
 
@@ -161,7 +161,7 @@ def _slurm(config: ClusterConfig) -> Iterator[Workers]:
             yield Workers(
                 client=client,
                 most=lambda: config.max_jobs * config.workers_per_job,
-                num_lanes=max(1, config.cores // config.workers_per_job),
+                num_threads=max(1, config.cores // config.workers_per_job),
                 wait_seconds=config.wait_seconds,
             )
 

@@ -22,11 +22,11 @@ from extract.config import ExtractConfig
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, streams_of
-from extract.report import RunReport
-from extract.workers.bundles import Group, group_jobs
+from extract.report.run_report import RunReport
+from extract.workers.bundles import Bundle, bundle_jobs
 from extract.workers.cluster import Workers
-from extract.workers.worker import Order, Receipt, WorkerSession, extract_group
-from extract.write.collector import commit_collected
+from extract.workers.collector import commit_collected
+from extract.workers.worker import Order, Receipt, WorkerSession, extract_bundle
 
 __all__ = ["extract_on_workers"]
 
@@ -67,18 +67,18 @@ def extract_on_workers(
         store=store.resolve(),
         streams=tuple((target.stream, target.recipe) for target in targets),
         returns_rows=is_hdf5(store),
-        num_lanes=workers.num_lanes,
+        num_threads=workers.num_threads,
     )
-    groups = group_jobs(jobs, workers.most())
+    bundles = bundle_jobs(jobs, workers.most())
     if not order.returns_rows and CommittedVideos(store, streams_of(targets)).refresh():
         # Somebody else fills this store: another order seldom takes the same video.
-        random.shuffle(groups)
+        random.shuffle(bundles)
     shapes = {t.stream: (t.recipe, t.encoder.row_shape) for t in targets}
     client = workers.client
     client.subscribe_topic(order.run, lambda event: advance(event[1]))
     client.register_plugin(WorkerSession(order))
     try:
-        _Dispatch(workers, order.run, groups, writer, shapes, report).run()
+        _Dispatch(workers, order.run, bundles, writer, shapes, report).run()
     finally:
         _end(client, order.run)
 
@@ -98,15 +98,15 @@ class _Dispatch:
         self,
         workers: Workers,
         run: str,
-        groups: Sequence[Group],
+        bundles: Sequence[Bundle],
         writer: StoreWriter,
         shapes: dict[str, tuple[Recipe, tuple[int, ...]]],
         report: RunReport,
     ) -> None:
         self._workers = workers
         self._run = run
-        self._waiting = deque(groups)
-        self._out: dict[Future, Group] = {}
+        self._waiting = deque(bundles)
+        self._out: dict[Future, Bundle] = {}
         self._writer = writer
         self._shapes = shapes
         self._report = report
@@ -123,9 +123,9 @@ class _Dispatch:
                 self._take(future, self._out.pop(future))
                 future.release()
 
-    def _send(self, group: Group) -> None:
-        future = self._workers.client.submit(extract_group, self._run, group.jobs, pure=False)
-        self._out[future] = group
+    def _send(self, bundle: Bundle) -> None:
+        future = self._workers.client.submit(extract_bundle, self._run, bundle.jobs, pure=False)
+        self._out[future] = bundle
 
     def _finished(self) -> list[Future]:
         try:
@@ -144,7 +144,7 @@ class _Dispatch:
                 "wait_seconds). What was committed is kept; run the same again to go on."
             )
 
-    def _take(self, future: Future, group: Group) -> None:
+    def _take(self, future: Future, bundle: Bundle) -> None:
         if future.cancelled():
             raise PipelineError(
                 "the dask scheduler is gone. What was committed is kept; run the same again to "
@@ -152,7 +152,7 @@ class _Dispatch:
             )
         error = future.exception()
         if isinstance(error, KilledWorker):
-            self._blame(group, error)
+            self._blame(bundle, error)
         elif error is not None:
             raise error
         else:
@@ -162,17 +162,17 @@ class _Dispatch:
         commit_collected(receipt.videos, self._writer, self._shapes)
         self._report.add(receipt.report)
 
-    def _blame(self, group: Group, error: KilledWorker) -> None:
+    def _blame(self, bundle: Bundle, error: KilledWorker) -> None:
         """Hand a bundle out again after its worker died, until its video has cost too many."""
-        group.deaths += error.allowed_failures + 1
-        if len(group.jobs) > 1:
-            self._waiting.extendleft(reversed(group.split()))
-        elif group.deaths < MOST_DEATHS:
-            self._waiting.append(group)
+        bundle.deaths += error.allowed_failures + 1
+        if len(bundle.jobs) > 1:
+            self._waiting.extendleft(reversed(bundle.split()))
+        elif bundle.deaths < MOST_DEATHS:
+            self._waiting.append(bundle)
         else:
-            (job,) = group.jobs
+            (job,) = bundle.jobs
             sentence = (
-                f"the worker died {group.deaths} times at it, perhaps for lack of memory; the "
+                f"the worker died {bundle.deaths} times at it, perhaps for lack of memory; the "
                 "worker's or the batch system's log may tell."
             )
             self._report.fail(job.video, sorted(job.streams), "worker", sentence)

@@ -20,16 +20,16 @@ from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.store import StoreWriter, create_store
 from extract.config import ExtractConfig
-from extract.encode.cpu_threads import lanes_for
-from extract.pipeline import extract_videos
+from extract.encode.cpu_threads import threads_for
+from extract.pipeline.extractor import extract_videos
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Job
 from extract.plan.remaining import Remaining
 from extract.plan.targets import Target, build_targets
-from extract.report import RunReport
-from extract.write.collector import CollectedVideo, RowCollector
+from extract.report.run_report import RunReport
+from extract.workers.collector import CollectedVideo, RowCollector
 
-__all__ = ["Order", "Receipt", "WorkerSession", "extract_group"]
+__all__ = ["Order", "Receipt", "WorkerSession", "extract_bundle"]
 
 PROGRESS_SECONDS = 0.5
 """Between two messages about progress."""
@@ -47,7 +47,7 @@ class Order:
     """Name and recipe for each encoder of the settings, in their order."""
     returns_rows: bool
     """The store takes one writer: rows travel back with the receipt."""
-    num_lanes: int | None
+    num_threads: int | None
     """Cores of each worker; None takes those that torch finds."""
 
 
@@ -59,7 +59,7 @@ class Receipt:
     videos: list[CollectedVideo] = field(default_factory=list)
 
 
-def extract_group(run: str, jobs: tuple[Job, ...]) -> Receipt:
+def extract_bundle(run: str, jobs: tuple[Job, ...]) -> Receipt:
     """Bring each job's video into the streams it lacks; the task of the dask graph."""
     session = get_worker().plugins[run]
     assert isinstance(session, WorkerSession)
@@ -105,12 +105,12 @@ class WorkerSession(WorkerPlugin):  # type: ignore[misc]  # distributed has no t
                 self._advance(0.0, at_once=True)
 
     def _extract(self, jobs: tuple[Job, ...], report: RunReport) -> Receipt:
-        lanes = self._order.num_lanes or lanes_for(1)
+        threads = self._order.num_threads or threads_for(1)
         settings = (self._order.config, report)
         if self._order.returns_rows:
             rows = RowCollector()
             extract_videos(
-                jobs, self._targets, rows, *settings, advance=self._advance, num_lanes=lanes
+                jobs, self._targets, rows, *settings, advance=self._advance, num_threads=threads
             )
             return Receipt(report=report, videos=rows.videos)
         if self._writer is None:
@@ -120,7 +120,7 @@ class WorkerSession(WorkerPlugin):  # type: ignore[misc]  # distributed has no t
             self._commits = CommittedVideos(self._order.store, names)
         left = Remaining(jobs, self._commits, report)
         extract_videos(
-            left, self._targets, self._writer, *settings, advance=self._advance, num_lanes=lanes
+            left, self._targets, self._writer, *settings, advance=self._advance, num_threads=threads
         )
         return Receipt(report=report)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cache_schema.store import StoreWriter, create_store, open_store
 from extract.config import ExtractConfig
-from extract.pipeline import extract_videos
+from extract.pipeline.extractor import extract_videos
 from extract.plan.jobs import plan_jobs
 from extract.plan.targets import Target, build_targets, streams_of
-from extract.report import RunReport
+from extract.report.run_report import RunReport
 from extract.run import RunOptions, run_extraction
 from extract.sources.shards import Shard
 from extract.sources.videos import find_videos
@@ -27,7 +27,7 @@ def extract(
     store = writer or create_store(out)
     try:
         extract_videos(
-            plan.jobs, targets, store, config, report, advance=lambda _: None, num_lanes=1
+            plan.jobs, targets, store, config, report, advance=lambda _: None, num_threads=1
         )
     finally:
         store.close()

@@ -10,7 +10,7 @@ from cache_schema.errors import VideoError
 from cache_schema.store import open_store
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
-from extract.decode.stage import DecodeStage
+from extract.pipeline.decode_stage import DecodeStage
 from tests.extract.running import extract
 from tests.extract.videos import (
     constant_pts,

@@ -10,7 +10,7 @@ import pytest
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import open_store
-from extract.plan.ledger import Ledger
+from extract.report.ledger import Ledger
 from tests.extract.videos import constant_pts, write_video
 from tests.kill import killing
 from tests.kill.test_full_disk import check_sentence

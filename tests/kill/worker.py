@@ -13,12 +13,13 @@ from cache_schema import cli_edge, layout
 from cache_schema.convert import compact
 from cache_schema.hdf5_backend import store as hdf5_store
 from cache_schema.zarr_backend import store as zarr_store
-from extract import cli, pipeline
-from extract.decode import frames
+from extract import cli
+from extract.decode import frames, pyav_source
 from extract.decode.backends import open_video
 from extract.decode.process import DecoderProcess
 from extract.encode.encoders import ENCODERS
 from extract.encode.encoders.fake import FakeEncoder
+from extract.pipeline import extractor
 from extract.plan import jobs as plan
 from extract.tools import cli as store_cli
 from extract.tools import import_features
@@ -46,7 +47,7 @@ class ClipFake(FakeEncoder):
 
 def warm_up() -> None:
     """Import what a worker needs; a test must not wait for it at each fork."""
-    assert pipeline
+    assert extractor
     assert import_features
     layout.PART_BYTES = PART_BYTES
     hdf5_store.CHUNK_BYTES = HDF5_CHUNK_BYTES
@@ -63,7 +64,7 @@ def _decode(self, path, backend, fps):
 
 
 def _probe(self, path):
-    return frames.probe(path)
+    return pyav_source.probe(path)
 
 
 def work(arguments: list[str], limits: dict[str, object], reports: Reports) -> int:

@@ -2,8 +2,7 @@
 
 import torch
 
-from train.data.windows import Window
-from train.task import HeadContext, SampleOutput, States, WindowOutput
+from train.task import HeadContext, SampleOutput, States, Window, WindowOutput
 
 
 def whole_window(times, num_context=0):

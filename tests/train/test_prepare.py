@@ -8,10 +8,11 @@ from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from tests.train.toy import ToyTask, make_features
 from train.checkpoints.checkpoint import LAST, read_checkpoint
-from train.data.dataset import SampleRows
+from train.data.samples import SampleRows
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
-from train.prepare import hold_out, load_trained_run, prepare
+from train.predict.trained_run import load_trained_run
+from train.prepare import hold_out, prepare
 
 CPU = torch.device("cpu")
 

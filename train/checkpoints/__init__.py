@@ -1,1 +1,1 @@
-"""What a run leaves behind: checkpoint, its record and card, exports."""
+"""What a run leaves behind: checkpoint, its record and card."""

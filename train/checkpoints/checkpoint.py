@@ -32,7 +32,7 @@ from cache_schema.stream import Stream
 from cache_schema.writing.durable import sync_path
 from train.checkpoints.model_card import model_card
 from train.checkpoints.record import Checkpoint
-from train.data.dataset import SampleRows
+from train.data.samples import SampleRows
 from train.model.video_llm import TrainedWeights
 
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import StoreError
 from cache_schema.stream import Stream, as_float32
-from train.data.dataset import SampleRows
+from train.data.samples import SampleRows
 
 __all__ = ["feature_statistics"]
 

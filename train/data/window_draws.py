@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from train.data.windows import Window
+from train.task import Window
 
 __all__ = ["WindowDraws"]
 

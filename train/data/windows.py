@@ -10,34 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from train.task import Window
+
 __all__ = [
     "TaskWindows",
-    "Window",
     "count_batches",
     "epoch_batches",
     "evaluation_windows",
     "split",
     "training_windows",
 ]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """Rows ``[start, stop)`` of one sample."""
-
-    sample: int
-    """Index of the sample."""
-    start: int
-    stop: int
-    num_context: int = 0
-    """Rows at the front that an earlier window predicts; they only give a past."""
-    seed: int = 0
-    """Of everything random that training does to the window."""
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the window, context included."""
-        return self.stop - self.start
 
 
 def count_crops(num_rows: int, window_rows: int) -> int:

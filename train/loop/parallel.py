@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import (
     DistributedDataParallelKwargs,
@@ -24,8 +23,8 @@ from accelerate.utils import (
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cache_schema.errors import ConfigError
 from train.checkpoints.checkpoint import load_optimizer, optimizer_tensors
+from train.device import choose_device
 from train.model.video_llm import TrainedWeights, VideoLLM, load_trained, trained_weights
 
 __all__ = ["Mode", "ParallelModel", "main_process_first", "make_accelerator"]
@@ -46,8 +45,7 @@ def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator
     Raises:
         ConfigError: if a GPU is asked for and there is none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
+    choose_device(device)
     options = [
         DistributedDataParallelKwargs(find_unused_parameters=several_tasks),
         InitProcessGroupKwargs(timeout=LONGEST_WAIT),

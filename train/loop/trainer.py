@@ -29,11 +29,11 @@ from train.checkpoints.checkpoint import (
     write_checkpoint,
 )
 from train.checkpoints.record import Checkpoint, Progress
-from train.data.dataset import Batch, BatchReader
+from train.data.batches import Batch, BatchReader
 from train.data.feature_statistics import feature_statistics
 from train.data.prefetch import Prefetch
 from train.data.window_draws import WindowDraws
-from train.data.windows import TaskWindows, Window, count_batches, epoch_batches, split
+from train.data.windows import TaskWindows, count_batches, epoch_batches, split
 from train.loop.logs import RunLog
 from train.loop.optim import learning_rate_factor, make_optimizer, set_learning_rate
 from train.loop.parallel import ParallelModel
@@ -42,7 +42,7 @@ from train.loop.validation import Validation
 from train.model.video_llm import pretrained_identities
 from train.predict.predictor import Scores
 from train.prepare import Prepared, labels_of
-from train.task import Task
+from train.task import Task, Window
 
 __all__ = ["Trainer"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.metrics.activitynet import average_precisions, free_instance_hits
-from train.predict.segments import tiou_by_hull, tiou_by_lengths
+from train.metrics.tiou import tiou_by_hull, tiou_by_lengths
 
 __all__ = ["Detections", "Instances", "mean_average_precisions", "retrieval_recalls"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.predict.segments import tiou_by_hull
+from train.metrics.tiou import tiou_by_hull
 
 __all__ = ["Answer", "rank_recalls"]
 

@@ -1,1 +1,1 @@
-"""Outputs -> predictions: batches of windows, decoders, several runs together."""
+"""A trained run and samples -> outputs, and several runs together."""

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from cache_schema.errors import CheckpointError
-from train.data.dataset import find_rows
-from train.data.windows import Window
-from train.loop.parallel import make_accelerator
+from train.data.samples import find_rows
+from train.device import choose_device
 from train.predict.predictor import Predictor
-from train.prepare import Trained, load_trained_run, the_task
-from train.task import SampleOutput, Subset, Task, WindowOutput
+from train.predict.trained_run import Trained, load_trained_run, the_task
+from train.task import SampleOutput, Subset, Task, Window, WindowOutput
 
 __all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
 
@@ -54,7 +53,7 @@ def predict_runs(
         CheckpointError: if a run is none, the runs learned different tasks, or the task's outputs
             are not class scores of rows.
     """
-    place = make_accelerator(device).device
+    place = choose_device(device)
     trained = [
         load_trained_run(
             run,

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from cache_schema.stream import Stream
 from train.config import DataConfig
-from train.data.dataset import Batch, BatchReader, SampleRows
+from train.data.batches import Batch, BatchReader
 from train.data.prefetch import Prefetch
-from train.data.windows import Window, evaluation_windows, split
+from train.data.samples import SampleRows
+from train.data.windows import evaluation_windows, split
 from train.model.video_llm import VideoLLM
-from train.task import SampleOutput, Task, WindowOutput
+from train.task import SampleOutput, Task, Window, WindowOutput
 
 __all__ = ["Predictions", "Predictor", "Scores", "score_table", "write_and_score"]
 

@@ -29,7 +29,6 @@ from train.annotations.anticipation_submission import (
 from train.annotations.epic import Action, VerbNoun
 from train.annotations.opening import open_actions
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.data.windows import Window
 from train.metrics.anticipation import composed_actions, listed_hits
 from train.metrics.framewise import class_mean_recall, top_k_hits
 from train.task import (
@@ -40,6 +39,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
     as_fraction,
     without_context,
 )

@@ -21,9 +21,8 @@ from cache_schema.parsing import nearest, record
 from train.annotations.breakfast import read_labels
 from train.annotations.opening import open_labels
 from train.data.row_times import rows_at
-from train.data.windows import Window
+from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
 from train.metrics.segmental import LabelPair, segmental_scores
-from train.predict.row_decoding import ClassOrder, causal_filter, measure_order, two_head
 from train.task import (
     IGNORED,
     HeadContext,
@@ -32,6 +31,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
     as_fraction,
     without_context,
 )
@@ -64,7 +64,7 @@ class ActionSegmentationOptions:
     decoder: Literal["argmax", "two_head", "causal_filter"] = "argmax"
     """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
     forecast, ``causal_filter`` the order of the training labels
-    (``train.predict.row_decoding``)."""
+    (``train.decoders.row_classes``)."""
     filter_weight: float = 8.0
     """Of the scores against the order, for ``causal_filter``."""
     variant: Literal["ms-tcn", "asformer"] = "ms-tcn"

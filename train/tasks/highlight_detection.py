@@ -28,7 +28,6 @@ from train.annotations.qvhighlights import (
     read_submission,
 )
 from train.data.row_times import ROUNDING_SECONDS, rows_at
-from train.data.windows import Window
 from train.metrics.highlights import highlight_scores, moment_scores
 from train.task import (
     HeadContext,
@@ -37,6 +36,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
     as_fraction,
 )
 

@@ -25,9 +25,7 @@ from train.annotations.ego4d_lta import LtaAction, LtaClip
 from train.annotations.lta_submission import KINDS, FutureShape, read_futures, write_futures
 from train.annotations.opening import open_future_actions
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.data.windows import Window
-from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
-from train.predict.futures import (
+from train.decoders.futures import (
     PairOrder,
     consensus,
     continuation,
@@ -35,6 +33,7 @@ from train.predict.futures import (
     measure_pair_order,
     most_probable,
 )
+from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
 from train.task import (
     IGNORED,
     HeadContext,
@@ -43,6 +42,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
     without_context,
 )
 
@@ -75,7 +75,7 @@ class LongTermAnticipationOptions:
     """How scores become candidates. ``argmax`` takes the best class of each step and repeats that
     future; ``sample`` draws each step by itself, as Ego4D's baseline does; ``consensus`` draws
     futures in which training actions follow one another as they do in training, and chooses those
-    nearest to all (``train.predict.futures``)."""
+    nearest to all (``train.decoders.futures``)."""
 
     def __post_init__(self) -> None:
         for name, least in (

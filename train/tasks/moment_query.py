@@ -26,15 +26,15 @@ from cache_schema.parsing import record
 from train.annotations.ego4d_clips import Clip, MomentClip
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_moments
-from train.data.windows import Window
+from train.decoders.nms import nms, soft_nms
 from train.metrics.moments import (
     Detections,
     Instances,
     mean_average_precisions,
     retrieval_recalls,
 )
-from train.predict.segments import clipped_share, nms, soft_nms
-from train.task import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset
+from train.metrics.tiou import clipped_share
+from train.task import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset, Window
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import Tensor, nn

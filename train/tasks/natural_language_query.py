@@ -24,9 +24,9 @@ from cache_schema.parsing import record
 from train.annotations.ego4d_clips import ClipQuery, QueryKey
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_queries
-from train.data.windows import Window
+from train.decoders.nms import nms
 from train.metrics.retrieval import Answer, rank_recalls
-from train.predict.segments import clipped_share, nms
+from train.metrics.tiou import clipped_share
 from train.task import (
     IGNORED,
     HeadContext,
@@ -35,6 +35,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
     WindowOutput,
     as_fraction,
 )

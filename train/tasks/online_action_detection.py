@@ -24,7 +24,6 @@ from train.annotations.epic import Action, VerbNoun
 from train.annotations.opening import open_actions
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.data.windows import Window
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
 from train.task import (
     IGNORED,
@@ -34,6 +33,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
     as_fraction,
     without_context,
 )

@@ -24,7 +24,6 @@ from cache_schema.parsing import record
 from train.annotations.narrations import Narration, read_captions
 from train.annotations.opening import open_narrations
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.data.windows import Window
 from train.metrics.captions import caption_scores
 from train.task import (
     IGNORED,
@@ -34,6 +33,7 @@ from train.task import (
     Sample,
     SampleOutput,
     Subset,
+    Window,
 )
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.

@@ -5,7 +5,8 @@ import pytest
 
 from cache_schema.errors import VideoError
 from extract.decode.backends import open_video
-from extract.decode.frames import VideoFacts, probe, sample_frames
+from extract.decode.frames import VideoFacts, sample_frames
+from extract.decode.pyav_source import probe
 from tests.extract.videos import (
     OPEN_GOP,
     constant_pts,

@@ -13,8 +13,9 @@ import pytest
 
 from cache_schema.errors import VideoError
 from extract.decode.backends import open_video
-from extract.decode.frames import SampledFrame, VideoFacts, probe, sample_frames
+from extract.decode.frames import SampledFrame, VideoFacts, sample_frames
 from extract.decode.process import DecoderProcess, Prober
+from extract.decode.pyav_source import probe
 from tests.extract.videos import constant_pts, repeat, variable_pts, write_video
 
 OPENER = "tests.extract.decode.bad_decoders:open_bad"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.encode.cpu_threads import Lanes, lanes_for
+from extract.encode.cpu_threads import EncodeThreads, threads_for
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.encoders.base import encode_fixed
 from tests.extract.tiny_models import write_model
@@ -27,37 +27,37 @@ def pixels(encoder, num_windows):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_rows_depend_neither_on_the_lanes_nor_on_torchs_threads(encoders, which):
+def test_rows_depend_neither_on_our_threads_nor_on_torchs(encoders, which):
     encoder = encoders[which]
     windows = pixels(encoder, 3 * BATCH - 1)
     rows = []
-    threads = torch.get_num_threads()
-    for num_lanes, num_threads in ((1, 1), (1, 2), (3, 2)):
-        torch.set_num_threads(num_threads)
-        with Lanes(num_lanes) as lanes:
-            rows.append(encode_fixed(*_call(lanes, encoder, windows)))
-    torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    for num_threads, torchs_threads in ((1, 1), (1, 2), (3, 2)):
+        torch.set_num_threads(torchs_threads)
+        with EncodeThreads(num_threads) as threads:
+            rows.append(encode_fixed(*_call(threads, encoder, windows)))
+    torch.set_num_threads(before)
     assert np.array_equal(rows[0], rows[1])
     assert np.array_equal(rows[0], rows[2])
 
 
-def _call(lanes, encoder, windows):
-    spread, batch_size = lanes.spread(encoder, BATCH)
+def _call(threads, encoder, windows):
+    spread, batch_size = threads.spread(encoder, BATCH)
     return spread, windows, batch_size
 
 
-def test_a_lane_is_an_ordinary_encoder(encoders):
-    with Lanes(2) as lanes:
-        spread, batch_size = lanes.spread(encoders[0], BATCH)
+def test_what_spreads_batches_is_an_ordinary_encoder(encoders):
+    with EncodeThreads(2) as threads:
+        spread, batch_size = threads.spread(encoders[0], BATCH)
     assert batch_size == 2 * BATCH
     for name in ("recipe", "preprocess", "row_shape", "frames_per_window", "device"):
         assert getattr(spread, name) == getattr(encoders[0], name)
 
 
 @pytest.mark.parametrize(
-    ("cores", "processes", "lanes"),
+    ("cores", "processes", "threads"),
     [(1, 1, 1), (8, 1, 8), (8, 2, 4), (8, 3, 2), (2, 4, 1), (64, 1, 8)],
 )
-def test_processes_share_the_cores(monkeypatch, cores, processes, lanes):
+def test_processes_share_the_cores(monkeypatch, cores, processes, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    assert lanes_for(processes) == lanes
+    assert threads_for(processes) == threads

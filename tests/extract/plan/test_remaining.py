@@ -10,9 +10,9 @@ from cache_schema.testing import make_recipe, make_rows, make_times, make_video
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Job
 from extract.plan.remaining import Remaining
-from extract.report import RunReport
+from extract.report.run_report import RunReport
 from extract.sources.videos import VideoFile
-from extract.workers.bundles import Group, group_jobs
+from extract.workers.bundles import Bundle, bundle_jobs
 from tests.extract.running import run
 from tests.extract.videos import constant_pts, write_video
 
@@ -92,18 +92,18 @@ def test_a_part_that_nobody_writes_to_any_more_does_not_count_as_others(store):
 def test_groups_bundle_short_videos_and_leave_long_ones_alone():
     jobs = [job("long", 1000.0), *[job(f"s{number:02d}", 10.0) for number in range(60)]]
     # 1600 s for 2 workers, 8 groups each: bundles of at least 100 s.
-    groups = group_jobs(jobs, 2)
+    groups = bundle_jobs(jobs, 2)
     assert [len(group.jobs) for group in groups] == [1, 10, 10, 10, 10, 10, 10]
     assert [one.video.id for group in groups for one in group.jobs] == [j.video.id for j in jobs]
 
 
 def test_groups_count_a_minute_for_a_video_of_unknown_length():
-    assert [len(group.jobs) for group in group_jobs([job("a", 0.0), job("b", 0.0)], 1)] == [1, 1]
-    assert group_jobs([], 3) == []
+    assert [len(group.jobs) for group in bundle_jobs([job("a", 0.0), job("b", 0.0)], 1)] == [1, 1]
+    assert bundle_jobs([], 3) == []
 
 
 def test_a_split_group_remembers_its_deaths():
-    split = Group(jobs=(job("a"), job("b")), deaths=2).split()
+    split = Bundle(jobs=(job("a"), job("b")), deaths=2).split()
     assert [(group.jobs[0].video.id, group.deaths) for group in split] == [("a", 2), ("b", 2)]
 
 

@@ -16,7 +16,7 @@ def device_of(name, tmp_path, asked="auto"):
         store=tmp_path / "f.zarr",
         streams=(),
         returns_rows=False,
-        num_lanes=None,
+        num_threads=None,
     )
     session = WorkerSession(order)
     session.setup(SimpleNamespace(name=name))

@@ -20,9 +20,9 @@ from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
 from extract.config import ExtractConfig
 from extract.plan.jobs import plan_jobs
-from extract.plan.ledger import Ledger
 from extract.plan.targets import build_targets, streams_of
-from extract.report import RunReport
+from extract.report.ledger import Ledger
+from extract.report.run_report import RunReport
 from extract.sources.videos import find_videos
 from extract.workers.cluster import open_workers
 from extract.workers.config import ClusterConfig

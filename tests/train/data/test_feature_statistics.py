@@ -4,8 +4,8 @@ import pytest
 from cache_schema.errors import StoreError
 from tests.train.toy import ToyTask, make_store
 from train.data import feature_statistics as module
-from train.data.dataset import find_rows
 from train.data.feature_statistics import feature_statistics
+from train.data.samples import find_rows
 
 
 def measure(path, videos, **options):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from train.data.window_draws import WindowDraws
-from train.data.windows import Window
+from train.task import Window
 
 CPU = torch.device("cpu")
 LENGTHS = (3, 7, 5)

@@ -14,9 +14,10 @@ from tests.train.runs import make_config, make_trainer, use_toy_task, with_optim
 from tests.train.toy import ToyTask, make_features
 from train.checkpoints.checkpoint import LAST, read_checkpoint
 from train.config import AugmentConfig
-from train.data.dataset import BatchReader, find_rows
-from train.data.windows import Window
+from train.data.batches import BatchReader
+from train.data.samples import find_rows
 from train.run import train
+from train.task import Window
 
 DEVICE = "cuda"
 needs_cuda = pytest.mark.needs_cuda

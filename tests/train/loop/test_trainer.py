@@ -12,10 +12,10 @@ from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy
 from tests.train.toy import ToyTask
 from train.checkpoints.checkpoint import BEST, LAST, read_checkpoint
 from train.config import AugmentConfig, DataConfig
-from train.data.windows import Window
 from train.loop.logs import METRICS
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import _share
+from train.task import Window
 
 
 @pytest.fixture(autouse=True)

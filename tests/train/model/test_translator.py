@@ -3,9 +3,9 @@ import torch
 
 from train.config import AugmentConfig, TranslatorConfig
 from train.data.window_draws import WindowDraws
-from train.data.windows import Window
 from train.model.augment import FeatureAugment
 from train.model.translator import SemanticTranslator, mean_of_past
+from train.task import Window
 
 
 def translator(dim=64, width=16, **options):

@@ -8,8 +8,7 @@ import torch
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.annotation_folders import breakfast_folder, write
 from tests.train.outputs import head_context, output_of, states_of, targets_of
-from train.data.windows import Window
-from train.task import IGNORED
+from train.task import IGNORED, Window
 from train.tasks import load_task
 
 SIL, POUR, STIR = range(3)

@@ -8,8 +8,7 @@ import torch
 from cache_schema.errors import ConfigError
 from tests.train.annotations.test_qvhighlights import LINE, write
 from tests.train.outputs import head_context, output_of, states_of, targets_of
-from train.data.windows import Window
-from train.task import SampleOutput, WindowOutput
+from train.task import SampleOutput, Window, WindowOutput
 from train.tasks import load_task
 
 

@@ -7,9 +7,8 @@ import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.ego4d_files import label, labelled_clip, write_clips
-from train.data.windows import Window
 from train.model.heads.moments import MomentHead
-from train.task import HeadContext, SampleOutput, WindowOutput
+from train.task import HeadContext, SampleOutput, Window, WindowOutput
 from train.tasks import load_task
 
 CUT, EAT = 0, 1

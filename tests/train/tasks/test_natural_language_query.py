@@ -7,9 +7,8 @@ import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.ego4d_files import queried_clip, query, write_clips
-from train.data.windows import Window
 from train.model.heads.pointer import PointerHead
-from train.task import IGNORED, HeadContext, SampleOutput, WindowOutput
+from train.task import IGNORED, HeadContext, SampleOutput, Window, WindowOutput
 from train.tasks import load_task
 from train.tasks.natural_language_query import question
 

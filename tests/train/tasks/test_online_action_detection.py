@@ -5,8 +5,7 @@ import torch
 from cache_schema.errors import AnnotationError
 from tests.train.annotations.annotation_folders import epic_folder, epic_row, write
 from tests.train.outputs import head_context, output_of, targets_of
-from train.data.windows import Window
-from train.task import IGNORED
+from train.task import IGNORED, Window
 from train.tasks import load_task
 
 TRAIN = [

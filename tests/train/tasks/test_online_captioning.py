@@ -10,10 +10,9 @@ from tests.train.annotations.test_narrations import entry, make, video
 from tests.train.model.tiny_llms import save_tiny_llm, save_tiny_tokenizer
 from tests.train.outputs import head_context, output_of, states_of, targets_of
 from train.config import LlmConfig
-from train.data.windows import Window
 from train.model.heads.caption import CaptionHead
 from train.model.llm import load_llm
-from train.task import IGNORED, SampleOutput, WindowOutput
+from train.task import IGNORED, SampleOutput, Window, WindowOutput
 from train.tasks import load_task
 
 END, WHERE, IS, IT, THE, CAT, DOG = range(1, 8)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cache_schema.store import open_store
-from extract.plan.ledger import Ledger, failure_of
+from extract.report.ledger import Ledger, failure_of
 from extract.sources.videos import VideoFile
 from tests.extract.running import run
 from tests.extract.videos import constant_pts, write_video
@@ -20,7 +20,7 @@ def failure(name="a", size_bytes=7, streams=("x",), error="broken"):
 APPEND = """
 import sys
 from pathlib import Path
-from extract.plan.ledger import Ledger, failure_of
+from extract.report.ledger import Ledger, failure_of
 from extract.sources.videos import VideoFile
 
 for number in range(50):

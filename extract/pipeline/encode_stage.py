@@ -1,77 +1,35 @@
-"""Stage 1 in one process: decode | preprocess and encode | write, three threads side by side.
+"""The encode stage: frames of the decode thread in, rows for the write thread out.
 
-    decode thread  --frames-->  this thread (device)  --rows-->  write thread (fsync, commit)
+Runs in the thread that owns the device.
 
-A video commits by itself; one that fails leaves no row and an entry in the report.
-
-Shapes: N frames, F frames per window, C, H, W pixels.
+Shapes: F frames per window, C, H, W pixels.
 """
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from cache_schema.store import StoreWriter
-from extract.config import ExtractConfig
 from extract.decode.frames import SampledFrame
-from extract.decode.stage import Decoded, DecodeStage, Failed, Frames
 from extract.encode.batching import EncodeQueue, Finished, Result, Rows
-from extract.encode.cpu_threads import Lanes
+from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.network_input import network_input
-from extract.encode.work import Work
+from extract.pipeline.decode_stage import Decoded, Failed, Frames
+from extract.pipeline.work import Work
+from extract.pipeline.write_stage import Abandon, Append, Commit, WriteStage
 from extract.plan.jobs import Job
-from extract.plan.targets import Target, sampling_fps
-from extract.report import RunReport
-from extract.write.stage import Abandon, Append, Commit, WriteStage
+from extract.plan.targets import Target
+from extract.report.run_report import RunReport
 
-__all__ = ["extract_videos"]
-
-
-def extract_videos(
-    jobs: Iterable[Job],
-    targets: Sequence[Target],
-    writer: StoreWriter,
-    config: ExtractConfig,
-    report: RunReport,
-    *,
-    advance: Callable[[float], None],
-    num_lanes: int,
-) -> None:
-    """Bring every job's video into the streams it lacks.
-
-    Args:
-        jobs: In the order to work through them; each is asked for when its turn comes.
-        targets: The streams; each job names those it needs.
-        writer: The store; stays open.
-        config: Sampling, batch size, decoder.
-        report: Gets counts, failures and stage times.
-        advance: Called with the video-seconds just encoded, for a progress bar.
-        num_lanes: Batches that a CPU encodes side by side; rows do not depend on it.
-    """
-    fps = sampling_fps(config)
-    with (
-        WriteStage(writer, targets, report) as write,
-        DecodeStage(jobs, fps, config.decoder, report) as decode,
-        Lanes(num_lanes) as lanes,
-    ):
-        encoding = _EncodeStage(targets, lanes, config.batch_size, write, report)
-        for item in decode:
-            started = time.perf_counter()
-            encoding.take(item)
-            report.busy_seconds["encode"] += time.perf_counter() - started
-            if isinstance(item, Frames) and fps is not None:
-                advance(float(sum(frame.num_ticks for frame in item.frames) / fps))
-        encoding.finish()
+__all__ = ["EncodeStage"]
 
 
-class _EncodeStage:
+class EncodeStage:
     """Frames in, rows out, for every target at once."""
 
     def __init__(
         self,
         targets: Sequence[Target],
-        lanes: Lanes,
+        threads: EncodeThreads,
         batch_size: int,
         write: WriteStage,
         report: RunReport,
@@ -81,7 +39,7 @@ class _EncodeStage:
         self._report = report
         self._queues: dict[str, EncodeQueue[Work]] = {
             target.stream: EncodeQueue(
-                *lanes.spread(target.encoder, batch_size), target.recipe.store_dtype
+                *threads.spread(target.encoder, batch_size), target.recipe.store_dtype
             )
             for target in targets
         }

@@ -14,7 +14,7 @@ from cache_schema.errors import VideoError
 from extract.decode.frames import SampledFrame, VideoFacts
 from extract.decode.process import HANG_SECONDS, OPENER, DecoderProcess
 from extract.plan.jobs import Job
-from extract.report import RunReport
+from extract.report.run_report import RunReport
 
 __all__ = ["DecodeStage", "Decoded", "Failed", "Frames"]
 

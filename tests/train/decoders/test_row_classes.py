@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from train.predict.row_decoding import causal_filter, measure_order, two_head
+from train.decoders.row_classes import causal_filter, measure_order, two_head
 
 
 def test_two_heads_let_the_previous_row_overrule_a_close_call():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from train.predict import futures as candidates
-from train.predict.futures import (
+from train.decoders import futures as candidates
+from train.decoders.futures import (
     central,
     consensus,
     continuation,

@@ -6,9 +6,10 @@ import torch
 
 from cache_schema.errors import AnnotationError
 from tests.train.toy import ToyTask, labels_of, make_features, make_store
-from train.data.dataset import BatchReader, find_rows
-from train.data.windows import Window, evaluation_windows
-from train.task import IGNORED, Sample
+from train.data.batches import BatchReader
+from train.data.samples import find_rows
+from train.data.windows import evaluation_windows
+from train.task import IGNORED, Sample, Window
 
 CPU = torch.device("cpu")
 

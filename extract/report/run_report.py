@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from extract.plan.ledger import Failure, Ledger, failure_of
+from extract.report.ledger import Failure, Ledger, failure_of
 from extract.sources.videos import VideoFile
 
 __all__ = ["RunReport"]

@@ -6,8 +6,8 @@ from transformers import AutoModel
 from cache_schema.errors import CheckpointError, ConfigError
 from tests.train.model.tiny_llms import WIDTH
 from tests.train.runs import make_config, make_trainer, use_toy_task
-from train.checkpoints.export import export_run
 from train.config import LlmConfig
+from train.export import export_run
 
 
 @pytest.fixture(autouse=True)

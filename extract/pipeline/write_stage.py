@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cache_schema.store import StoreWriter, StreamWriter
 from cache_schema.stream import Array
-from extract.encode.work import Work
+from extract.pipeline.work import Work
 from extract.plan.jobs import Job
 from extract.plan.targets import Target
-from extract.report import RunReport
+from extract.report.run_report import RunReport
 
 __all__ = ["Abandon", "Append", "Commit", "WriteStage"]
 

@@ -1,6 +1,4 @@
-"""From samples in seconds to rows of a stream, and from windows of rows to batches.
-
-samples + stream -> SampleRows; windows + task -> Batch on the device.
+"""From windows of rows to batches: windows + task -> Batch on the device.
 
 Shapes: B batch, T rows of a window, R rows of a sample, D feature width.
 """
@@ -9,115 +7,19 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cache_schema.errors import AnnotationError
 from cache_schema.stream import Stream
-from cache_schema.timeline import rows_between
-from train.data.windows import Window
-from train.task import IGNORED, Sample, Task
+from train.data.samples import SampleRows
+from train.task import IGNORED, Task, Window
 
-__all__ = ["Batch", "BatchReader", "Found", "SampleRows", "find_rows"]
-
+__all__ = ["Batch", "BatchReader"]
 
 Target = NDArray[np.int64] | NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SampleRows:
-    """A sample, found in the stream."""
-
-    sample: Sample
-    video_id: str
-    """As the stream names it."""
-    first_row: int
-    """Of the sample, from the video's first stored row."""
-    num_stored: int
-    """Stored rows of the sample."""
-    times_R2: NDArray[np.float64]
-    """Start and end second of each row; one row is the mean of ``rows_per_token`` stored ones."""
-    rows_per_token: int = 1
-    """The last row of a sample may be the mean of fewer."""
-
-    @property
-    def num_rows(self) -> int:
-        """R."""
-        return len(self.times_R2)
-
-    def stored(self, window: Window) -> tuple[str, int, int]:
-        """Return video, first stored row and number of stored rows of a window."""
-        start = window.start * self.rows_per_token
-        stop = min(window.stop * self.rows_per_token, self.num_stored)
-        return self.video_id, self.first_row + start, stop - start
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """The samples of a subset that the stream holds, and the names of those it does not."""
-
-    rows: list[SampleRows]
-    missing: list[str]
-
-
-def find_rows(
-    samples: Sequence[Sample], stream: Stream, *, rows_per_token: int = 1, allow_missing: int
-) -> Found:
-    """Find the rows of every sample.
-
-    Args:
-        samples: Of one subset.
-        stream: Where the features are.
-        rows_per_token: Consecutive stored rows that become one row of a sample.
-        allow_missing: Largest number of videos that may be missing.
-
-    Raises:
-        AnnotationError: if more are missing, or all are.
-    """
-    times_of = lru_cache(maxsize=64)(stream.times)  # many samples may share a video
-    rows: list[SampleRows] = []
-    missing: dict[str, None] = {}
-    for sample in samples:
-        video_id = stream.resolve(sample.video_id)
-        found = video_id and _rows_of(sample, video_id, times_of(video_id), rows_per_token)
-        if found:
-            rows.append(found)
-        else:
-            missing[sample.video_id] = None
-    if len(missing) > allow_missing or not rows:
-        _refuse(list(missing), stream, len({sample.video_id for sample in samples}), allow_missing)
-    return Found(rows=rows, missing=list(missing))
-
-
-def _rows_of(
-    sample: Sample, video_id: str, times_R2: NDArray[np.float64], rows_per_token: int
-) -> SampleRows | None:
-    first, last = rows_between(times_R2, sample.start_seconds, sample.end_seconds)
-    if first == last:
-        return None
-    firsts = np.arange(first, last, rows_per_token)
-    lasts = np.minimum(firsts + rows_per_token, last) - 1
-    return SampleRows(
-        sample=sample,
-        video_id=video_id,
-        first_row=first,
-        num_stored=last - first,
-        times_R2=np.stack([times_R2[firsts, 0], times_R2[lasts, 1]], axis=1),
-        rows_per_token=rows_per_token,
-    )
-
-
-def _refuse(missing: Sequence[str], stream: Stream, num_videos: int, allowed: int) -> None:
-    named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    raise AnnotationError(
-        f"stream '{stream.name}' holds no rows for {len(missing)} of {num_videos} annotated "
-        f"videos ({named or 'the annotations name none'}); {allowed} may be missing. Extract "
-        "them into the store, or allow it with --allow-missing."
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

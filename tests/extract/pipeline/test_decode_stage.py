@@ -3,9 +3,9 @@ from fractions import Fraction
 
 import pytest
 
-from extract.decode.stage import Decoded, DecodeStage, Failed, Frames
+from extract.pipeline.decode_stage import Decoded, DecodeStage, Failed, Frames
 from extract.plan.jobs import Job
-from extract.report import RunReport
+from extract.report.run_report import RunReport
 from extract.sources.videos import VideoFile
 from tests.extract.videos import constant_pts, write_video
 

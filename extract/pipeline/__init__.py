@@ -1,0 +1,1 @@
+"""The three threads of one process: decode, encode, write."""

@@ -1,0 +1,58 @@
+"""Stage 1 in one process: decode | preprocess and encode | write, three threads side by side.
+
+    decode thread  --frames-->  this thread (device)  --rows-->  write thread (fsync, commit)
+
+A video commits by itself; one that fails leaves no row and an entry in the report.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from cache_schema.store import StoreWriter
+from extract.config import ExtractConfig
+from extract.encode.cpu_threads import EncodeThreads
+from extract.pipeline.decode_stage import DecodeStage, Frames
+from extract.pipeline.encode_stage import EncodeStage
+from extract.pipeline.write_stage import WriteStage
+from extract.plan.jobs import Job
+from extract.plan.targets import Target, sampling_fps
+from extract.report.run_report import RunReport
+
+__all__ = ["extract_videos"]
+
+
+def extract_videos(
+    jobs: Iterable[Job],
+    targets: Sequence[Target],
+    writer: StoreWriter,
+    config: ExtractConfig,
+    report: RunReport,
+    *,
+    advance: Callable[[float], None],
+    num_threads: int,
+) -> None:
+    """Bring every job's video into the streams it lacks.
+
+    Args:
+        jobs: In the order to work through them; each is asked for when its turn comes.
+        targets: The streams; each job names those it needs.
+        writer: The store; stays open.
+        config: Sampling, batch size, decoder.
+        report: Gets counts, failures and stage times.
+        advance: Called with the video-seconds just encoded, for a progress bar.
+        num_threads: Batches that a CPU encodes side by side; rows do not depend on it.
+    """
+    fps = sampling_fps(config)
+    with (
+        WriteStage(writer, targets, report) as write,
+        DecodeStage(jobs, fps, config.decoder, report) as decode,
+        EncodeThreads(num_threads) as threads,
+    ):
+        encoding = EncodeStage(targets, threads, config.batch_size, write, report)
+        for item in decode:
+            started = time.perf_counter()
+            encoding.take(item)
+            report.busy_seconds["encode"] += time.perf_counter() - started
+            if isinstance(item, Frames) and fps is not None:
+                advance(float(sum(frame.num_ticks for frame in item.frames) / fps))
+        encoding.finish()

@@ -1,0 +1,1 @@
+"""What happened to every video: the summary, and the ledger of failures."""

@@ -1,1 +1,0 @@
-"""Rows -> the store, one commit per video."""

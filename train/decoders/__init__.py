@@ -1,0 +1,1 @@
+"""Outputs -> classes, segments and futures: pure NumPy, no model and no annotations."""

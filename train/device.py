@@ -1,0 +1,19 @@
+"""Where a model runs."""
+
+import torch
+
+from cache_schema.errors import ConfigError
+
+__all__ = ["choose_device"]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu`` or ``cuda`` means here.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
+    has_gpu = name != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if has_gpu else "cpu")
