@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from train.decoders.nms import nms, soft_nms
 from train.metrics.tiou import tiou_by_hull
