@@ -15,7 +15,7 @@ from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS
 from train.model.video_llm import VideoLLM, build_model, parameter_counts
-from train.prepare import Prepared, make_tasks, prepare
+from train.prepare import Prepared, answers_of, make_tasks, prepare
 from train.tasks import task_class
 
 __all__ = ["DryRun", "dry_run"]
@@ -74,7 +74,7 @@ def dry_run(config: TrainConfig) -> DryRun:
     for name in config.task:
         task_class(name)
     tasks = make_tasks(config) if knows_heads else {}
-    model = build_model(config, _row_shape(config), tasks, accelerator.device)
+    model = build_model(config, _row_shape(config), answers_of(tasks), accelerator.device)
     assumed = f"none given; rows of {ROW_SHAPE_WITHOUT_STORE[0]} values assumed"
     reads = {
         "features": config.features or assumed,
@@ -103,7 +103,7 @@ def _reads(prepared: Prepared) -> dict[str, object]:
         "stream": prepared.stream.name,
     }
     for data, place in zip(prepared.tasks, prepared.config.annotations, strict=True):
-        prefix = f"{data.task.name} " if len(prepared.tasks) > 1 else ""
+        prefix = f"{data.task.facts.name} " if len(prepared.tasks) > 1 else ""
         facts[f"{prefix}annotations"] = place
         subsets = {"train": data.train, "holdout": data.holdout, "val": data.val}
         for name, rows in subsets.items():

@@ -2,7 +2,7 @@
 
 llm/                    a folder that transformers loads: config, weights, tokenizer if any
 video.safetensors       translator, learned tokens and heads
-run.json, labels.json, README.md    as in the checkpoint
+run.json, labels.json, knowledge.json, README.md    as in the checkpoint
 """
 
 import shutil
@@ -13,22 +13,21 @@ import torch
 from safetensors.torch import save_file
 
 from cache_schema.errors import CheckpointError, ConfigError
-from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.model.llm import LanguageModel
 from train.model.text import load_tokenizer
-from train.model.video_llm import load_trained, trained_weights
-from train.prepare import build_saved
+from train.model.video_llm import trained_weights
+from train.predict.trained_run import load_trained_run
 
 __all__ = ["export_run"]
 
-FILES = ("run.json", "labels.json", "README.md")
+FILES = ("run.json", "labels.json", "knowledge.json", "README.md")
 
 
 def export_run(run: Path, out: Path) -> Path:
     """Write the best checkpoint of a run with its adapter merged into the LLM.
 
     Args:
-        run: Folder of the run; annotations must lie where they did, heads are built from them.
+        run: Folder of the run.
         out: Folder to make.
 
     Returns:
@@ -40,10 +39,8 @@ def export_run(run: Path, out: Path) -> Path:
     """
     if out.exists():
         raise ConfigError(f"{out}: is there already. Name a new folder with --out.")
-    folder = run / BEST if has_checkpoint(run / BEST) else run / LAST
-    checkpoint, state = read_checkpoint(folder)
-    model = build_saved(checkpoint, torch.device("cpu"))
-    load_trained(model, state.weights, where=str(folder))
+    trained = load_trained_run(run, torch.device("cpu"))
+    model = trained.model
     if model.llm is None:
         raise CheckpointError(f"{run}: was trained without an LLM, so there is nothing to merge.")
     own = {
@@ -57,7 +54,7 @@ def export_run(run: Path, out: Path) -> Path:
     _copy_tokenizer(model.llm, out / "llm")
     save_file(own, out / "video.safetensors")
     for name in FILES:
-        shutil.copy(folder / name, out / name)
+        shutil.copy(trained.where / name, out / name)
     return out / "llm"
 
 

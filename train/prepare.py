@@ -24,14 +24,13 @@ from train.config import TrainConfig
 from train.data.samples import SampleRows, find_rows
 from train.model.pretrained import LlmIdentity
 from train.model.video_llm import VideoLLM, build_model, pretrained_identities
-from train.task import Task
-from train.tasks import load_task
+from train.tasks import AnyAnswers, AnyTask, load_task
 
 __all__ = [
     "Prepared",
     "TaskData",
+    "answers_of",
     "build",
-    "build_saved",
     "hold_out",
     "labels_of",
     "make_tasks",
@@ -43,7 +42,7 @@ __all__ = [
 class TaskData:
     """One task of a run and its samples."""
 
-    task: Task
+    task: AnyTask
     train: list[SampleRows]
     holdout: list[SampleRows]
     """Training videos kept out to pick the best epoch; empty unless ``selection`` says so."""
@@ -70,7 +69,7 @@ class Prepared:
         return list(dict.fromkeys(video for data in self.tasks for video in data.missing))
 
 
-def make_tasks(config: TrainConfig) -> dict[str, Task]:
+def make_tasks(config: TrainConfig) -> dict[str, AnyTask]:
     """Load the tasks of a run with their options."""
     return {
         name: load_task(name, Path(annotations), config.tasks.get(name, {}))
@@ -100,21 +99,20 @@ def prepare(
     data = [_task_data(config, task, stream) for task in tasks.values()]
     if resumed is not None:
         _check_samples(data, resumed)
-    model = build(config, stream.row_shape, tasks, device, resumed)
+    model = build(config, stream.row_shape, answers_of(tasks), device, resumed)
     return Prepared(config=config, stream=stream, model=model, tasks=data)
 
 
-def build_saved(checkpoint: Checkpoint, device: torch.device) -> VideoLLM:
-    """Build the model of a saved run, without its weights and without a store."""
-    tasks = make_tasks(checkpoint.config)
-    return build(checkpoint.config, checkpoint.row_shape, tasks, device, checkpoint)
+def answers_of(tasks: Mapping[str, AnyTask]) -> dict[str, AnyAnswers]:
+    """Return the halves that a model is built from."""
+    return {name: task.answers for name, task in tasks.items()}
 
 
-def labels_of(tasks: Iterable[Task]) -> dict[str, dict[str, list[str]]]:
+def labels_of(answers: Iterable[AnyAnswers]) -> dict[str, dict[str, list[str]]]:
     """Return task -> output of its head -> name of each class."""
     return {
-        task.name: {output: list(names) for output, names in task.labels().items()}
-        for task in tasks
+        one.facts.name: {output: list(names) for output, names in one.labels().items()}
+        for one in answers
     }
 
 
@@ -142,7 +140,7 @@ def hold_out(
     )
 
 
-def _task_data(config: TrainConfig, task: Task, stream: Stream) -> TaskData:
+def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
     settings = {
         "rows_per_token": config.data.rows_per_token,
         "allow_missing": config.allow_missing,
@@ -157,7 +155,7 @@ def _task_data(config: TrainConfig, task: Task, stream: Stream) -> TaskData:
         holdout=holdout,
         val=val.rows,
         missing=[*found.missing, *val.missing],
-        weight=config.weights.get(task.name, 1.0),
+        weight=config.weights.get(task.facts.name, 1.0),
     )
 
 
@@ -174,7 +172,7 @@ def _check_samples(data: Sequence[TaskData], resumed: Checkpoint) -> None:
 def build(
     config: TrainConfig,
     row_shape: tuple[int, ...],
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, AnyAnswers],
     device: torch.device,
     saved: Checkpoint | None,
 ) -> VideoLLM:

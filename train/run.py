@@ -116,7 +116,9 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
 def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:
     """Return baseline -> scores; of several tasks each is there if all of them have it."""
     own = {
-        data.task.name: data.task.baselines(folder / PREDICTIONS / "baselines" / data.task.name)
+        data.task.facts.name: data.task.baselines(
+            folder / PREDICTIONS / "baselines" / data.task.facts.name
+        )
         for data in prepared.tasks
     }
     shared = [name for name in next(iter(own.values())) if all(name in one for one in own.values())]

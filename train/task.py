@@ -1,17 +1,20 @@
-"""What the trainer asks of a task.
+"""The seam between the tasks and everything else: what a task is.
 
-A task turns official annotation files into samples (seconds, not rows), gives every window of
-rows its targets, owns its head and loss, and turns the head's outputs back into an official
-submission.
+A task has two halves. ``Answers`` is what a trained head says: the head itself, and its outputs
+made into classes, segments and sentences. It knows class names and options and needs no
+annotations, so a checkpoint is enough to rebuild it. ``Task`` is how that is learned and measured:
+official files -> samples (seconds, not rows), the targets of every window, loss, submission, score.
 
 Shapes: B batch, T rows of a window, R rows of a sample, S appended tokens, E LLM width, 2 start and
 end seconds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +23,12 @@ if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     import torch
     from torch import Tensor, nn
 
+    from train.answer import Answer
     from train.model.llm import LanguageModel
 
 __all__ = [
     "IGNORED",
+    "Answers",
     "HeadContext",
     "LossSum",
     "QueryPlace",
@@ -32,9 +37,12 @@ __all__ = [
     "States",
     "Subset",
     "Task",
+    "TaskFacts",
+    "Tensors",
     "Window",
     "WindowOutput",
     "as_fraction",
+    "whole_video",
     "without_context",
 ]
 
@@ -44,6 +52,33 @@ IGNORED = -100
 Subset = Literal["train", "val"]
 
 QueryPlace = Literal["none", "before", "after"]
+"""Where a query's text stands. Under a causal mask rows see only a query before them."""
+
+Tensors = Mapping[str, "Tensor"]
+"""Outputs of a head, or targets of a batch, by name."""
+
+Arrays = Mapping[str, NDArray[Any]]
+
+Known = TypeVar("Known")
+Chosen = TypeVar("Chosen")
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFacts:
+    """What is true of a task whatever its options and annotations are."""
+
+    name: str
+    """The name in flags, settings and docs."""
+    submission: str = ""
+    """Suffix of a submission file, such as ``.json``; empty where it is a folder."""
+    online: bool = False
+    """Whether a prediction may look at the past only, which forbids a bidirectional LLM."""
+    query_place: QueryPlace = "none"
+    query_text: Callable[[str], str] = str
+    """Turns a query as it was asked into what the LLM reads."""
+    class_outputs: bool = False
+    """Whether all outputs are class logits of rows, so that several runs can decide together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +94,13 @@ class Sample:
     """Owned by the task."""
     query: str = ""
     """Text that the LLM reads beside the rows, for tasks that have one."""
+
+
+def whole_video(video_id: str, query: str = "") -> Sample:
+    """Return all of a video as a sample of which nothing is known."""
+    return Sample(
+        video_id=video_id, start_seconds=0.0, end_seconds=math.inf, target=None, query=query
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,32 +204,84 @@ def without_context(values: NDArray[np.int64], window: Window) -> NDArray[np.int
     return counted
 
 
-class Task(Protocol):
-    """One of the video-understanding tasks, bound to its annotations and options."""
+@dataclass(eq=False)
+class Answers(ABC, Generic[Known, Chosen]):
+    """What a trained head says; built from a checkpoint alone."""
 
-    name: ClassVar[str]
-    """The name in flags, settings and docs."""
-    main_metric: ClassVar[str]
-    """Key of ``score`` that the task is known by."""
-    submission: ClassVar[str]
-    """Suffix of a submission file, such as ``.json``; empty where it is a folder."""
-    online: ClassVar[bool]
-    """Whether a prediction may look at the past only, which forbids a bidirectional LLM."""
-    query_place: ClassVar[QueryPlace]
-    """Where ``Sample.query`` stands. Under a causal mask rows see only a query before them."""
-    class_outputs: ClassVar[bool]
-    """Whether all outputs are class logits of rows, so that several runs can decide together."""
+    knowledge: Known
+    """What of the annotations it must know, such as class names; kept in the checkpoint."""
+    options: Chosen
+
+    facts: ClassVar[TaskFacts]
+    knowledge_type: ClassVar[type]
+    """Record of ``knowledge``."""
+    options_type: ClassVar[type]
+    """Record of ``options``."""
 
     @property
     def appended_tokens(self) -> int:
         """Learned tokens behind rows and query, whose states the head gets as ``final_BSE``."""
+        return 0
 
+    @abstractmethod
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Return output of the head -> name of each class, where its last dimension is classes."""
+
+    @abstractmethod
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return the task's head: ``States`` -> dict of output name -> tensor (B, ...)."""
+
+    def inputs(self, sample: Sample, times_R2: NDArray[np.float64], window: Window) -> Arrays:
+        """Return what the head must be told of a window of a sample without annotations."""
+        return {}
+
+    @abstractmethod
+    def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> "Answer":
+        """Say what the outputs mean.
+
+        Args:
+            outputs: Of one video: one, or one for each query.
+            queries: As they were asked.
+        """
+
+
+@dataclass(eq=False)
+class Task(ABC, Generic[Source, Chosen]):
+    """One of the video-understanding tasks, bound to its annotations and options."""
+
+    source: Source
+    """Where its annotations come from; files are read when asked for."""
+    options: Chosen
+
+    answers_type: ClassVar[type[Answers[Any, Any]]]
+    """The other half."""
+
+    @staticmethod
+    @abstractmethod
+    def open(annotations: Path, options: Any) -> Any:  # noqa: ANN401 - each task has its own
+        """Return the source of a task's annotations at a path."""
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What is true of the task in any case."""
+        return self.answers_type.facts
+
+    @property
+    @abstractmethod
+    def answers(self) -> Answers[Any, Chosen]:
+        """The other half, with what these annotations say."""
+
+    @property
+    @abstractmethod
+    def main_metric(self) -> str:
+        """Key of ``score`` that the task is known by."""
+
+    @abstractmethod
     def samples(self, subset: Subset) -> list[Sample]:
         """Return the samples of a subset, in a stable order."""
 
-    def targets(
-        self, sample: Sample, times_R2: NDArray[np.float64], window: Window
-    ) -> Mapping[str, NDArray[np.int64] | NDArray[np.float32]]:
+    @abstractmethod
+    def targets(self, sample: Sample, times_R2: NDArray[np.float64], window: Window) -> Arrays:
         """Return the targets of one window of a sample by name.
 
         Batches pad every dimension at its end, integers with ``IGNORED``, floats with NaN.
@@ -199,24 +293,23 @@ class Task(Protocol):
             window: Rows ``[start, stop)`` of it.
         """
 
-    def labels(self) -> Mapping[str, Sequence[str]]:
-        """Return output of the head -> name of each class, where its last dimension is classes."""
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return the task's head: ``States`` -> dict of output name -> tensor (B, ...)."""
-
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    @abstractmethod
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the loss of a batch's outputs, summed over the targets that count."""
 
+    @abstractmethod
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write the official submission; samples come in any order, each may be let go of."""
 
+    @abstractmethod
     def score(self, predictions: Path) -> dict[str, float | None]:
         """Return every number the official evaluator prints for a submission file."""
 
+    @abstractmethod
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return what picks the best epoch: 0 is worst, 1 is best, None is undefined."""
 
+    @abstractmethod
     def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
         """Return the scores of ``chance`` and ``majority``, by the same official rules.
 

@@ -1,5 +1,6 @@
 """Small runs of the toy task for the tests of trainer, checkpoints and commands."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 from tests.train.model.tiny_llms import save_tiny_llm
@@ -8,6 +9,7 @@ from train import prepare as prepare_module
 from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
+from train.predict import trained_run as trained_run_module
 
 # 3 videos, 5 crops of at most 16 rows: 3 steps per epoch.
 STEPS_PER_EPOCH = 3
@@ -32,10 +34,21 @@ def make_config(root, **settings):
     return TrainConfig(**{**defaults, **settings})
 
 
+def use_tasks(monkeypatch, tasks):
+    """Make every run load these tasks, by name."""
+    for module in (prepare_module, trained_run_module):
+        monkeypatch.setattr(module, "load_task", lambda name, annotations, options: tasks[name])
+    monkeypatch.setattr(
+        trained_run_module,
+        "load_answers",
+        lambda name, knowledge, options, where: tasks[name].answers,
+    )
+
+
 def use_toy_task(monkeypatch, task=None):
     """Make every run load this task, whatever its name."""
     chosen = task or ToyTask()
-    monkeypatch.setattr(prepare_module, "load_task", lambda name, annotations, options: chosen)
+    use_tasks(monkeypatch, defaultdict(lambda: chosen))
     return chosen
 
 

@@ -63,7 +63,7 @@ def test_task_options_can_differ_from_the_runs(run, monkeypatch):
     root, _ = run
     seen = {}
     monkeypatch.setattr(
-        "train.prepare.load_task",
+        "train.predict.trained_run.load_task",
         lambda name, annotations, options: seen.update(options) or pytest.fail("loaded"),
     )
     with pytest.raises(pytest.fail.Exception, match="loaded"):

@@ -6,7 +6,7 @@ import torch
 from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
-from tests.train.toy import ToyTask, make_features
+from tests.train.toy import ToyAnswers, ToyTask, make_features
 from train.checkpoints.checkpoint import LAST, read_checkpoint
 from train.data.samples import SampleRows
 from train.loop.parallel import make_accelerator
@@ -54,7 +54,7 @@ def test_holding_out_every_video_is_refused():
 def test_a_trained_run_predicts_what_its_best_checkpoint_did(trained):
     _, trainer, run = trained
     trainer.score_best()
-    loaded = load_trained_run(run, run.parent / "f.zarr", CPU)
+    loaded = load_trained_run(run, CPU)
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, loaded.model.state_dict()[name])
 
@@ -62,13 +62,14 @@ def test_a_trained_run_predicts_what_its_best_checkpoint_did(trained):
 def test_features_of_another_recipe_are_refused(trained, tmp_path):
     make_features(tmp_path / "other.zarr", ToyTask(), encoder="clip")
     with pytest.raises(RecipeMismatchError, match=r"encoder\.id = clip, not toy"):
-        load_trained_run(trained[2], tmp_path / "other.zarr", CPU)
+        load_trained_run(trained[2], CPU).stream(tmp_path / "other.zarr")
 
 
 def test_other_llm_weights_are_refused(trained, tmp_path):
     save_tiny_llm("gpt2", tmp_path / "llm")
+    loaded = load_trained_run(trained[2], CPU)
     with pytest.raises(CheckpointError, match="weights_sha256 = "):
-        load_trained_run(trained[2], tmp_path / "f.zarr", CPU)
+        loaded.model.eval()
 
 
 def test_changed_samples_are_refused_on_resume(trained, toy):
@@ -88,7 +89,7 @@ def test_missing_videos_are_counted_when_allowed(tmp_path, toy):
 
 
 def test_annotations_that_number_classes_otherwise_are_refused(trained, tmp_path, toy, monkeypatch):
-    monkeypatch.setattr(ToyTask, "labels", lambda self: {"current": ["class 0", "other"]})
+    monkeypatch.setattr(ToyAnswers, "labels", lambda self: {"current": ["class 0", "other"]})
     message = "2 classes, not 3; the first that differs is number 1"
     with pytest.raises(CheckpointError, match=message):
-        load_trained_run(trained[2], tmp_path / "f.zarr", CPU)
+        load_trained_run(trained[2], CPU).task()

@@ -1,7 +1,7 @@
 """A toy task and a toy store: the class of a row is written into its features."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,10 +9,13 @@ import numpy as np
 import torch
 
 from cache_schema.errors import AnnotationError
+from cache_schema.parsing import record
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import create_store, open_store
-from train.task import IGNORED, LossSum, Sample, without_context
+from train.answer import Answer
+from train.answers.parts import class_segments
+from train.task import IGNORED, Answers, LossSum, Sample, TaskFacts, without_context
 
 CLASSES = 3
 WIDTH = 6
@@ -80,20 +83,53 @@ def learnable(name, num_rows):
     return values * np.array([100, 100, 100, 1, 0.01, 10], np.float32)
 
 
+@record
+class Nothing:
+    """No options, and nothing to know."""
+
+
+class ToyAnswers(Answers):
+    """The class of every row."""
+
+    facts = TaskFacts(name="toy", submission=".json", online=True, class_outputs=True)
+    knowledge_type = Nothing
+    options_type = Nothing
+
+    def __init__(self, knowledge=None, options=None, **facts):
+        super().__init__(knowledge or Nothing(), options or Nothing())
+        self.facts = replace(self.facts, **facts)
+
+    def labels(self):
+        return {"current": [f"class {number}" for number in range(CLASSES)]}
+
+    def build_head(self, context):
+        return Head(context.width)
+
+    def answer(self, outputs, queries):
+        (output,) = outputs
+        names = self.labels()["current"]
+        logits_RK = output.rows("current")
+        return Answer(
+            video=output.sample.video_id,
+            task=self.facts.name,
+            duration=float(output.times_R2[-1, 1]),
+            segments=class_segments(logits_RK.argmax(1), logits_RK, output.times_R2, names),
+        )
+
+
 @dataclass
 class ToyTask:
     """Classify every row; the submission is a JSON file of classes per video."""
 
     train: dict[str, int] = field(default_factory=lambda: {"a": 41, "b": 9, "c": 21})
     val: dict[str, int] = field(default_factory=lambda: {"d": 30, "e": 17})
-    name = "toy"
     main_metric = "accuracy"
-    submission = ".json"
-    online = True
-    query_place = "none"
-    class_outputs = True
-    appended_tokens = 0
     blow_up: bool = False
+    answers: "ToyAnswers" = field(default_factory=lambda: ToyAnswers())
+
+    @property
+    def facts(self):
+        return self.answers.facts
 
     def samples(self, subset):
         videos = self.train if subset == "train" else self.val
@@ -102,15 +138,9 @@ class ToyTask:
             for name in videos
         ]
 
-    def labels(self):
-        return {"current": [f"class {number}" for number in range(CLASSES)]}
-
     def targets(self, sample, times_R2, window):
         labels = labels_of(sample.video_id, len(times_R2))[window.start : window.stop]
         return {"current": without_context(labels, window)}
-
-    def build_head(self, context):
-        return Head(context.width)
 
     def loss(self, outputs, targets):
         flat = targets["current"].flatten()

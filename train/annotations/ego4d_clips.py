@@ -94,12 +94,20 @@ class ClipQuery:
 class MomentSource(Protocol):
     """Where moments of clips come from."""
 
+    @property
+    def path(self) -> Path:
+        """Folder or file."""
+
     def clips(self, subset: str) -> list[MomentClip]:
         """Return the clips of ``train`` or ``val``, those without a moment included."""
 
 
 class QuerySource(Protocol):
     """Where queries about clips come from."""
+
+    @property
+    def path(self) -> Path:
+        """Folder or file."""
 
     def queries(self, subset: str) -> list[ClipQuery]:
         """Return the queries of ``train`` or ``val``, those without text included."""
@@ -114,7 +122,7 @@ class Ego4dMoments:
         Args:
             path: Their folder, or the validation file.
         """
-        self._path = path
+        self.path = path
 
     def clips(self, subset: str) -> list[MomentClip]:
         """Return the clips of the subset's videos in the order of the file.
@@ -125,7 +133,7 @@ class Ego4dMoments:
         Raises:
             AnnotationError: No such subset, or a record is wrong.
         """
-        path = _subset_file(self._path, "moments", subset)
+        path = _subset_file(self.path, "moments", subset)
         clips: dict[str, Clip] = {}
         moments: dict[str, list[Moment]] = {}
         for video, entry in _entries(read_json(path, _File[_Labels])):
@@ -147,7 +155,7 @@ class Ego4dQueries:
         Args:
             path: Their folder, or the validation file.
         """
-        self._path = path
+        self.path = path
 
     def queries(self, subset: str) -> list[ClipQuery]:
         """Return the queries in the order of the file.
@@ -157,7 +165,7 @@ class Ego4dQueries:
         Raises:
             AnnotationError: No such subset, or a record is wrong.
         """
-        path = _subset_file(self._path, "nlq", subset)
+        path = _subset_file(self.path, "nlq", subset)
         annotations: dict[tuple[str, str], list[ClipQuery]] = {}
         for video, entry in _entries(read_json(path, _File[_Queries])):
             clip = _clip(path, video.video_uid, entry)

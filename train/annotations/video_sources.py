@@ -184,6 +184,7 @@ class VideoClips:
     """Videos as clips of their whole length, as Ego4D's episodic-memory files have them."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._lines = VideoLines(path)
 
     def _clip(self, line: VideoLine) -> Clip:

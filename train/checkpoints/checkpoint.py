@@ -5,6 +5,7 @@
     optimizer.safetensors   AdamW's moments, ``<parameter>/<state>``
     run.json                settings, recipe and stream, samples, position, scores
     labels.json             task -> output -> name of each class, by its number
+    knowledge.json          task -> what its head must know of the annotations
     README.md               model card
 
 Nothing is pickled. The sampler's position and the random state are functions of the seed and the
@@ -18,7 +19,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # slow to import, and not every run has an adapter
 __all__ = [
     "BEST",
     "LAST",
+    "Knowledge",
     "Labels",
     "State",
     "has_checkpoint",
@@ -58,9 +60,13 @@ BEST = "checkpoint-best"
 Labels = Mapping[str, Mapping[str, Sequence[str]]]
 """Task -> output of its head -> name of each class."""
 
+Knowledge = Mapping[str, Mapping[str, Any]]
+"""Task -> plain values of the record of its ``Answers.knowledge``."""
+
 MODEL = "model.safetensors"
 ADAPTER = "adapter_model.safetensors"
 LABELS = "labels.json"
+KNOWLEDGE = "knowledge.json"
 CARD = "README.md"
 OPTIMIZER = "optimizer.safetensors"
 RUN = "run.json"
@@ -78,6 +84,8 @@ class State:
 
     weights: TrainedWeights
     labels: Labels
+    knowledge: Knowledge
+    """Empty in checkpoints of an earlier version."""
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     """See ``optimizer_tensors``."""
     adapter_config: "PeftConfig | None" = None
@@ -101,6 +109,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
     texts = {
         RUN: to_json(checkpoint) + "\n",
         LABELS: json.dumps(state.labels, indent=1, ensure_ascii=False) + "\n",
+        KNOWLEDGE: json.dumps(state.knowledge, ensure_ascii=False) + "\n",
         CARD: model_card(checkpoint),
     }
     for name, text in texts.items():
@@ -117,7 +126,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
 
 def has_checkpoint(folder: Path) -> bool:
     """Tell whether a checkpoint can be read at ``folder``."""
-    return folder.exists() or _previous(folder).exists()
+    return (folder / RUN).exists() or (_previous(folder) / RUN).exists()
 
 
 def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
@@ -136,7 +145,8 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
                 adapter=load_file(place / ADAPTER) if (place / ADAPTER).exists() else {},
             ),
             labels=json.loads((place / LABELS).read_text(encoding="utf-8")),
-            optimizer=load_file(place / OPTIMIZER),
+            knowledge=_read_knowledge(place / KNOWLEDGE),
+            optimizer=load_file(place / OPTIMIZER) if (place / OPTIMIZER).exists() else {},
         )
     except FileNotFoundError as error:
         raise CheckpointError(
@@ -148,6 +158,11 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
             f"{folder}: a file is damaged ({error}). Use another checkpoint of the run."
         ) from error
     return checkpoint, state
+
+
+def _read_knowledge(path: Path) -> Knowledge:
+    known: Knowledge = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:

@@ -4,9 +4,10 @@ Shapes: B batch, T rows of a window, R rows of a sample, D feature width.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,15 @@ from torch import Tensor
 
 from cache_schema.stream import Stream
 from train.data.samples import SampleRows
-from train.task import IGNORED, Task, Window
+from train.task import IGNORED, Sample, Window
 
-__all__ = ["Batch", "BatchReader"]
+__all__ = ["Ask", "Batch", "BatchReader"]
 
-Target = NDArray[np.int64] | NDArray[np.float32]
+Target = NDArray[Any]
+"""Integers or float32."""
+
+Ask = Callable[[Sample, NDArray[np.float64], Window], Mapping[str, Target]]
+"""Sample, times of all its rows and window -> arrays by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +36,7 @@ class Batch:
     valid_BT: Tensor
     """True for rows, False for padding."""
     targets: Mapping[str, Tensor]
-    """What the task asks of each window, by name; see ``Task.targets``."""
+    """What the task asks of each window, by name; see ``Task.targets``. Empty without any."""
     windows: Sequence[Window]
     samples: Sequence[SampleRows]
     """The sample of each window."""
@@ -50,9 +55,18 @@ class BatchReader:
     """
 
     def __init__(
-        self, task: Task, stream: Stream, rows: Sequence[SampleRows], device: torch.device
+        self, ask: Ask, stream: Stream, rows: Sequence[SampleRows], device: torch.device
     ) -> None:
-        self._task = task
+        """Prepare to read.
+
+        Args:
+            ask: What a batch is to hold besides features: a task's targets, or what a head must
+                be told of videos without annotations.
+            stream: Where the rows are.
+            rows: The samples.
+            device: Where batches go.
+        """
+        self._ask = ask
         self._stream = stream
         self._rows = rows
         self._device = device
@@ -115,7 +129,7 @@ class BatchReader:
         }
 
     def _window_targets(self, rows: SampleRows, window: Window) -> Mapping[str, Target]:
-        targets = self._task.targets(rows.sample, rows.times_R2, window)
+        targets = self._ask(rows.sample, rows.times_R2, window)
         if window.num_context < window.num_rows:
             return targets
         return {name: np.full_like(array, _filler(array)) for name, array in targets.items()}

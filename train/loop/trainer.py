@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 
 from cache_schema.errors import PipelineError, StoppedError
+from cache_schema.parsing import to_mapping
 from train.checkpoints.checkpoint import (
     BEST,
     LAST,
@@ -42,7 +43,8 @@ from train.loop.validation import Validation
 from train.model.video_llm import pretrained_identities
 from train.predict.predictor import Scores
 from train.prepare import Prepared, labels_of
-from train.task import Task, Window
+from train.task import Window
+from train.tasks import AnyTask
 
 __all__ = ["Trainer"]
 
@@ -77,7 +79,10 @@ class Trainer:
         self.validation = Validation(
             run=run, accelerator=accelerator, folder=folder, together=self.parallel.is_sharded
         )
-        self.labels = labels_of(data.task for data in run.tasks)
+        self.labels = labels_of(data.task.answers for data in run.tasks)
+        self.knowledge = {
+            data.task.facts.name: to_mapping(data.task.answers.knowledge) for data in run.tasks
+        }
         self.progress = Progress()
         self._stop = StopRequest()
 
@@ -173,12 +178,13 @@ class Trainer:
         if step % self.config.checkpoint_steps == 0 and step % self.steps_per_epoch:
             self._save(LAST)
 
-    def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[Task, list[Batch]]]:
+    def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[AnyTask, list[Batch]]]:
         """Yield this process's share of every batch of the epoch that is left."""
         optim = self.config.optim
         device = self.accelerator.device
         readers = [
-            BatchReader(data.task, self.run.stream, data.train, device) for data in self.run.tasks
+            BatchReader(data.task.targets, self.run.stream, data.train, device)
+            for data in self.run.tasks
         ]
         batches = epoch_batches(
             self.windows,
@@ -196,7 +202,7 @@ class Trainer:
             )
             yield self.run.tasks[index].task, [readers[index].read(part) for part in parts]
 
-    def _step(self, task: Task, micro_batches: Sequence[Batch]) -> dict[str, float]:
+    def _step(self, task: AnyTask, micro_batches: Sequence[Batch]) -> dict[str, float]:
         """Do one optimizer step and return its numbers."""
         step = self.progress.step
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
@@ -223,7 +229,9 @@ class Trainer:
             "rows": num_rows,
         }
 
-    def _backward(self, task: Task, micro_batches: Sequence[Batch]) -> tuple[float, float, float]:
+    def _backward(
+        self, task: AnyTask, micro_batches: Sequence[Batch]
+    ) -> tuple[float, float, float]:
         """Add up gradients of summed losses; return loss, targets and rows of all processes."""
         sums_3 = torch.zeros(3, device=self.accelerator.device)
         for number, batch in enumerate(micro_batches, start=1):
@@ -232,7 +240,7 @@ class Trainer:
                 outputs = self.parallel(
                     batch.features_BTD,
                     batch.valid_BT,
-                    task.name,
+                    task.facts.name,
                     batch.queries,
                     batch.targets,
                     WindowDraws(batch.windows, self.accelerator.device),
@@ -292,6 +300,7 @@ class Trainer:
         state = State(
             weights=weights,
             labels=self.labels,
+            knowledge=self.knowledge,
             optimizer=optimizer,
             adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
         )

@@ -10,7 +10,7 @@ from accelerate.utils import broadcast_object_list
 
 from train.predict.predictor import Predictor, Scores, write_and_score
 from train.prepare import Prepared, TaskData
-from train.task import Task
+from train.tasks import AnyTask
 
 __all__ = ["PREDICTIONS", "EpochResult", "Validation", "joined"]
 
@@ -47,8 +47,8 @@ class Validation:
                 loss = self._holdout_loss(data)
                 value: float | None = -loss
             else:
-                scores[data.task.name], loss = self._score(data, "last")
-                value = data.task.quality(scores[data.task.name])
+                scores[data.task.facts.name], loss = self._score(data, "last")
+                value = data.task.quality(scores[data.task.facts.name])
             values.append(value)
             losses.append(loss)
         defined = [value for value in values if value is not None]
@@ -60,7 +60,7 @@ class Validation:
 
     def scores(self, name: str) -> Scores:
         """Return the official scores on ``val``; submissions go to ``predictions/<name>``."""
-        return joined({data.task.name: self._score(data, name)[0] for data in self.run.tasks})
+        return joined({data.task.facts.name: self._score(data, name)[0] for data in self.run.tasks})
 
     def _holdout_loss(self, data: TaskData) -> float:
         predictions = self.predictor(data.task).predict(data.holdout)
@@ -72,17 +72,24 @@ class Validation:
         predictions = self.predictor(data.task).predict(data.val)
         scores: Scores = {}
         if self.accelerator.is_main_process:
-            path = self.folder / PREDICTIONS / name / f"{data.task.name}{data.task.submission}"
+            path = (
+                self.folder
+                / PREDICTIONS
+                / name
+                / f"{data.task.facts.name}{data.task.facts.submission}"
+            )
             scores = write_and_score(data.task, predictions.outputs, path)
         (known,) = broadcast_object_list([scores])
         return known, predictions.loss
 
-    def predictor(self, task: Task) -> Predictor:
+    def predictor(self, task: AnyTask) -> Predictor:
         """Return what predicts one of the tasks, with the batches of training."""
         optim = self.run.config.optim
         return Predictor(
             model=self.run.model,
-            task=task,
+            name=task.facts.name,
+            ask=task.targets,
+            loss=task.loss,
             stream=self.run.stream,
             data=self.run.config.data,
             batch_size=optim.micro_batch_size or optim.batch_size,

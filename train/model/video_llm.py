@@ -6,6 +6,7 @@ width, E LLM width.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from train.model.llm import LanguageModel, load_llm
 from train.model.pretrained import LlmIdentity
 from train.model.text import EncodedText, LlmText, load_text
 from train.model.translator import SemanticTranslator
-from train.task import HeadContext, QueryPlace, States, Task
+from train.task import Answers, HeadContext, QueryPlace, States
 
 __all__ = [
     "TrainedWeights",
@@ -161,14 +162,17 @@ def _last(states_BNE: Tensor, parts: Sequence[Part]) -> Tensor:
 
 
 def build_model(
-    config: TrainConfig, row_shape: tuple[int, ...], tasks: Mapping[str, Task], device: torch.device
+    config: TrainConfig,
+    row_shape: tuple[int, ...],
+    tasks: Mapping[str, Answers[Any, Any]],
+    device: torch.device,
 ) -> VideoLLM:
     """Build the model of a run on the CPU; the same seed gives the same weights.
 
     Args:
         config: Settings of the run.
         row_shape: Shape of a stored row: (D,) or (tokens, D).
-        tasks: Task name -> task, each gets a head.
+        tasks: Task name -> what its head says; each gets a head.
         device: Where it will run.
 
     Raises:
@@ -197,13 +201,13 @@ def build_model(
         device=device,
         seed=config.seed,
     )
-    with_query = any(task.query_place != "none" for task in tasks.values())
+    with_query = any(task.facts.query_place != "none" for task in tasks.values())
     return VideoLLM(
         translator=translator,
         llm=llm,
         heads={name: task.build_head(context) for name, task in tasks.items()},
         text=load_text(config.text, llm) if with_query and llm is not None else None,
-        query_places={name: task.query_place for name, task in tasks.items()},
+        query_places={name: task.facts.query_place for name, task in tasks.items()},
         appended={
             name: nn.Parameter(torch.randn(task.appended_tokens, width_in) * start_rms)
             for name, task in tasks.items()
@@ -213,26 +217,28 @@ def build_model(
     )
 
 
-def _check_suits(config: TrainConfig, llm: LanguageModel | None, task: Task) -> None:
+def _check_suits(config: TrainConfig, llm: LanguageModel | None, task: Answers[Any, Any]) -> None:
     """Check that the LLM can do a task: a query needs one, the future must stay hidden."""
+    facts = task.facts
+    has_query = facts.query_place != "none"
     if llm is None:
-        if task.query_place != "none":
+        if has_query:
             raise ConfigError(
-                f"task {task.name} has queries, which only an LLM can read: llm.name is 'none'."
+                f"task {facts.name} has queries, which only an LLM can read: llm.name is 'none'."
             )
         return
-    if task.online and not llm.is_causal:
+    if facts.online and not llm.is_causal:
         raise ConfigError(
-            f"task {task.name} predicts from the past only; llm.stack = 'encoder' would show it "
+            f"task {facts.name} predicts from the past only; llm.stack = 'encoder' would show it "
             "the future. Use llm.stack = 'decoder'."
         )
     rows = config.data.window_rows
-    others = task.appended_tokens + (config.text.max_tokens if task.query_place != "none" else 0)
+    others = task.appended_tokens + (config.text.max_tokens if has_query else 0)
     if llm.max_positions is not None and rows + others > llm.max_positions:
         raise ConfigError(
             f"llm '{config.llm.name}' has {llm.max_positions} positions, but data.window_rows is "
             f"{rows} ({config.data.context_rows} of them data.context_rows at evaluation) and "
-            f"{task.name} needs up to {others} more. Set data.window_rows to "
+            f"{facts.name} needs up to {others} more. Set data.window_rows to "
             f"{llm.max_positions - others} at most."
         )
 

@@ -14,9 +14,9 @@ from scipy.special import log_softmax
 from cache_schema.errors import CheckpointError
 from train.data.samples import find_rows
 from train.device import choose_device
-from train.predict.predictor import Predictor
-from train.predict.trained_run import Trained, load_trained_run, the_task
-from train.task import SampleOutput, Subset, Task, Window, WindowOutput
+from train.predict.trained_run import load_trained_run
+from train.task import SampleOutput, Subset, Window, WindowOutput
+from train.tasks import AnyTask
 
 __all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
 
@@ -25,7 +25,7 @@ __all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
 class RunsPrediction:
     """What the runs say about a subset."""
 
-    task: Task
+    task: AnyTask
     outputs: Iterable[SampleOutput]
     """Made while they are gone through."""
     num_samples: int
@@ -54,37 +54,26 @@ def predict_runs(
             are not class scores of rows.
     """
     place = choose_device(device)
-    trained = [
-        load_trained_run(
-            run,
-            features,
-            place,
-            stream_name=stream_name,
-            task_name=task_name,
-            annotations=annotations,
-            options=options,
-        )
-        for run in runs
-    ]
-    names = [the_task(one.checkpoint.config, task_name) for one in trained]
-    task = trained[0].tasks[names[0]]
-    _check_together(runs, names, task)
-    samples = task.samples(subset)
+    trained = [load_trained_run(run, place, task_name=task_name, options=options) for run in runs]
+    tasks = [one.task(annotations) for one in trained]
+    _check_together(runs, tasks)
+    samples = tasks[0].samples(subset)
+    streams = [one.stream(features, stream_name) for one in trained]
     found = [
         find_rows(
             samples,
-            one.stream,
+            stream,
             rows_per_token=one.checkpoint.config.data.rows_per_token,
             allow_missing=allow_missing,
         )
-        for one in trained
+        for one, stream in zip(trained, streams, strict=True)
     ]
     outputs = [
-        _predictor(one, name).predict(rows.rows).outputs
-        for one, name, rows in zip(trained, names, found, strict=True)
+        one.predictor(stream, task.targets, task.loss).predict(rows.rows).outputs
+        for one, stream, task, rows in zip(trained, streams, tasks, found, strict=True)
     ]
     return RunsPrediction(
-        task=task,
+        task=tasks[0],
         outputs=outputs[0] if len(runs) == 1 else _together(outputs),
         num_samples=len(found[0].rows),
         missing=found[0].missing,
@@ -97,16 +86,17 @@ def mean_log_probabilities(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np
     return mean
 
 
-def _check_together(runs: Sequence[Path], names: Sequence[str], task: Task) -> None:
-    for run, name in zip(runs, names, strict=True):
-        if name != names[0]:
+def _check_together(runs: Sequence[Path], tasks: Sequence[AnyTask]) -> None:
+    first = tasks[0].facts
+    for run, task in zip(runs, tasks, strict=True):
+        if task.facts.name != first.name:
             raise CheckpointError(
-                f"{run}: learned {name}, {runs[0]} learned {names[0]}. "
+                f"{run}: learned {task.facts.name}, {runs[0]} learned {first.name}. "
                 "Only runs of one task can decide together."
             )
-    if len(runs) > 1 and not task.class_outputs:
+    if len(runs) > 1 and not first.class_outputs:
         raise CheckpointError(
-            f"{len(runs)} runs of {task.name} cannot decide together: its outputs are not class "
+            f"{len(runs)} runs of {first.name} cannot decide together: its outputs are not class "
             "scores of rows, so they have no mean. Predict with one run."
         )
 
@@ -125,16 +115,3 @@ def _together(outputs: Sequence[Iterable[SampleOutput]]) -> Iterator[SampleOutpu
             times_R2=first.times_R2,
             windows=[WindowOutput(window=whole, arrays=arrays)],
         )
-
-
-def _predictor(trained: Trained, name: str) -> Predictor:
-    config = trained.checkpoint.config
-    return Predictor(
-        model=trained.model,
-        task=trained.tasks[name],
-        stream=trained.stream,
-        data=config.data,
-        # As in training: in bfloat16 the last digits depend on the shape of a batch.
-        batch_size=config.optim.micro_batch_size or config.optim.batch_size,
-        device=next(trained.model.parameters()).device,
-    )

@@ -5,7 +5,7 @@ SampleRows -> windows -> head outputs -> SampleOutput -> submission file -> scor
 Shapes: B batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,22 @@ from torch import Tensor
 
 from cache_schema.stream import Stream
 from train.config import DataConfig
-from train.data.batches import Batch, BatchReader
+from train.data.batches import Ask, Batch, BatchReader
 from train.data.prefetch import Prefetch
 from train.data.samples import SampleRows
 from train.data.windows import evaluation_windows, split
 from train.model.video_llm import VideoLLM
-from train.task import SampleOutput, Task, Window, WindowOutput
+from train.task import LossSum, SampleOutput, Tensors, Window, WindowOutput
+from train.tasks import AnyTask
 
-__all__ = ["Predictions", "Predictor", "Scores", "score_table", "write_and_score"]
+__all__ = ["Loss", "Predictions", "Predictor", "Scores", "score_table", "write_and_score"]
 
 Scores = dict[str, float | None]
 
 Array = NDArray[Any]
+
+Loss = Callable[[Tensors, Tensors], LossSum]
+"""Outputs and targets of a batch -> loss."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -57,7 +61,12 @@ class Predictor:
     """Predict every row of some samples once, each with its past."""
 
     model: VideoLLM
-    task: Task
+    name: str
+    """Of the task whose head is asked."""
+    ask: Ask
+    """What batches hold besides features."""
+    loss: Loss | None
+    """Of the outputs given what was asked; None where there are no annotations."""
     stream: Stream
     data: DataConfig
     batch_size: int
@@ -89,7 +98,7 @@ class Predictor:
         """Call the model as often as the process with the most batches; nothing of it counts."""
         counts = [len(self._parts(share)) for share in shares]
         sample = shares[0][-1:]
-        reader = BatchReader(self.task, self.stream, sample, self.device)
+        reader = BatchReader(self.ask, self.stream, sample, self.device)
         batch = reader.read(self._parts(sample)[0][:1])
         for _ in range(max(counts) - counts[self.rank]):
             self._forward(batch, LossTotal())
@@ -109,15 +118,16 @@ class Predictor:
     def _forward(self, batch: Batch, losses: LossTotal) -> Mapping[str, Array]:
         with torch.inference_mode():
             outputs: dict[str, Tensor] = self.model(
-                batch.features_BTD, batch.valid_BT, self.task.name, batch.queries, batch.targets
+                batch.features_BTD, batch.valid_BT, self.name, batch.queries, batch.targets
             )
-            loss = self.task.loss(outputs, batch.targets)
-        losses.total += float(loss.total)
-        losses.num_targets += loss.num_targets
+            if self.loss is not None:
+                loss = self.loss(outputs, batch.targets)
+                losses.total += float(loss.total)
+                losses.num_targets += loss.num_targets
         return {name: _array(values) for name, values in outputs.items()}
 
     def _batches(self, samples: Sequence[SampleRows]) -> Iterator[Batch]:
-        reader = BatchReader(self.task, self.stream, samples, self.device)
+        reader = BatchReader(self.ask, self.stream, samples, self.device)
         batches = (reader.read(part) for part in self._parts(samples))
         with Prefetch(batches) as prefetched:
             yield from prefetched
@@ -143,7 +153,7 @@ def _array(values: Tensor) -> Array:
     return array
 
 
-def write_and_score(task: Task, outputs: Iterable[SampleOutput], path: Path) -> Scores:
+def write_and_score(task: AnyTask, outputs: Iterable[SampleOutput], path: Path) -> Scores:
     """Write the official submission and score that very file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     task.write_predictions(outputs, path)

@@ -1,8 +1,13 @@
-"""A trained run, put together again: its folder -> model, tasks and the stream it can read."""
+"""A trained run, put together again from its folder alone: model and answers, no annotations.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+The annotated half of its tasks is made where a subset is to be predicted and scored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,83 +18,164 @@ from cache_schema.stream import Stream
 from train.checkpoints.checkpoint import (
     BEST,
     LAST,
-    Labels,
+    State,
     has_checkpoint,
     read_checkpoint,
     require_stream,
 )
 from train.checkpoints.record import Checkpoint
 from train.config import TrainConfig
+from train.data.batches import Ask
 from train.model.video_llm import VideoLLM, load_trained
-from train.prepare import build, labels_of, make_tasks
-from train.task import Task
+from train.predict.predictor import Loss, Predictor
+from train.prepare import build
+from train.tasks import AnyAnswers, AnyTask, load_answers, load_task
 
 __all__ = ["Trained", "load_trained_run", "the_task"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True)
 class Trained:
-    """A model as a run's best epoch left it."""
+    """A model as a run's best epoch left it, for one of its tasks."""
 
+    where: Path
+    """Folder of the checkpoint."""
     checkpoint: Checkpoint
-    tasks: dict[str, Task]
-    stream: Stream
-    model: VideoLLM
+    state: State
+    name: str
+    """Of the task."""
+    options: Mapping[str, Any]
+    """Of the task: the run's, or as changed for this prediction."""
+    device: torch.device
+
+    @cached_property
+    def answers(self) -> AnyAnswers:
+        """What the head of the task says.
+
+        Raises:
+            CheckpointError: if the checkpoint was written before it held what that takes.
+        """
+        return _answers(self.state, self.name, self.options, self.where)
+
+    @cached_property
+    def model(self) -> VideoLLM:
+        """The model on its device, built when it is first asked for."""
+        config = self.checkpoint.config
+        answers = {
+            name: _answers(self.state, name, config.tasks.get(name, {}), self.where)
+            for name in config.task
+        }
+        # The task's own: a head may tell its answers what it was built with.
+        answers[self.name] = self.answers
+        model = build(config, self.checkpoint.row_shape, answers, self.device, self.checkpoint)
+        load_trained(model, self.state.weights, where=str(self.where))
+        return model.to(self.device)
+
+    def task(self, annotations: str = "") -> AnyTask:
+        """Return the annotated half of the task.
+
+        Args:
+            annotations: Where they lie now; empty takes the run's.
+
+        Raises:
+            CheckpointError: if they number the classes otherwise than the training run's.
+        """
+        places = dict(
+            zip(self.checkpoint.config.task, self.checkpoint.config.annotations, strict=True)
+        )
+        task = load_task(self.name, Path(annotations or places[self.name]), self.options)
+        _check_labels(
+            self.name,
+            task.answers.labels(),
+            self.state.labels[self.name],
+            where=str(self.where),
+        )
+        return task
+
+    def stream(self, features: Path, name: str = "") -> Stream:
+        """Return the stream of a store that has features of the run's recipe."""
+        return require_stream(open_store(features), self.checkpoint, name)
+
+    def predictor(self, stream: Stream, ask: Ask, loss: Loss | None = None) -> Predictor:
+        """Return what predicts samples of a stream, with the batches of training.
+
+        Args:
+            stream: Where the features are.
+            ask: A task's targets, or the answers' inputs.
+            loss: Of the task, where there are annotations.
+        """
+        config = self.checkpoint.config
+        return Predictor(
+            model=self.model,
+            name=self.name,
+            ask=ask,
+            loss=loss,
+            stream=stream,
+            data=config.data,
+            # In bfloat16 the last digits depend on the shape of a batch.
+            batch_size=config.optim.micro_batch_size or config.optim.batch_size,
+            device=self.device,
+        )
 
 
 def load_trained_run(
     run: Path,
-    features: Path,
     device: torch.device,
     *,
-    stream_name: str = "",
     task_name: str = "",
-    annotations: str = "",
     options: Mapping[str, object] | None = None,
 ) -> Trained:
-    """Rebuild the model of a run's best epoch for features of the same recipe.
+    """Read the best checkpoint of a run.
 
     Args:
-        run: Folder of the run.
-        features: Store with the videos to predict.
+        run: Folder of the run, or of one checkpoint.
         device: Where the model will run.
-        stream_name: Stream to read; empty looks for the recipe of the run.
-        task_name: Task that annotations and options are for; may be empty if the run has one.
-        annotations: Where its annotations lie now; empty takes the run's.
-        options: Its options that differ from the run's, such as the decoder.
+        task_name: Which of its tasks; may be empty if the run has one.
+        options: The task's options that differ from the run's, such as the decoder.
 
     Raises:
-        CheckpointError: if the run holds no checkpoint.
+        CheckpointError: if there is no checkpoint.
         ConfigError: if the run has not learned the task, or several and none is named.
-        RecipeMismatchError: naming every field in which the features differ.
     """
-    folder = run / BEST if has_checkpoint(run / BEST) else run / LAST
+    places = (run / BEST, run / LAST, run)
+    folder = next((place for place in places if has_checkpoint(place)), run)
     checkpoint, state = read_checkpoint(folder)
-    config = _for_prediction(checkpoint.config, task_name, annotations, options or {})
-    stream = require_stream(open_store(features), checkpoint, stream_name)
-    tasks = make_tasks(config)
-    _check_labels(labels_of(tasks.values()), state.labels, where=str(folder))
-    model = build(config, stream.row_shape, tasks, device, checkpoint)
-    load_trained(model, state.weights, where=str(folder))
-    return Trained(checkpoint=checkpoint, tasks=tasks, stream=stream, model=model.to(device))
+    name = the_task(checkpoint.config, task_name)
+    own = {**checkpoint.config.tasks.get(name, {}), **(options or {})}
+    return Trained(folder, checkpoint, state, name, own, device)
 
 
-def _check_labels(own: Labels, saved: Labels, *, where: str) -> None:
+def _answers(state: State, name: str, options: Mapping[str, Any], where: Path) -> AnyAnswers:
+    if name not in state.knowledge:
+        raise CheckpointError(
+            f"{where}: was written by an earlier version and does not hold the class names in the "
+            "form that predictions need. Resume the run with --resume for one more epoch, or train "
+            "again."
+        )
+    return load_answers(name, state.knowledge[name], options, where=str(where))
+
+
+def _check_labels(
+    task: str,
+    own: Mapping[str, Sequence[str]],
+    saved: Mapping[str, Sequence[str]],
+    *,
+    where: str,
+) -> None:
     """Check that class numbers still mean what they did in training."""
-    for task, outputs in saved.items():
-        for output, names in outputs.items():
-            got = list(own[task].get(output, ()))
-            if got != list(names):
-                place = next(
-                    (i for i, pair in enumerate(zip(got, names)) if pair[0] != pair[1]),  # noqa: B905
-                    min(len(got), len(names)),
-                )
-                raise CheckpointError(
-                    f"{where}: the annotations of {task} number the classes of '{output}' "
-                    f"otherwise than those of the training run: {len(got)} classes, not "
-                    f"{len(names)}; the first that differs is number {place}. Predict with "
-                    "annotations that list the same classes."
-                )
+    for output, names in saved.items():
+        got = list(own.get(output, ()))
+        if got != list(names):
+            place = next(
+                (i for i, pair in enumerate(zip(got, names)) if pair[0] != pair[1]),  # noqa: B905
+                min(len(got), len(names)),
+            )
+            raise CheckpointError(
+                f"{where}: the annotations of {task} number the classes of '{output}' "
+                f"otherwise than those of the training run: {len(got)} classes, not "
+                f"{len(names)}; the first that differs is number {place}. Predict with "
+                "annotations that list the same classes."
+            )
 
 
 def the_task(config: TrainConfig, name: str) -> str:
@@ -105,14 +191,3 @@ def the_task(config: TrainConfig, name: str) -> str:
     if len(config.task) > 1:
         raise ConfigError(f"The run has learned {', '.join(config.task)}. Choose with --task.")
     return config.task[0]
-
-
-def _for_prediction(
-    config: TrainConfig, task_name: str, annotations: str, options: Mapping[str, object]
-) -> TrainConfig:
-    name = the_task(config, task_name)
-    if annotations:
-        places = dict(zip(config.task, config.annotations, strict=True)) | {name: annotations}
-        config = replace(config, annotations=tuple(places.values()))
-    own = {**config.tasks.get(name, {}), **options}
-    return replace(config, tasks={**config.tasks, name: own})

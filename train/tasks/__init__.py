@@ -5,11 +5,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cache_schema.errors import ConfigError
+from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest, parse
-from train.task import Task
+from train.task import Answers, Task
 
-__all__ = ["TASKS", "load_task", "task_class"]
+__all__ = ["TASKS", "load_answers", "load_task", "task_class"]
+
+AnyTask = Task[Any, Any]
+AnyAnswers = Answers[Any, Any]
 
 TASKS = {
     "online_action_detection": "train.tasks.online_action_detection:OnlineActionDetection",
@@ -21,10 +24,10 @@ TASKS = {
     "natural_language_query": "train.tasks.natural_language_query:NaturalLanguageQuery",
     "highlight_detection": "train.tasks.highlight_detection:HighlightDetection",
 }
-"""Task name -> module and class; the class has ``options_type``, the record of its options."""
+"""Task name -> module and class."""
 
 
-def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> Task:
+def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> AnyTask:
     """Return a task bound to its annotations and options.
 
     Args:
@@ -37,12 +40,34 @@ def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> Task:
         AnnotationError: The annotations are wrong.
     """
     made = task_class(name)
-    parsed = parse(made.options_type, options, where=f"options of task {name}")
-    task: Task = made(annotations, parsed)
-    return task
+    parsed: Any = parse(made.answers_type.options_type, options, where=f"options of task {name}")
+    return made(made.open(annotations, parsed), parsed)
 
 
-def task_class(name: str) -> Any:  # noqa: ANN401 - what a class is built with, Task does not say
+def load_answers(
+    name: str, knowledge: Mapping[str, Any], options: Mapping[str, Any], *, where: str
+) -> AnyAnswers:
+    """Return the half of a task that needs no annotations.
+
+    Args:
+        name: Key of ``TASKS``.
+        knowledge: Plain values, as a checkpoint has them.
+        options: Plain values; what is left out has the task's default.
+        where: The checkpoint, for messages.
+
+    Raises:
+        ConfigError: The task or an option is unknown, or an option has a wrong value.
+        CheckpointError: What is known is not what the task needs.
+    """
+    made = task_class(name).answers_type
+    chosen: Any = parse(made.options_type, options, where=f"options of task {name}")
+    known: Any = parse(
+        made.knowledge_type, knowledge, where=f"{where}: task {name}", error=CheckpointError
+    )
+    return made(known, chosen)
+
+
+def task_class(name: str) -> type[AnyTask]:
     """Return the class of a task.
 
     Raises:
@@ -51,4 +76,5 @@ def task_class(name: str) -> Any:  # noqa: ANN401 - what a class is built with, 
     if name not in TASKS:
         raise ConfigError(f"Unknown task '{name}'. {nearest(name, list(TASKS))}")
     module_name, _, class_name = TASKS[name].partition(":")
-    return getattr(import_module(module_name), class_name)
+    found: type[AnyTask] = getattr(import_module(module_name), class_name)
+    return found

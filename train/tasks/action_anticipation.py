@@ -13,90 +13,70 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from cache_schema.parsing import record
 from train.annotations.anticipation_submission import (
     AnticipationScores,
     ClassCounts,
     read_submission,
     write_submission,
 )
-from train.annotations.epic import Action, VerbNoun
+from train.annotations.epic import Action, EpicFolder, VerbNoun
 from train.annotations.opening import open_actions
+from train.annotations.video_sources import VideoActions
+from train.answers.action_anticipation import (
+    ANTICIPATION_SECONDS,
+    ActionAnticipationOptions,
+    AnticipationAnswers,
+    AnticipationKnowledge,
+)
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.anticipation import composed_actions, listed_hits
 from train.metrics.framewise import class_mean_recall, top_k_hits
 from train.task import (
     IGNORED,
-    HeadContext,
     LossSum,
-    QueryPlace,
     Sample,
     SampleOutput,
     Subset,
+    Task,
+    Tensors,
     Window,
     as_fraction,
     without_context,
 )
 
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
-
 __all__ = ["ActionAnticipation", "ActionAnticipationOptions"]
 
-ANTICIPATION_SECONDS = 1.0
-"""tau_a: nothing later than this before a segment's start may be seen."""
 LISTED_ACTIONS = 100
 """How many of the best actions a submission lists."""
 
 Floats = NDArray[np.float64]
 
-# --- options ------------------------------------------------------------------------------------
 
-
-@record
-class ActionAnticipationOptions:
-    """What can be chosen for this task."""
-
-    steps: int = 2
-    """How many seconds ahead every row learns, one step each; the first one is scored."""
-    verb_count: int | None = None
-    """Verb scores of a submission; the annotations tell where it is left out."""
-    noun_count: int | None = None
-    action_count: int | None = None
-    """Actions that a submission lists; 100, or all classes if there are fewer."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "verb_count", "noun_count", "action_count"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, must be at least 1")
-
-
-class ActionAnticipation:
+class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptions]):
     """The action at each of the next seconds, from one linear layer behind as many norms."""
 
-    name: ClassVar[str] = "action_anticipation"
-    main_metric: ClassVar[str] = "overall_action_mt5r"
-    submission: ClassVar[str] = ".json"
-    online: ClassVar[bool] = True
-    query_place: ClassVar[QueryPlace] = "none"
-    class_outputs: ClassVar[bool] = True
-    options_type: ClassVar[type] = ActionAnticipationOptions
-    appended_tokens: int = 0
+    answers_type = AnticipationAnswers
+    main_metric = "overall_action_mt5r"
 
-    def __init__(self, annotations: Path, options: ActionAnticipationOptions) -> None:
-        self._folder = open_actions(annotations)
-        self._options = options
+    @staticmethod
+    def open(annotations: Path, options: ActionAnticipationOptions) -> EpicFolder | VideoActions:
+        """Return actions by verb and noun, official or ours."""
+        return open_actions(annotations)
+
+    @cached_property
+    def answers(self) -> AnticipationAnswers:
+        """What the head says, with the names of the actions."""
+        knowledge = AnticipationKnowledge(class_names=tuple(self.source.action_names()))
+        return AnticipationAnswers(knowledge, self.options)
 
     @cached_property
     def _classes(self) -> list[VerbNoun]:
-        return self._folder.action_classes()
+        return self.source.action_classes()
 
     @cached_property
     def _columns(self) -> dict[VerbNoun, int]:
@@ -104,13 +84,13 @@ class ActionAnticipation:
 
     @cached_property
     def _counts(self) -> ClassCounts:
-        options, folder = self._options, self._folder
+        options, source = self.options, self.source
         listed = LISTED_ACTIONS
-        if folder.knows_action_classes():
+        if source.knows_action_classes():
             listed = min(listed, len(self._classes))
         return ClassCounts(
-            verbs=options.verb_count or folder.count_verbs(),
-            nouns=options.noun_count or folder.count_nouns(),
+            verbs=options.verb_count or source.count_verbs(),
+            nouns=options.noun_count or source.count_nouns(),
             actions=options.action_count or listed,
         )
 
@@ -125,7 +105,7 @@ class ActionAnticipation:
                 end_seconds=math.inf,
                 target=_video_actions(actions, self._columns),
             )
-            for video_id, actions in self._folder.classified_actions(subset).items()
+            for video_id, actions in self.source.classified_actions(subset).items()
         ]
 
     # --- targets --------------------------------------------------------------------------------
@@ -139,25 +119,13 @@ class ActionAnticipation:
         be foretold by it. Hence of actions at once the one counts that began last.
         """
         until_T = _used_until(times_R2)[window.start : window.stop] - ROUNDING_SECONDS
-        seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self._options.steps)
+        seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self.options.steps)
         columns_TF = _actions_of(sample).ongoing(seconds_TF)
         return {"action": without_context(columns_TF, window)}
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> dict[str, list[str]]:
-        """Return the names of the classes."""
-        return {"action": self._folder.action_names()}
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return one normalisation per step and the linear layer to the classes they share."""
-        from train.model.heads.future import FutureHeads
-
-        return FutureHeads(context.width, self._options.steps, {"action": len(self._classes)})
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy of all steps, summed over the targets."""
         from train.model.losses import cross_entropy_sum
 
@@ -224,7 +192,7 @@ class ActionAnticipation:
 
     @cached_property
     def _truth(self) -> list[Action]:
-        return self._folder.actions("val")
+        return self.source.actions("val")
 
     def _recalls(self, scores: AnticipationScores) -> dict[str, float | None]:
         """Score predictions of the validation segments, in the order of the annotations."""
@@ -235,10 +203,10 @@ class ActionAnticipation:
             "noun": (top_k_hits(scores.noun_SN, nouns_S), nouns_S),
             "action": (_action_hits(scores, actions_S), actions_S),
         }
-        unseen = self._folder.unseen_participants()
+        unseen = self.source.unseen_participants()
         unseen_S = np.array([action.participant_id in unseen for action in self._truth])
-        tail_verb_S = np.isin(verbs_S, list(self._folder.tail_verbs()))
-        tail_noun_S = np.isin(nouns_S, list(self._folder.tail_nouns()))
+        tail_verb_S = np.isin(verbs_S, list(self.source.tail_verbs()))
+        tail_noun_S = np.isin(nouns_S, list(self.source.tail_nouns()))
         everywhere = dict.fromkeys(found, np.ones(len(self._truth), bool))
         tail = {"verb": tail_verb_S, "noun": tail_noun_S, "action": tail_verb_S | tail_noun_S}
         parts = {"overall": everywhere, "unseen": dict.fromkeys(found, unseen_S), "tail": tail}

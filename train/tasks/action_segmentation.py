@@ -7,96 +7,67 @@ Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end s
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import nearest, record
-from train.annotations.breakfast import read_labels
+from cache_schema.parsing import nearest
+from train.annotations.breakfast import BreakfastFolder, read_labels
 from train.annotations.opening import open_labels
+from train.annotations.video_sources import LabelledVideos
+from train.answers.action_segmentation import (
+    ActionSegmentationOptions,
+    SegmentationAnswers,
+    SegmentationKnowledge,
+)
 from train.data.row_times import rows_at
-from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.task import (
     IGNORED,
-    HeadContext,
     LossSum,
-    QueryPlace,
     Sample,
     SampleOutput,
     Subset,
+    Task,
+    Tensors,
     Window,
     as_fraction,
     without_context,
 )
-
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
 
 __all__ = ["ActionSegmentation", "ActionSegmentationOptions"]
 
 BACKGROUND = "background"
 """Class that edit and F1 leave out; Breakfast's own is named SIL and therefore counts."""
 
-# --- options ------------------------------------------------------------------------------------
 
-
-@record
-class ActionSegmentationOptions:
-    """What can be chosen for this task."""
-
-    split: int = 1
-    """Number of the train and test split; Breakfast has 1 to 4."""
-    label_fps: Fraction = Fraction(15)
-    """Label frames per second of video."""
-    label_smoothing: float = 0.0
-    """Share of each target spread over all classes."""
-    smoothing_weight: float = 0.0
-    """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
-    next_weight: float = 0.0
-    """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
-    decoder: Literal["argmax", "two_head", "causal_filter"] = "argmax"
-    """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
-    forecast, ``causal_filter`` the order of the training labels
-    (``train.decoders.row_classes``)."""
-    filter_weight: float = 8.0
-    """Of the scores against the order, for ``causal_filter``."""
-    variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
-    """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
-
-    def __post_init__(self) -> None:
-        if self.label_fps <= 0:
-            raise ValueError(f"label_fps is {self.label_fps}, must be positive")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}, must be in [0, 1)")
-        for name in ("smoothing_weight", "next_weight", "filter_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
-        if self.decoder == "two_head" and not self.next_weight:
-            raise ValueError("decoder 'two_head' needs the second head: set next_weight, e.g. 0.5")
-
-
-class ActionSegmentation:
+class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentationOptions]):
     """One action label per frame, from one linear layer on every row."""
 
-    name: ClassVar[str] = "action_segmentation"
-    main_metric: ClassVar[str] = "F1@0.25"
-    submission: ClassVar[str] = ""
-    online: ClassVar[bool] = False
-    query_place: ClassVar[QueryPlace] = "none"
-    class_outputs: ClassVar[bool] = True
-    appended_tokens: int = 0
-    options_type: ClassVar[type] = ActionSegmentationOptions
+    answers_type = SegmentationAnswers
+    main_metric = "F1@0.25"
 
-    def __init__(self, annotations: Path, options: ActionSegmentationOptions) -> None:
-        self._folder = open_labels(annotations, options.label_fps)
-        self._options = options
+    @staticmethod
+    def open(
+        annotations: Path, options: ActionSegmentationOptions
+    ) -> BreakfastFolder | LabelledVideos:
+        """Return labels of frames, official or ours."""
+        return open_labels(annotations, options.label_fps)
+
+    @cached_property
+    def answers(self) -> SegmentationAnswers:
+        """What the head says, with class names and what followed what in training."""
+        videos = self.source.videos("train", self.options.split)
+        knowledge = SegmentationKnowledge(
+            class_names=tuple(self.source.class_names),
+            transcripts=tuple(_runs(self.source.labels(video_id)) for video_id in videos),
+        )
+        return SegmentationAnswers(knowledge, self.options)
 
     # --- samples --------------------------------------------------------------------------------
 
@@ -107,9 +78,9 @@ class ActionSegmentation:
                 video_id=video_id,
                 start_seconds=0.0,
                 end_seconds=math.inf,
-                target=self._folder.labels(video_id),
+                target=self.source.labels(video_id),
             )
-            for video_id in self._folder.videos(subset, self._options.split)
+            for video_id in self.source.videos(subset, self.options.split)
         ]
 
     # --- targets --------------------------------------------------------------------------------
@@ -121,7 +92,7 @@ class ActionSegmentation:
         # One row more, for what comes next; behind the video nothing does.
         labels = self._labels_at(sample, times_R2[window.start : window.stop + 1])
         current_T = without_context(labels[: window.num_rows], window)
-        if not self._options.next_weight:
+        if not self.options.next_weight:
             return {"current": current_T}
         following = np.append(labels[1:], IGNORED)[: window.num_rows]
         return {"current": current_T, "next": without_context(following, window)}
@@ -130,34 +101,17 @@ class ActionSegmentation:
         labels_F = np.asarray(sample.target, dtype=np.int64)
         centres_T = times_T2.mean(axis=1)
         # A centre on a frame's start must not fall into the frame before by a rounding error.
-        frames_T = np.floor(centres_T * float(self._options.label_fps) + 1e-6).astype(np.int64)
+        frames_T = np.floor(centres_T * float(self.options.label_fps) + 1e-6).astype(np.int64)
         inside_T = frames_T < len(labels_F)
         return np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> dict[str, Sequence[str]]:
-        """Return the class names of both layers."""
-        return dict.fromkeys(self._outputs, self._folder.class_names)
-
-    @property
-    def _outputs(self) -> tuple[str, ...]:
-        return ("current", "next") if self._options.next_weight else ("current",)
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return one linear layer to the classes, and one for the next row's if it is learned."""
-        from train.model.heads.linear import LinearHeads
-
-        num_classes = len(self._folder.class_names)
-        return LinearHeads(context.width, dict.fromkeys(self._outputs, num_classes))
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy plus the weighted losses of smoothness and of the next row."""
         from train.model.losses import cross_entropy_sum, truncated_mse_sum
 
-        options = self._options
+        options = self.options
         labels = cross_entropy_sum(outputs["current"], targets["current"], options.label_smoothing)
         total = labels.total
         if options.smoothing_weight:
@@ -181,40 +135,22 @@ class ActionSegmentation:
         video: those without outputs get the first class of mapping.txt throughout.
         """
         predictions = {one.sample.video_id: self._frame_labels(one) for one in outputs}
-        test_videos = self._folder.videos("val", self._options.split)
+        test_videos = self.source.videos("val", self.options.split)
         if predictions.keys() <= set(test_videos):
             for video_id in test_videos:
                 if video_id not in predictions:
-                    predictions[video_id] = np.zeros_like(self._folder.labels(video_id))
+                    predictions[video_id] = np.zeros_like(self.source.labels(video_id))
         self._write(predictions, path)
 
     def _frame_labels(self, output: SampleOutput) -> NDArray[np.int64]:
         """Give each frame the class of the row that covers the frame's middle."""
         num_frames = len(np.asarray(output.sample.target))
-        classes_R = self._decode(output)
-        middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self._options.label_fps)
+        classes_R = self.answers.classes(output)
+        middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self.options.label_fps)
         return classes_R[rows_at(output.times_R2, middles_F)]
 
-    def _decode(self, output: SampleOutput) -> NDArray[np.int64]:
-        current_RK = output.rows("current")
-        if self._options.decoder == "two_head":
-            return two_head(current_RK, output.rows("next"))
-        if self._options.decoder == "causal_filter":
-            row_seconds = float(np.median(output.times_R2[:, 1] - output.times_R2[:, 0]))
-            order = self._order(round(row_seconds * float(self._options.label_fps)) or 1)
-            return causal_filter(current_RK, order, self._options.filter_weight)
-        classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
-        return classes_R
-
-    @cache  # noqa: B019 - a task lives as long as its process
-    def _order(self, frames_per_row: int) -> ClassOrder:
-        """Return how the training labels follow one another, one label per row."""
-        videos = self._folder.videos("train", self._options.split)
-        labels = (self._folder.labels(video_id)[::frames_per_row] for video_id in videos)
-        return measure_order(labels, len(self._folder.class_names))
-
     def _write(self, predictions: Mapping[str, NDArray[np.int64]], path: Path) -> None:
-        names = np.array(self._folder.class_names)
+        names = np.array(self.source.class_names)
         for video_id, labels_F in predictions.items():
             file = path / f"{video_id}.txt"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -236,14 +172,14 @@ class ActionSegmentation:
             for video_id in videos
         }
         conventions = {"": False}
-        if self._options.variant == "asformer":
+        if self.options.variant == "asformer":
             conventions["asformer_"] = True
         scores: dict[str, float | None] = {}
         for prefix, last_ends_early in conventions.items():
             by_split = {
                 split: segmental_scores(
                     [pairs[video_id] for video_id in videos],
-                    self._folder.class_ids.get(BACKGROUND),
+                    self.source.class_ids.get(BACKGROUND),
                     last_ends_early=last_ends_early,
                 )
                 for split, videos in splits.items()
@@ -253,10 +189,10 @@ class ActionSegmentation:
 
     def _splits_of(self, predicted: set[str], where: Path) -> dict[int, list[str]]:
         """Return the videos of the splits to be scored; each must have been predicted."""
-        own = self._options.split
-        splits = {own: self._folder.videos("val", own)}
+        own = self.options.split
+        splits = {own: self.source.videos("val", own)}
         if not predicted <= set(splits[own]):
-            splits = {one: self._folder.videos("val", one) for one in self._folder.test_splits}
+            splits = {one: self.source.videos("val", one) for one in self.source.test_splits}
         known = [video_id for videos in splits.values() for video_id in videos]
         unknown = sorted(predicted - set(known))
         if unknown:
@@ -274,8 +210,8 @@ class ActionSegmentation:
         return splits
 
     def _pair(self, video_id: str, path: Path) -> LabelPair:
-        truth_F = self._folder.labels(video_id)
-        predicted_F = read_labels(path, self._folder.class_ids)
+        truth_F = self.source.labels(video_id)
+        predicted_F = read_labels(path, self.source.class_ids)
         if len(predicted_F) < len(truth_F):
             raise AnnotationError(
                 f"{path}: got {len(predicted_F)} labels, expected {len(truth_F)}: one per line of "
@@ -296,11 +232,11 @@ class ActionSegmentation:
             folder: Gets the submissions ``chance`` and ``majority``.
         """
         truth = {
-            video_id: self._folder.labels(video_id)
-            for video_id in self._folder.videos("val", self._options.split)
+            video_id: self.source.labels(video_id)
+            for video_id in self.source.videos("val", self.options.split)
         }
         rng = np.random.default_rng(0)
-        num_classes = len(self._folder.class_names)
+        num_classes = len(self.source.class_names)
         majority = self._most_frequent_class()
         submissions = {
             "chance": {
@@ -316,10 +252,15 @@ class ActionSegmentation:
         return {name: self.score(folder / name) for name in submissions}
 
     def _most_frequent_class(self) -> int:
-        counts_K = np.zeros(len(self._folder.class_names), np.int64)
-        for video_id in self._folder.videos("train", self._options.split):
-            counts_K += np.bincount(self._folder.labels(video_id), minlength=len(counts_K))
+        counts_K = np.zeros(len(self.source.class_names), np.int64)
+        for video_id in self.source.videos("train", self.options.split):
+            counts_K += np.bincount(self.source.labels(video_id), minlength=len(counts_K))
         return int(counts_K.argmax())
+
+
+def _runs(labels_F: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """Return class and length of each run of equal labels."""
+    return tuple((int(label), len(list(run))) for label, run in groupby(labels_F.tolist()))
 
 
 def _prediction_paths(folder: Path) -> dict[str, Path]:

@@ -11,66 +11,52 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from itertools import groupby
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.parsing import record
 from train.annotations.opening import open_highlights
 from train.annotations.qvhighlights import (
-    CLIP_SECONDS,
     HIGHEST_SALIENCY,
     HighlightQuery,
+    HighlightSource,
     read_submission,
 )
-from train.data.row_times import ROUNDING_SECONDS, rows_at
-from train.metrics.highlights import highlight_scores, moment_scores
-from train.task import (
-    HeadContext,
-    LossSum,
-    QueryPlace,
-    Sample,
-    SampleOutput,
-    Subset,
-    Window,
-    as_fraction,
+from train.answers.highlight_detection import (
+    HighlightAnswers,
+    HighlightDetectionOptions,
+    HighlightKnowledge,
+    clip_scores,
+    clips_of,
+    highlights,
 )
-
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
+from train.metrics.highlights import highlight_scores, moment_scores
+from train.task import LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window, as_fraction
 
 __all__ = ["HighlightDetection", "HighlightDetectionOptions"]
 
-# --- options ------------------------------------------------------------------------------------
 
-
-@record
-class HighlightDetectionOptions:
-    """Nothing can be chosen for this task."""
-
-
-class HighlightDetection:
+class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
     """The saliency of every row for the query before it, from one linear layer."""
 
-    name: ClassVar[str] = "highlight_detection"
-    main_metric: ClassVar[str] = "HL-min-VeryGood-mAP"
-    submission: ClassVar[str] = ".jsonl"
-    online: ClassVar[bool] = False
-    query_place: ClassVar[QueryPlace] = "before"
-    class_outputs: ClassVar[bool] = False
-    options_type: ClassVar[type] = HighlightDetectionOptions
-    appended_tokens: int = 0
+    answers_type = HighlightAnswers
+    main_metric = "HL-min-VeryGood-mAP"
 
-    def __init__(self, annotations: Path, options: HighlightDetectionOptions) -> None:
-        self._source = open_highlights(annotations)
+    @staticmethod
+    def open(annotations: Path, options: HighlightDetectionOptions) -> HighlightSource:
+        """Return queries and the saliency of clips, official or ours."""
+        return open_highlights(annotations)
+
+    @cached_property
+    def answers(self) -> HighlightAnswers:
+        """What the head says; nothing of the annotations need be known."""
+        return HighlightAnswers(HighlightKnowledge(), self.options)
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _queries(self, subset: Subset) -> dict[int, HighlightQuery]:
-        return {query.qid: query for query in self._source.queries(subset)}
+        return {query.qid: query for query in self.source.queries(subset)}
 
     # --- samples --------------------------------------------------------------------------------
 
@@ -96,28 +82,16 @@ class HighlightDetection:
     ) -> dict[str, NDArray[np.float32]]:
         """Return the annotators' mean saliency, 0 to 4, of the clip at each row's centre."""
         saliency_C = _target(sample).saliency_C
-        clips_T = _clips(times_R2[window.start : window.stop])
+        clips_T = clips_of(times_R2[window.start : window.stop])
         inside_T = clips_T < len(saliency_C)
         inside_T[: window.num_context] = False
         saliency_T = np.full(len(clips_T), np.nan, np.float32)
         saliency_T[inside_T] = saliency_C[clips_T[inside_T]]
         return {"saliency": saliency_T}
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> dict[str, list[str]]:
-        """Return nothing: a saliency is no class."""
-        return {}
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return one linear layer: the saliency of each row."""
-        from train.model.heads.linear import LinearHeads
-
-        return LinearHeads(context.width, {"saliency": 1})
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy between sigmoid(score) and saliency / 4, summed over rows."""
         from torch.nn import functional
 
@@ -138,7 +112,7 @@ class HighlightDetection:
         scores = {
             _target(output.sample).query.qid: (
                 _target(output.sample).query,
-                _clip_scores(output),
+                clip_scores(output, _target(output.sample).query.num_clips),
             )
             for output in outputs
         }
@@ -201,8 +175,8 @@ class HighlightDetection:
             "majority": [(query, prior_C[: query.num_clips]) for query in queries],
         }
         for name, scores in submissions.items():
-            _write(scores, folder / f"{name}{self.submission}")
-        return {name: self.score(folder / f"{name}{self.submission}") for name in submissions}
+            _write(scores, folder / f"{name}{self.facts.submission}")
+        return {name: self.score(folder / f"{name}{self.facts.submission}") for name in submissions}
 
     def _mean_training_saliency(self, num_clips: int) -> NDArray[np.float64]:
         """Return the mean saliency of the n-th clip; 0 beyond the longest training video."""
@@ -226,29 +200,6 @@ def _target(sample: Sample) -> _Target:
     return sample.target
 
 
-def _clips(times_T2: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the clip at each row's centre."""
-    centres_T = times_T2.mean(axis=1) + ROUNDING_SECONDS
-    clips_T: NDArray[np.int64] = np.floor(centres_T / CLIP_SECONDS).astype(np.int64)
-    return clips_T
-
-
-def _clip_scores(output: SampleOutput) -> NDArray[np.float64]:
-    """Return each clip's score: the mean of the rows whose centre lies in it.
-
-    A clip without one gets the score of the row at its middle.
-    """
-    num_clips = _target(output.sample).query.num_clips
-    scores_R = output.rows("saliency")[:, 0].astype(np.float64)
-    clips_R = _clips(output.times_R2)
-    inside_R = clips_R < num_clips
-    sums_C = np.bincount(clips_R[inside_R], scores_R[inside_R], minlength=num_clips)
-    counts_C = np.bincount(clips_R[inside_R], minlength=num_clips)
-    middles_C = (np.arange(num_clips, dtype=np.float64) + 0.5) * CLIP_SECONDS
-    nearest_C = scores_R[rows_at(output.times_R2, middles_C)]
-    return np.where(counts_C > 0, sums_C / np.maximum(counts_C, 1), nearest_C)
-
-
 def _write(scores: Iterable[tuple[HighlightQuery, NDArray[np.float64]]], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for query, scores_C in scores:
@@ -256,19 +207,7 @@ def _write(scores: Iterable[tuple[HighlightQuery, NDArray[np.float64]]], path: P
                 "qid": query.qid,
                 "query": query.query,
                 "vid": query.vid,
-                "pred_relevant_windows": [list(window) for window in _windows(scores_C)],
+                "pred_relevant_windows": [list(window) for window in highlights(scores_C)],
                 "pred_saliency_scores": [round(float(score), 6) for score in scores_C],
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _windows(scores_C: NDArray[np.float64]) -> list[tuple[int, int, float]]:
-    """Return the runs of clips in the upper half of the scores' range, by their mean score."""
-    above_C = scores_C >= (scores_C.min() + scores_C.max()) / 2
-    windows = []
-    for above, run in groupby(range(len(scores_C)), key=lambda clip: bool(above_C[clip])):
-        if above:
-            clips = list(run)
-            score = round(float(scores_C[clips].mean()), 6)
-            windows.append((clips[0] * CLIP_SECONDS, (clips[-1] + 1) * CLIP_SECONDS, score))
-    return sorted(windows, key=lambda window: -window[2])

@@ -8,46 +8,37 @@ Shapes: B batch, T rows, R rows of a sample, Z future actions, V verbs, N nouns,
 A actions of a clip, W windows, 2 start and end seconds.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import record
-from train.annotations.ego4d_lta import LtaAction, LtaClip
+from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaSource
 from train.annotations.lta_submission import KINDS, FutureShape, read_futures, write_futures
 from train.annotations.opening import open_future_actions
-from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.decoders.futures import (
-    PairOrder,
-    consensus,
-    continuation,
-    drawn,
-    measure_pair_order,
-    most_probable,
+from train.answers.long_term_anticipation import (
+    FutureAnswers,
+    FutureKnowledge,
+    LongTermAnticipationOptions,
 )
+from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
+from train.decoders.futures import consensus, continuation
 from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
 from train.task import (
     IGNORED,
-    HeadContext,
     LossSum,
-    QueryPlace,
     Sample,
     SampleOutput,
     Subset,
+    Task,
+    Tensors,
     Window,
     without_context,
 )
-
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
 
 __all__ = ["LongTermAnticipation", "LongTermAnticipationOptions"]
 
@@ -55,68 +46,44 @@ __all__ = ["LongTermAnticipation", "LongTermAnticipationOptions"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# --- options ------------------------------------------------------------------------------------
 
-
-@record
-class LongTermAnticipationOptions:
-    """What can be chosen for this task."""
-
-    num_input_actions: int = 4
-    """How many actions a window shows before the future begins; tells which windows are scored."""
-    num_future_actions: int = 20
-    """Z."""
-    num_sequences: int = 5
-    """C, candidate futures per window."""
-    discount: float = 0.8
-    """Weight of each future action relative to the one before it, in the loss and, for
-    ``consensus``, in decoding: distant actions can be learned by heart, not foretold."""
-    decoder: Literal["argmax", "sample", "consensus"] = "consensus"
-    """How scores become candidates. ``argmax`` takes the best class of each step and repeats that
-    future; ``sample`` draws each step by itself, as Ego4D's baseline does; ``consensus`` draws
-    futures in which training actions follow one another as they do in training, and chooses those
-    nearest to all (``train.decoders.futures``)."""
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("num_input_actions", 1),
-            ("num_future_actions", 2),
-            ("num_sequences", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
-        if not 0 < self.discount <= 1:
-            raise ValueError(f"discount is {self.discount}, must be in (0, 1]")
-
-
-class LongTermAnticipation:
+class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
     """Verb and noun of each of the next actions, from two linear layers behind as many norms."""
 
-    name: ClassVar[str] = "long_term_anticipation"
-    submission: ClassVar[str] = ".json"
-    online: ClassVar[bool] = True
-    query_place: ClassVar[QueryPlace] = "none"
-    class_outputs: ClassVar[bool] = True
-    options_type: ClassVar[type] = LongTermAnticipationOptions
-    appended_tokens: ClassVar[int] = 0
+    answers_type = FutureAnswers
 
-    def __init__(self, annotations: Path, options: LongTermAnticipationOptions) -> None:
-        self._source = open_future_actions(annotations)
-        self._options = options
+    @staticmethod
+    def open(annotations: Path, options: LongTermAnticipationOptions) -> LtaSource:
+        """Return clips of actions in their order, official or ours."""
+        return open_future_actions(annotations)
+
+    @cached_property
+    def answers(self) -> FutureAnswers:
+        """What the head says, with class names and what followed what in training."""
+        taxonomy = self.source.taxonomy()
+        knowledge = FutureKnowledge(
+            verbs=taxonomy.verbs,
+            nouns=taxonomy.nouns,
+            transcripts=tuple(
+                tuple((action.verb, action.noun) for action in clip.actions)
+                for clip in self.source.clips("train")
+            ),
+        )
+        return FutureAnswers(knowledge, self.options)
 
     @property
     def main_metric(self) -> str:
         """Edit distance of all future actions: the lower, the better."""
-        return f"action_ED_{self._options.num_future_actions - 1}_by_rule"
+        return f"action_ED_{self.options.num_future_actions - 1}_by_rule"
 
     @cached_property
     def _counts(self) -> dict[str, int]:
-        taxonomy = self._source.taxonomy()
+        taxonomy = self.source.taxonomy()
         return {"verb": len(taxonomy.verbs), "noun": len(taxonomy.nouns)}
 
     @property
     def _shape(self) -> FutureShape:
-        options = self._options
+        options = self.options
         return FutureShape(
             candidates=options.num_sequences,
             actions=options.num_future_actions,
@@ -134,11 +101,11 @@ class LongTermAnticipation:
                 end_seconds=clip.end_seconds,
                 target=self._transcript(clip),
             )
-            for clip in self._source.clips(subset)
+            for clip in self.source.clips(subset)
         ]
 
     def _transcript(self, clip: LtaClip) -> "_Transcript":
-        behind = [(IGNORED, IGNORED)] * self._options.num_future_actions
+        behind = [(IGNORED, IGNORED)] * self.options.num_future_actions
         pairs = [(action.verb, action.noun) for action in clip.actions]
         return _Transcript(
             clip=clip,
@@ -158,7 +125,7 @@ class LongTermAnticipation:
         """
         transcript = _transcript_of(sample)
         seen_T = transcript.seen(times_R2[window.start : window.stop, 1])
-        places_TZ = seen_T[:, None] + 1 + np.arange(self._options.num_future_actions)
+        places_TZ = seen_T[:, None] + 1 + np.arange(self.options.num_future_actions)
         # Rows after the last action are at the padding's first place at most.
         future_TZ2 = transcript.padded_A2[places_TZ]
         return {
@@ -166,28 +133,15 @@ class LongTermAnticipation:
             for place, kind in enumerate(KINDS)
         }
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> dict[str, Sequence[str]]:
-        """Return the names of verbs and nouns."""
-        taxonomy = self._source.taxonomy()
-        return {"verb": taxonomy.verbs, "noun": taxonomy.nouns}
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return one normalisation per future action, and a linear layer for verbs and nouns."""
-        from train.model.heads.future import FutureHeads
-
-        return FutureHeads(context.width, self._options.num_future_actions, self._counts)
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the weighted cross-entropies of verbs and nouns, summed over the targets."""
         import torch
 
         from train.model.losses import cross_entropy_sum
 
-        weights_Z = self._weights_Z / self._weights_Z.mean()
+        weights_Z = self.answers.weights_Z / self.answers.weights_Z.mean()
         losses = [
             (weight, cross_entropy_sum(outputs[kind][:, :, place], targets[kind][:, :, place]))
             for kind in KINDS
@@ -212,17 +166,18 @@ class LongTermAnticipation:
             clip = _transcript_of(output.sample).clip
             given.add(clip.clip_id)
             futures |= self._futures(clip, output)
-        val = {clip.clip_id: clip for clip in self._source.clips("val")}
+        val = {clip.clip_id: clip for clip in self.source.clips("val")}
         if given <= val.keys():
             for clip_id in val.keys() - given:
                 futures |= dict.fromkeys(
-                    (window.key for window in self._windows(val[clip_id])), self._most_frequent
+                    (window.key for window in self._windows(val[clip_id])),
+                    self.answers.most_frequent,
                 )
         write_futures(path, futures)
 
     def _windows(self, clip: LtaClip) -> "Iterator[_Future]":
         """Yield what follows each run of visible actions, where the clip is long enough."""
-        visible, future = self._options.num_input_actions, self._options.num_future_actions
+        visible, future = self.options.num_input_actions, self.options.num_future_actions
         for first in range(len(clip.actions) - visible - future + 1):
             last = clip.actions[first + visible - 1]
             following = clip.actions[first + visible : first + visible + future]
@@ -240,46 +195,11 @@ class LongTermAnticipation:
             until = np.array([window.last.end_seconds + ROUNDING_SECONDS])
             row = int(rows_completed_by(output.times_R2, until)[0])
             futures[window.key] = (
-                self._decode(window.key, *(logits[kind][row] for kind in KINDS))
+                self.answers.candidates(window.key, *(logits[kind][row] for kind in KINDS))
                 if row >= 0
-                else self._most_frequent
+                else self.answers.most_frequent
             )
         return futures
-
-    @cached_property
-    def _train_pairs(self) -> list[Integers]:
-        """Verb and noun of every action of each training clip."""
-        return [
-            np.array([(action.verb, action.noun) for action in clip.actions], np.int64)
-            for clip in self._source.clips("train")
-        ]
-
-    @cached_property
-    def _most_frequent(self) -> Integers:
-        """Candidate c repeats the training action of rank c, (C, Z, 2)."""
-        actions = Counter(tuple(pair) for pairs in self._train_pairs for pair in pairs.tolist())
-        ranked = [pair for pair, _ in actions.most_common(self._options.num_sequences)]
-        ranked += ranked[:1] * (self._options.num_sequences - len(ranked))
-        return np.repeat(np.array(ranked)[:, None], self._options.num_future_actions, axis=1)
-
-    @cached_property
-    def _order(self) -> PairOrder:
-        return measure_pair_order(self._train_pairs)
-
-    def _decode(self, key: str, verb_ZV: Floats, noun_ZN: Floats) -> Integers:
-        """Return candidate futures (C, Z, 2); draws depend on the window's key only."""
-        rng = np.random.default_rng(crc32(key.encode()))
-        count = self._options.num_sequences
-        if self._options.decoder == "argmax":
-            return np.repeat(most_probable(verb_ZV, noun_ZN), count, axis=0)
-        if self._options.decoder == "sample":
-            return drawn(verb_ZV, noun_ZN, count, rng)
-        return consensus(verb_ZV, noun_ZN, self._order, self._weights_Z, count, rng)
-
-    @property
-    def _weights_Z(self) -> Floats:
-        """Weight of each future action."""
-        return np.power(self._options.discount, np.arange(self._options.num_future_actions))
 
     # --- score ----------------------------------------------------------------------------------
 
@@ -294,9 +214,9 @@ class LongTermAnticipation:
         return self._distances(candidates, [window.truth_Z2 for window in windows])
 
     def _val_windows(self) -> "list[_Future]":
-        windows = [one for clip in self._source.clips("val") for one in self._windows(clip)]
+        windows = [one for clip in self.source.clips("val") for one in self._windows(clip)]
         if not windows:
-            needed = self._options.num_input_actions + self._options.num_future_actions
+            needed = self.options.num_input_actions + self.options.num_future_actions
             raise AnnotationError(
                 f"No validation clip has {needed} actions, so there is nothing to score. Ask for "
                 "fewer with the options 'num_input_actions' and 'num_future_actions'."
@@ -341,18 +261,18 @@ class LongTermAnticipation:
         """
         windows = self._val_windows()
         rng = np.random.default_rng(0)
-        shape = self._options.num_sequences, self._options.num_future_actions
+        shape = self.options.num_sequences, self.options.num_future_actions
         verb_ZV, noun_ZN = (np.zeros((shape[1], self._counts[kind])) for kind in KINDS)
-        blind = consensus(verb_ZV, noun_ZN, self._order, np.zeros(shape[1]), shape[0], rng)
+        blind = consensus(verb_ZV, noun_ZN, self.answers.order, np.zeros(shape[1]), shape[0], rng)
         guesses = {
             "chance": [
                 np.stack([rng.integers(self._counts[kind], size=shape) for kind in KINDS], axis=-1)
                 for _ in windows
             ],
-            "majority": [self._most_frequent] * len(windows),
+            "majority": [self.answers.most_frequent] * len(windows),
             "order": [blind] * len(windows),
             "bigram": [
-                continuation(self._order, (window.last.verb, window.last.noun), shape[1])
+                continuation(self.answers.order, (window.last.verb, window.last.noun), shape[1])
                 for window in windows
             ],
         }

@@ -14,19 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import softmax
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import record
-from train.annotations.ego4d_clips import Clip, MomentClip
+from train.annotations.ego4d_clips import Clip, MomentClip, MomentSource
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_moments
-from train.decoders.nms import nms, soft_nms
+from train.answers.moment_query import (
+    MAX_DETECTIONS,
+    MomentAnswers,
+    MomentKnowledge,
+    MomentQueryOptions,
+)
 from train.metrics.moments import (
     Detections,
     Instances,
@@ -34,71 +37,42 @@ from train.metrics.moments import (
     retrieval_recalls,
 )
 from train.metrics.tiou import clipped_share
-from train.task import HeadContext, LossSum, QueryPlace, Sample, SampleOutput, Subset, Window
-
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
+from train.task import LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["MomentQuery", "MomentQueryOptions"]
 
 VISIBLE_SHARE = 0.5
 """A moment cut by a window's border counts there if at least this much of it is left."""
-NMS_TIOU = 0.4
-"""Of two segments of one class that overlap by more, only the better one is kept."""
-SOFT_NMS_SIGMA = 0.46
-"""The official baseline's, like the tIoU above and the number below."""
-MAX_DETECTIONS = 200
-"""Per clip."""
-
-# --- options ------------------------------------------------------------------------------------
 
 
-@record
-class MomentQueryOptions:
-    """What can be chosen for this task."""
-
-    num_moments: Annotated[int, Field(ge=1)] = 10
-    """Most moments that one window can name."""
-    memory_tokens: Literal["none", "one", "per_moment"] = "per_moment"
-    """Learned tokens behind the rows, whose states become the segment memories; with ``none`` it is
-    the state of the last row. ``none`` and ``one`` are the paper's two forms."""
-
-
-class MomentQuery:
+class MomentQuery(Task[MomentSource, MomentQueryOptions]):
     """Classes and boundaries of a window's moments, from learned tokens behind its rows."""
 
-    name: ClassVar[str] = "moment_query"
-    main_metric: ClassVar[str] = "average_mAP"
-    submission: ClassVar[str] = ".json"
-    online: ClassVar[bool] = False
-    query_place: ClassVar[QueryPlace] = "none"
-    class_outputs: ClassVar[bool] = False
-    options_type: ClassVar[type] = MomentQueryOptions
+    answers_type = MomentAnswers
+    main_metric = "average_mAP"
 
-    def __init__(self, annotations: Path, options: MomentQueryOptions) -> None:
-        self._path = annotations
-        self._source = open_moments(annotations)
-        self._options = options
+    @staticmethod
+    def open(annotations: Path, options: MomentQueryOptions) -> MomentSource:
+        """Return moments of clips, official or ours."""
+        return open_moments(annotations)
+
+    @cached_property
+    def answers(self) -> MomentAnswers:
+        """What the head says, with the classes of the training moments, sorted."""
+        names = {one.label for clip in self._clips("train").values() for one in clip.moments}
+        return MomentAnswers(MomentKnowledge(class_names=tuple(sorted(names))), self.options)
 
     @property
-    def appended_tokens(self) -> int:
-        """Learned tokens behind the rows."""
-        return {"none": 0, "one": 1, "per_moment": self._options.num_moments}[
-            self._options.memory_tokens
-        ]
+    def _class_names(self) -> tuple[str, ...]:
+        return self.answers.knowledge.class_names
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _clips(self, subset: Subset) -> Mapping[str, MomentClip]:
         """Return the clips that have a moment; the official files of the others are not scored."""
-        clips = {one.clip.clip_id: one for one in self._source.clips(subset) if one.moments}
+        clips = {one.clip.clip_id: one for one in self.source.clips(subset) if one.moments}
         if not clips:
-            raise AnnotationError(f"{self._path}: no {subset} clip has a primary label.")
+            raise AnnotationError(f"{self.source.path}: no {subset} clip has a primary label.")
         return clips
-
-    @cached_property
-    def _class_names(self) -> list[str]:
-        """Return the classes of the training moments, sorted."""
-        return sorted({one.label for clip in self._clips("train").values() for one in clip.moments})
 
     # --- samples --------------------------------------------------------------------------------
 
@@ -134,21 +108,9 @@ class MomentQuery:
             "count": np.array([seen_G.sum()], np.int64),
         }
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> Mapping[str, Sequence[str]]:
-        """Return the moment classes; the last stands for no moment."""
-        return {"classes": [*self._class_names, "nothing"]}
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return one normalisation layer per moment, and two linear layers that they share."""
-        from train.model.heads.moments import MomentHead
-
-        return MomentHead(context.width, self._options.num_moments, len(self._class_names))
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the set loss after Hungarian matching, summed over windows."""
         from train.model.set_matching import set_loss_sum
 
@@ -177,38 +139,11 @@ class MomentQuery:
         _write(results, path)
 
     def _detections(self, output: SampleOutput) -> "list[_Detection]":
-        """Merge what the windows of a clip name, in seconds of the clip."""
+        """Return the moments of a clip, in seconds of the clip."""
         clip = _target_of(output.sample).clip
-        segments_N2 = np.concatenate(
-            [
-                _in_seconds(one.arrays["segments"], output.times(one.window))
-                for one in output.windows
-            ]
-        )
-        segments_N2 = (segments_N2 - clip.start_seconds).clip(0, clip.duration_seconds)
-        logits_NK = np.concatenate([one.arrays["classes"] for one in output.windows])
-        scores_NK = softmax(logits_NK.astype(np.float64), axis=1)[:, :-1]
-        return self._suppressed(segments_N2, scores_NK)
-
-    def _suppressed(
-        self, segments_N2: NDArray[np.float64], scores_NK: NDArray[np.float64]
-    ) -> "list[_Detection]":
-        """Keep the best segments: NMS within each class, then Soft-NMS across all."""
-        kept = [
-            (index, class_id)
-            for class_id, scores_N in enumerate(scores_NK.T)
-            for index in nms(segments_N2, scores_N, NMS_TIOU, MAX_DETECTIONS).tolist()
-        ]
-        indices, class_ids = np.array(kept).T
-        candidates_N2, scores_N = segments_N2[indices], scores_NK[indices, class_ids]
-        order, lowered = soft_nms(candidates_N2, scores_N, SOFT_NMS_SIGMA, MAX_DETECTIONS)
         return [
-            _Detection(
-                label=self._class_names[class_ids[place]],
-                score=score,
-                segment=candidates_N2[place].tolist(),
-            )
-            for place, score in zip(order.tolist(), lowered.tolist(), strict=True)
+            _Detection(label=one.label, score=one.score, segment=[one.start, one.end])
+            for one in self.answers.moments(output, clip.start_seconds, clip.duration_seconds)
         ]
 
     # --- score ----------------------------------------------------------------------------------
@@ -220,7 +155,7 @@ class MomentQuery:
         """
         results = read_json(predictions, _Submission).results
         clips = self._clips("val")
-        known = [one.clip.clip_id for one in self._source.clips("val")]
+        known = [one.clip.clip_id for one in self.source.clips("val")]
         unknown = results.keys() - set(known)
         if unknown:
             raise AnnotationError(
@@ -336,14 +271,6 @@ def _target(one: MomentClip, class_ids: Mapping[str, int]) -> _Target:
 def _target_of(sample: Sample) -> _Target:
     assert isinstance(sample.target, _Target), "the sample is another task's"
     return sample.target
-
-
-def _in_seconds(
-    fractions_M2: NDArray[np.float32], times_T2: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    start, end = times_T2[0, 0], times_T2[-1, 1]
-    seconds_M2: NDArray[np.float64] = start + fractions_M2.astype(np.float64) * (end - start)
-    return seconds_M2
 
 
 def _scaled(moment: _Detection, clip: Clip) -> _Detection:

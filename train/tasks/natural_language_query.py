@@ -10,40 +10,41 @@ start and end seconds.
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import log_softmax
 
 from cache_schema.errors import AnnotationError
-from cache_schema.parsing import record
-from train.annotations.ego4d_clips import ClipQuery, QueryKey
+from train.annotations.ego4d_clips import ClipQuery, QueryKey, QuerySource
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_queries
-from train.decoders.nms import nms
+from train.answers.natural_language_query import (
+    MAX_ANSWERS,
+    NaturalLanguageQueryOptions,
+    QueryAnswers,
+    QueryKnowledge,
+    best_windows,
+    question,
+)
 from train.metrics.retrieval import Answer, rank_recalls
 from train.metrics.tiou import clipped_share
 from train.task import (
     IGNORED,
-    HeadContext,
     LossSum,
-    QueryPlace,
     Sample,
     SampleOutput,
     Subset,
+    Task,
+    Tensors,
     Window,
-    WindowOutput,
     as_fraction,
 )
 
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
-
-__all__ = ["NaturalLanguageQuery", "NaturalLanguageQueryOptions", "question"]
+__all__ = ["NaturalLanguageQuery", "NaturalLanguageQueryOptions"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,48 +52,34 @@ NOTHING = 0
 """Place that stands for "the answer is not in this window"; row r has place 1 + r."""
 VISIBLE_SHARE = 0.5
 """A window shows the answer if at least this much of it lies inside."""
-MAX_ANSWERS = 5
-"""The metric looks at no more."""
-NMS_TIOU = 0.5
-"""No two answers overlap by more: the metric gives nothing for a second one on the same spot."""
-CANDIDATE_ROWS = 32
-"""Best starts and ends of a window that are paired with one another."""
 PRIOR_BINS = 10
 """Of relative start and length, for the majority baseline."""
 
 Answers = list[list[float]]
 """Start and end seconds in the clip, best first."""
 
-# --- options ------------------------------------------------------------------------------------
 
-
-@record
-class NaturalLanguageQueryOptions:
-    """Nothing can be chosen for this task."""
-
-
-class NaturalLanguageQuery:
+class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     """The rows where the answer starts and ends, pointed at by a learned token behind the text."""
 
-    name: ClassVar[str] = "natural_language_query"
-    main_metric: ClassVar[str] = "Rank@1 mIoU@0.3"
-    submission: ClassVar[str] = ".json"
-    online: ClassVar[bool] = False
-    query_place: ClassVar[QueryPlace] = "after"
-    class_outputs: ClassVar[bool] = False
-    appended_tokens: int = 1
-    options_type: ClassVar[type] = NaturalLanguageQueryOptions
+    answers_type = QueryAnswers
+    main_metric = "Rank@1 mIoU@0.3"
 
-    def __init__(self, annotations: Path, options: NaturalLanguageQueryOptions) -> None:
-        del options
-        self._path = annotations
-        self._source = open_queries(annotations)
+    @staticmethod
+    def open(annotations: Path, options: NaturalLanguageQueryOptions) -> QuerySource:
+        """Return queries about clips, official or ours."""
+        return open_queries(annotations)
+
+    @cached_property
+    def answers(self) -> QueryAnswers:
+        """What the head says; nothing of the annotations need be known."""
+        return QueryAnswers(QueryKnowledge(), self.options)
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _queries(self, subset: Subset) -> Mapping[QueryKey, ClipQuery]:
-        queries = {query.key: query for query in self._source.queries(subset)}
+        queries = {query.key: query for query in self.source.queries(subset)}
         if not queries:
-            raise AnnotationError(f"{self._path}: no {subset} clip has a query.")
+            raise AnnotationError(f"{self.source.path}: no {subset} clip has a query.")
         return queries
 
     # --- samples --------------------------------------------------------------------------------
@@ -139,21 +126,9 @@ class NaturalLanguageQuery:
             for name, place in zip(("start", "end"), places, strict=True)
         }
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> Mapping[str, list[str]]:
-        """Return nothing: no output is about classes."""
-        return {}
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return linear layers whose products point from the learned token's state to rows."""
-        from train.model.heads.pointer import PointerHead
-
-        return PointerHead(context.width)
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy of start and end, summed over the windows that count."""
         from train.model.losses import cross_entropy_sum
 
@@ -277,15 +252,6 @@ class _Submission:
     results: list[_Entry]
 
 
-def question(text: str) -> str:
-    """Return a query as the LLM reads it: lower case, one question mark at the end.
-
-    >>> question(" Where did I put the Pan??")
-    'where did i put the pan?'
-    """
-    return text.strip().lower().rstrip("? ") + "?"
-
-
 def _query_of(sample: Sample) -> ClipQuery:
     assert isinstance(sample.target, ClipQuery), "the sample is another task's"
     return sample.target
@@ -294,36 +260,9 @@ def _query_of(sample: Sample) -> ClipQuery:
 def _answers(output: SampleOutput) -> Answers:
     """Return the best windows over all windows of the clip, in seconds of the clip."""
     clip = _query_of(output.sample).clip
-    found = [_candidates(one, output.times(one.window)) for one in output.windows]
-    seconds_N2 = np.concatenate([seconds for seconds, _ in found]) - clip.start_seconds
-    seconds_N2 = seconds_N2.clip(0, clip.duration_seconds)
-    scores_N = np.concatenate([scores for _, scores in found])
-    answers: Answers = seconds_N2[nms(seconds_N2, scores_N, NMS_TIOU, MAX_ANSWERS)].tolist()
+    seconds_N2, _ = best_windows(output, clip.start_seconds, clip.duration_seconds)
+    answers: Answers = seconds_N2.tolist()
     return answers
-
-
-def _candidates(
-    output: WindowOutput, times_T2: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return seconds and log-probability of the best answers that one window names.
-
-    ``log p(start) + log p(end)`` over all places: where "nothing" is likely all rows are not, which
-    makes the windows of a clip comparable.
-    """
-    start_T, end_T = (
-        log_softmax(output.arrays[name][: 1 + len(times_T2)].astype(np.float64))[1:]
-        for name in ("start", "end")
-    )
-    starts, ends = (np.argsort(-one_T)[:CANDIDATE_ROWS] for one_T in (start_T, end_T))
-    first, last = (pairs.ravel() for pairs in np.meshgrid(starts, ends))
-    in_order = first <= last
-    if not in_order.any():
-        return np.empty((0, 2)), np.empty(0)
-    first, last = first[in_order], last[in_order]
-    seconds_N2 = np.stack([times_T2[first, 0], times_T2[last, 1]], axis=1)
-    scores_N = start_T[first] + end_T[last]
-    kept = nms(seconds_N2, scores_N, NMS_TIOU, MAX_ANSWERS)
-    return seconds_N2[kept], scores_N[kept]
 
 
 def _within(windows_N2: NDArray[np.float64], query: ClipQuery) -> Answers:

@@ -13,33 +13,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from cache_schema.parsing import record
-from train.annotations.epic import Action, VerbNoun
+from train.annotations.epic import Action, EpicFolder, VerbNoun
 from train.annotations.opening import open_actions
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
+from train.annotations.video_sources import VideoActions
+from train.answers.online_action_detection import (
+    DetectionAnswers,
+    DetectionKnowledge,
+    OnlineActionDetectionOptions,
+)
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
 from train.task import (
     IGNORED,
-    HeadContext,
     LossSum,
-    QueryPlace,
     Sample,
     SampleOutput,
     Subset,
+    Task,
+    Tensors,
     Window,
     as_fraction,
     without_context,
 )
-
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
 
 __all__ = ["OnlineActionDetection", "OnlineActionDetectionOptions"]
 
@@ -47,38 +48,27 @@ CELLS_PER_SECOND = 4
 BACKGROUND = 0
 """Column of "no action"."""
 
-# --- options ------------------------------------------------------------------------------------
 
-
-@record
-class OnlineActionDetectionOptions:
-    """What can be chosen for this task."""
-
-    learn_background: bool = False
-    """Whether rows without an action are targets. The recalls look at action cells only, and LSTR,
-    TeSTra and MAT leave background out of their loss; mAP also counts false alarms, so it may gain.
-    """
-
-
-class OnlineActionDetection:
+class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectionOptions]):
     """The current and the next row's action, from two linear layers on every row."""
 
-    name: ClassVar[str] = "online_action_detection"
-    main_metric: ClassVar[str] = "overall_action_mt5r"
-    submission: ClassVar[str] = ".npz"
-    online: ClassVar[bool] = True
-    query_place: ClassVar[QueryPlace] = "none"
-    class_outputs: ClassVar[bool] = True
-    appended_tokens: int = 0
-    options_type: ClassVar[type] = OnlineActionDetectionOptions
+    answers_type = DetectionAnswers
+    main_metric = "overall_action_mt5r"
 
-    def __init__(self, annotations: Path, options: OnlineActionDetectionOptions) -> None:
-        self._folder = open_actions(annotations)
-        self._options = options
+    @staticmethod
+    def open(annotations: Path, options: OnlineActionDetectionOptions) -> EpicFolder | VideoActions:
+        """Return actions by verb and noun, official or ours."""
+        return open_actions(annotations)
+
+    @cached_property
+    def answers(self) -> DetectionAnswers:
+        """What the head says, with the names of its columns."""
+        names = ("background", *self.source.action_names())
+        return DetectionAnswers(DetectionKnowledge(class_names=names), self.options)
 
     @cached_property
     def _classes(self) -> list[VerbNoun]:
-        return self._folder.action_classes()
+        return self.source.action_classes()
 
     @cached_property
     def _columns(self) -> dict[VerbNoun, int]:
@@ -90,7 +80,7 @@ class OnlineActionDetection:
 
     @cached_property
     def _cells(self) -> dict[str, int]:
-        return self._folder.validation_cells(CELLS_PER_SECOND)
+        return self.source.validation_cells(CELLS_PER_SECOND)
 
     # --- samples --------------------------------------------------------------------------------
 
@@ -99,7 +89,7 @@ class OnlineActionDetection:
 
         The validation videos are those that are scored, with or without an action.
         """
-        actions = self._folder.classified_actions(subset)
+        actions = self.source.classified_actions(subset)
         videos = sorted(actions) if subset == "train" else list(self._cells)
         return [
             Sample(
@@ -146,26 +136,13 @@ class OnlineActionDetection:
         cells_T = np.maximum(last_cells_T, 0).astype(np.int64)
         # One background cell behind the last action stands for the rest of the video.
         columns_T = np.append(labels_F, BACKGROUND)[np.minimum(cells_T, len(labels_F))]
-        if self._options.learn_background:
+        if self.options.learn_background:
             return columns_T
         return np.where(columns_T == BACKGROUND, IGNORED, columns_T)
 
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> dict[str, list[str]]:
-        """Return the names of both layers' columns."""
-        names = ["background", *self._folder.action_names()]
-        return dict.fromkeys(("current", "next"), names)
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return two linear layers: the current row's column and the next one's."""
-        from train.model.heads.linear import LinearHeads
-
-        return LinearHeads(context.width, {"current": self._num_columns, "next": self._num_columns})
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy of both layers, summed over the targets of both."""
         from train.model.losses import cross_entropy_sum
 
@@ -234,8 +211,8 @@ class OnlineActionDetection:
 
     def _score(self, read: Callable[[str, tuple[int, int]], Scores]) -> dict[str, float | None]:
         """Score what ``read`` (video, shape) returns, one video in memory at a time."""
-        actions = self._folder.classified_actions("val")
-        unseen = self._folder.unseen_participants()
+        actions = self.source.classified_actions("val")
+        unseen = self.source.unseen_participants()
         pairs = {action.verb_noun for video in actions.values() for action in video}
         occurring_C = np.array(sorted(self._columns[pair] for pair in pairs), np.int64)
         videos = []
@@ -270,7 +247,7 @@ class OnlineActionDetection:
         return as_fraction(scores[self.main_metric])
 
     def _is_tail_K(self) -> NDArray[np.bool_]:
-        verbs, nouns = self._folder.tail_verbs(), self._folder.tail_nouns()
+        verbs, nouns = self.source.tail_verbs(), self.source.tail_nouns()
         return np.array([False] + [verb in verbs or noun in nouns for verb, noun in self._classes])
 
     # --- baselines ------------------------------------------------------------------------------

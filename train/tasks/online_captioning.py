@@ -13,84 +13,51 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from cache_schema.errors import ConfigError
-from cache_schema.parsing import record
-from train.annotations.narrations import Narration, read_captions
+from train.annotations.narrations import Narration, NarrationSource, read_captions
 from train.annotations.opening import open_narrations
+from train.answers.online_captioning import (
+    CaptionAnswers,
+    CaptionKnowledge,
+    OnlineCaptioningOptions,
+    is_new,
+)
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.captions import caption_scores
-from train.task import (
-    IGNORED,
-    HeadContext,
-    LossSum,
-    QueryPlace,
-    Sample,
-    SampleOutput,
-    Subset,
-    Window,
-)
-
-if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
-    from torch import Tensor, nn
+from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["OnlineCaptioning", "OnlineCaptioningOptions"]
 
-OWN_LLM = "llm"
-"""Name of the generator that is the run's LLM itself."""
-Count = Annotated[int, Field(ge=1)]
-
-# --- options ------------------------------------------------------------------------------------
+SECONDS_OF_ONE = 5.0
+"""Between two captions, where no training video has two."""
 
 
-@record
-class OnlineCaptioningOptions:
-    """What can be chosen for this task."""
-
-    generator: str = OWN_LLM
-    """LM that writes the captions: ``llm`` is the run's own; else ``smollm2``, a hub id or a local
-    folder of a second one."""
-    generator_layers: Annotated[int, Field(ge=0)] = 0
-    """Keep the first so many blocks of a second LM; 0 keeps all."""
-    generator_tuning: Annotated[str, Field(pattern=r"^(basic|lora:[1-9]\d*)$")] = "basic"
-    """What of a second LM is trained; the run's own follows ``tuning``."""
-    prefix_tokens: Count = 4
-    """Input embeddings of the generator that a state becomes."""
-    max_caption_tokens: Count = 24
-    """Longest caption; longer ones are cut in training."""
-
-    def __post_init__(self) -> None:
-        if self.generator == OWN_LLM and (
-            self.generator_layers or self.generator_tuning != "basic"
-        ):
-            raise ValueError(
-                "generator 'llm' is the run's own: llm.num_layers and tuning hold for it. Leave "
-                "generator_layers and generator_tuning out, or name a second LM"
-            )
-
-
-class OnlineCaptioning:
+class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
     """A caption from the state of the latest row that has ended, by a generative LM."""
 
-    name: ClassVar[str] = "online_captioning"
-    main_metric: ClassVar[str] = "METEOR"
-    submission: ClassVar[str] = ".json"
-    online: ClassVar[bool] = True
-    query_place: ClassVar[QueryPlace] = "none"
-    class_outputs: ClassVar[bool] = False
-    options_type: ClassVar[type] = OnlineCaptioningOptions
-    appended_tokens: int = 0
+    answers_type = CaptionAnswers
+    main_metric = "METEOR"
 
-    def __init__(self, annotations: Path, options: OnlineCaptioningOptions) -> None:
-        self._source = open_narrations(annotations)
-        self._options = options
-        self._generator = options.generator
-        self._tokens_by_video: dict[str, NDArray[np.int64]] = {}
+    @staticmethod
+    def open(annotations: Path, options: OnlineCaptioningOptions) -> NarrationSource:
+        """Return narrations, official or ours."""
+        return open_narrations(annotations)
+
+    @cached_property
+    def answers(self) -> CaptionAnswers:
+        """What the head says, as often as the narrators of the training videos spoke."""
+        videos = self.source.narrations("train").values()
+        seconds = [np.diff([one.seconds for one in narrations]) for narrations in videos]
+        gaps = np.concatenate([*seconds, []])
+        median = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else SECONDS_OF_ONE
+        return CaptionAnswers(CaptionKnowledge(seconds=median), self.options)
+
+    @cached_property
+    def _tokens_by_video(self) -> dict[str, NDArray[np.int64]]:
+        return {}
 
     # --- samples --------------------------------------------------------------------------------
 
@@ -100,7 +67,7 @@ class OnlineCaptioning:
             Sample(
                 video_id=video_id, start_seconds=0.0, end_seconds=math.inf, target=tuple(narrations)
             )
-            for video_id, narrations in self._source.narrations(subset).items()
+            for video_id, narrations in self.source.narrations(subset).items()
         ]
 
     # --- targets --------------------------------------------------------------------------------
@@ -113,7 +80,7 @@ class OnlineCaptioning:
         A row gives the captions of the narrations for which it is the latest that has ended.
         """
         rows_N = _caption_rows(sample, times_R2)
-        new_N = _is_new(rows_N, window)
+        new_N = is_new(rows_N, window)
         tokens_CL = self._tokens(sample)[new_N]
         return {"rows": rows_N[new_N] - window.start, "tokens": tokens_CL}
 
@@ -121,62 +88,18 @@ class OnlineCaptioning:
         """Return the ids (N, L) of a video's captions, made when they are first asked for."""
         if sample.video_id not in self._tokens_by_video:
             texts = [one.text for one in _narrations(sample)]
-            encoded = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-            ends = [[*ids, self._tokenizer.eos_token_id] for ids in encoded]
-            length = min(self._options.max_caption_tokens, max(map(len, ends)))
+            encoded = self.answers.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            ends = [[*ids, self.answers.tokenizer.eos_token_id] for ids in encoded]
+            length = min(self.options.max_caption_tokens, max(map(len, ends)))
             tokens_NL = np.full((len(ends), length), IGNORED, np.int64)
             for tokens_L, ids in zip(tokens_NL, ends, strict=True):
                 tokens_L[: len(ids)] = ids[:length]
             self._tokens_by_video[sample.video_id] = tokens_NL
         return self._tokens_by_video[sample.video_id]
 
-    @cached_property
-    def _tokenizer(self) -> Any:  # noqa: ANN401 - transformers has no types
-        from train.model.text import load_tokenizer
-
-        assert self._generator != OWN_LLM, "build_head, which knows the run's LLM, comes first"
-        tokenizer = load_tokenizer(self._generator)
-        if tokenizer.eos_token_id is None:
-            raise ConfigError(
-                f"generator '{self._generator}': its tokenizer has no token that ends a text. Use "
-                "smollm2, gpt2 or facebook/opt-125m."
-            )
-        return tokenizer
-
-    # --- head -----------------------------------------------------------------------------------
-
-    def labels(self) -> dict[str, list[str]]:
-        """Return nothing: the generator's vocabulary belongs to its tokenizer."""
-        return {}
-
-    def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return a linear layer to the generator's first embeddings, and the generator."""
-        from train.config import LlmConfig
-        from train.model.heads.caption import CaptionHead, CaptionWriter
-        from train.model.llm import load_llm
-
-        options = self._options
-        if options.generator == OWN_LLM:
-            if context.llm is None:
-                raise ConfigError(
-                    "online_captioning: generator 'llm' is the run's LLM, but llm.name is 'none'. "
-                    "Name an LLM, or a second one as generator."
-                )
-            language, self._generator = context.llm, context.llm.identity.name
-        else:
-            config = LlmConfig(name=options.generator, num_layers=options.generator_layers)
-            language = load_llm(config, context.device, context.seed, options.generator_tuning)
-        return CaptionHead(
-            context.width,
-            CaptionWriter(language, end_id=self._tokenizer.eos_token_id),
-            owns_generator=options.generator != OWN_LLM,
-            prefix_tokens=options.prefix_tokens,
-            max_tokens=options.max_caption_tokens,
-        )
-
     # --- loss -----------------------------------------------------------------------------------
 
-    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Mapping[str, Tensor]") -> LossSum:
+    def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy of the caption tokens, each after the true ones before it."""
         num_targets = int((targets["tokens"] != IGNORED).sum())
         return LossSum(total=-outputs["log_likelihood"].sum(), num_targets=num_targets)
@@ -191,7 +114,7 @@ class OnlineCaptioning:
         these is made whole, since the official evaluator knows no missing id.
         """
         captions = {id_: text for output in outputs for id_, text in self._captions(output)}
-        references = self._source.references()
+        references = self.source.references()
         if captions.keys() <= references.keys():
             captions = {one: captions.get(one, self._most_frequent) for one in references}
         _write(captions, path)
@@ -202,10 +125,9 @@ class OnlineCaptioning:
         for index in np.flatnonzero(rows_N < 0):
             yield narrations[index].narration_id, self._most_frequent
         for one in output.windows:
-            places = np.flatnonzero(_is_new(rows_N, one.window))
+            places = np.flatnonzero(is_new(rows_N, one.window))
             for index, ids_L in zip(places, one.arrays["generated"][: len(places)], strict=True):
-                text = self._tokenizer.decode(ids_L[ids_L != IGNORED], skip_special_tokens=True)
-                yield narrations[index].narration_id, " ".join(text.split())
+                yield narrations[index].narration_id, self.answers.text(ids_L)
 
     @cached_property
     def _most_frequent(self) -> str:
@@ -213,7 +135,7 @@ class OnlineCaptioning:
         return max(counts, key=lambda text: (counts[text], text))
 
     def _training_captions(self) -> list[str]:
-        videos = self._source.narrations("train").values()
+        videos = self.source.narrations("train").values()
         return [one.text for narrations in videos for one in narrations]
 
     # --- score ----------------------------------------------------------------------------------
@@ -223,7 +145,7 @@ class OnlineCaptioning:
 
         Captions are compared as they are written, with their ``#C C``.
         """
-        references = self._source.references()
+        references = self.source.references()
         return caption_scores(references, read_captions(predictions, references))
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
@@ -241,15 +163,15 @@ class OnlineCaptioning:
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
         known = self._training_captions()
-        ids = list(self._source.references())
+        ids = list(self.source.references())
         drawn = rng.integers(len(known), size=len(ids))
         submissions = {
             "chance": {one: known[index] for one, index in zip(ids, drawn, strict=True)},
             "majority": dict.fromkeys(ids, self._most_frequent),
         }
         for name, captions in submissions.items():
-            _write(captions, folder / f"{name}{self.submission}")
-        return {name: self.score(folder / f"{name}{self.submission}") for name in submissions}
+            _write(captions, folder / f"{name}{self.facts.submission}")
+        return {name: self.score(folder / f"{name}{self.facts.submission}") for name in submissions}
 
 
 def _narrations(sample: Sample) -> tuple[Narration, ...]:
@@ -261,11 +183,6 @@ def _caption_rows(sample: Sample, times_R2: NDArray[np.float64]) -> NDArray[np.i
     """Return the latest row that has ended at each narration's time, -1 where none has."""
     seconds_N = np.array([one.seconds for one in _narrations(sample)])
     return rows_completed_by(times_R2, seconds_N + ROUNDING_SECONDS)
-
-
-def _is_new(rows_N: NDArray[np.int64], window: Window) -> NDArray[np.bool_]:
-    """Tell which rows a window predicts; its context has been predicted by an earlier one."""
-    return (rows_N >= window.start + window.num_context) & (rows_N < window.stop)
 
 
 def _write(captions: Mapping[str, str], path: Path) -> None:

@@ -34,7 +34,8 @@ def content(step=3, **recipe_options):
 
 def write(folder, step=3):
     weights = TrainedWeights(model={"w": torch.full((2,), float(step))}, adapter={})
-    state = State(weights=weights, labels={"toy": {"current": ["a", "b"]}})
+    labels, knowledge = {"toy": {"current": ["a", "b"]}}, {"toy": {"known": 1}}
+    state = State(weights=weights, labels=labels, knowledge=knowledge)
     write_checkpoint(folder, content(step), state)
 
 
@@ -87,6 +88,7 @@ def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path):
     write(tmp_path / "last")
     assert sorted(path.name for path in (tmp_path / "last").iterdir()) == [
         "README.md",
+        "knowledge.json",
         "labels.json",
         "model.safetensors",
         "optimizer.safetensors",

@@ -71,7 +71,7 @@ def test_no_sample_at_all_is_refused(toy):
 def test_batches_hold_the_stored_values_as_float32(tmp_path, dtype):
     stream = make_store(tmp_path / "f.zarr", {"a": ramp(9), "b": ramp(4)}, dtype=dtype).stream()
     rows = find(ToyTask(train={"a": 9, "b": 4}), stream).rows
-    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    reader = BatchReader(ToyTask().targets, stream, rows, CPU)
     windows = [Window(sample=0, start=2, stop=7), Window(sample=1, start=1, stop=4)]
     batch = reader.read(windows)
     reader.read([Window(sample=0, start=0, stop=9)])  # the buffer is used again
@@ -85,7 +85,7 @@ def test_padding_and_context_have_no_target(toy):
     task, stream = toy
     rows = find(task, stream).rows
     windows = [Window(sample=0, start=4, stop=10, num_context=2), Window(sample=1, start=6, stop=9)]
-    targets = BatchReader(ToyTask(), stream, rows, CPU).read(windows).targets["current"]
+    targets = BatchReader(ToyTask().targets, stream, rows, CPU).read(windows).targets["current"]
     assert targets[0].tolist() == [IGNORED] * 2 + labels_of("a", 41)[6:10].tolist()
     assert targets[1].tolist() == labels_of("b", 9)[6:9].tolist() + [IGNORED] * 3
 
@@ -102,7 +102,7 @@ def test_targets_of_any_shape_are_padded_to_the_largest(toy):
     task, stream = TaskOfSegments(), toy[1]
     rows = find(task, stream).rows
     windows = [Window(sample=0, start=0, stop=5), Window(sample=1, start=0, stop=3)]
-    targets = BatchReader(task, stream, rows, CPU).read(windows).targets
+    targets = BatchReader(task.targets, stream, rows, CPU).read(windows).targets
     assert targets["labels"].tolist() == [[0, 1], [IGNORED, IGNORED]]
     assert targets["segments"].shape == (2, 2, 2)
     assert targets["segments"][1].isnan().all()
@@ -112,7 +112,7 @@ def test_a_window_of_context_alone_has_no_target(toy):
     task, stream = TaskOfSegments(), toy[1]
     rows = find(task, stream).rows
     window = Window(sample=0, start=0, stop=5, num_context=5)
-    targets = BatchReader(task, stream, rows, CPU).read([window]).targets
+    targets = BatchReader(task.targets, stream, rows, CPU).read([window]).targets
     assert targets["labels"].tolist() == [[IGNORED, IGNORED]]
     assert targets["segments"].isnan().all()
 
@@ -122,7 +122,7 @@ def test_several_stored_rows_become_one(tmp_path):
     samples = ToyTask(train={"a": 9, "b": 5}).samples("train")
     rows = find_rows(samples, stream, rows_per_token=2, allow_missing=0).rows
     assert rows[0].times_R2.tolist() == [[0, 1], [1, 2], [2, 3], [3, 4], [4, 4.5]]
-    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    reader = BatchReader(ToyTask().targets, stream, rows, CPU)
     reader.read([Window(sample=0, start=0, stop=4)])  # leaves something in the buffer
     windows = [Window(sample=0, start=2, stop=5), Window(sample=1, start=1, stop=3)]
     batch = reader.read(windows)
@@ -135,14 +135,15 @@ def test_several_stored_rows_become_one(tmp_path):
 def test_grid_rows_keep_their_tokens(tmp_path):
     stream = make_store(tmp_path / "f.zarr", {"a": ramp(5, (2, 3))}).stream()
     rows = find(ToyTask(train={"a": 5}), stream).rows
-    batch = BatchReader(ToyTask(), stream, rows, CPU).read([Window(sample=0, start=0, stop=5)])
+    reader = BatchReader(ToyTask().targets, stream, rows, CPU)
+    batch = reader.read([Window(sample=0, start=0, stop=5)])
     assert batch.features_BTD.shape == (1, 5, 2, 3)
 
 
 def test_evaluation_windows_of_all_samples_read_every_row(toy):
     task, stream = toy
     rows = find(task, stream, "val").rows
-    reader = BatchReader(ToyTask(), stream, rows, CPU)
+    reader = BatchReader(ToyTask().targets, stream, rows, CPU)
     windows = evaluation_windows([one.num_rows for one in rows], 8, 3)
     counted = sum(int((reader.read([w]).targets["current"] != IGNORED).sum()) for w in windows)
     assert counted == 30 + 17

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.train.model.tiny_llms import save_tiny_tokenizer
 from tests.train.runs import make_config
-from tests.train.toy import ToyTask
+from tests.train.toy import ToyAnswers, ToyTask
 from train import prepare as prepare_module
 from train.config import AugmentConfig, OptimConfig, TextConfig
 from train.loop.trainer import Trainer
@@ -26,12 +26,14 @@ CUT_AFTER = 3
 """Steps, of 6: in the middle of the second of three epochs."""
 
 
-class QueryTask(ToyTask):
+class QueryAnswers(ToyAnswers):
     """Reads a text before the rows, and two learned tokens behind them."""
 
-    name = "asking"
-    query_place = "before"
     appended_tokens = 2
+
+
+class QueryTask(ToyTask):
+    """Has a text for every video."""
 
     def samples(self, subset):
         words = ["where", "is", "it", "the", "cat", "dog"]
@@ -41,7 +43,8 @@ class QueryTask(ToyTask):
         ]
 
 
-TASKS = {"toy": ToyTask(), "asking": QueryTask()}
+ASKING = QueryAnswers(name="asking", query_place="before")
+TASKS = {"toy": ToyTask(), "asking": QueryTask(answers=ASKING)}
 KINDS = {
     "lora": {"tuning": "lora:2"},
     "prompt": {"tuning": "prompt:2"},

@@ -47,7 +47,7 @@ def answer(root, device, **llm):
     trainer = make_trainer(config, root / "run", device=on(device))
     trainer._standardise()
     task, (batch,) = next(trainer._batches(0, 0))
-    outputs = trainer.model(batch.features_BTD, batch.valid_BT, task.name)
+    outputs = trainer.model(batch.features_BTD, batch.valid_BT, task.facts.name)
     task.loss(outputs, batch.targets).total.backward()
     gradient = trainer.model.translator.linear.weight.grad
     return outputs["current"].detach().float().cpu(), gradient.float().cpu()
@@ -96,8 +96,8 @@ def test_batches_copied_from_pinned_memory_in_the_background_are_whole(tmp_path,
         [Window(sample=sample, start=start, stop=start + 8) for sample in (0, 2)]
         for start in (0, 1, 2, 3, 5, 8, 13)
     ]
-    on_gpu = BatchReader(task, stream, rows, torch.device(DEVICE))
-    on_cpu = BatchReader(task, stream, rows, torch.device("cpu"))
+    on_gpu = BatchReader(task.targets, stream, rows, torch.device(DEVICE))
+    on_cpu = BatchReader(task.targets, stream, rows, torch.device("cpu"))
     copied = [on_gpu.read(windows) for windows in batches]
     assert on_gpu._buffer.is_pinned()
     for batch, windows in zip(copied, batches, strict=True):

@@ -8,9 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from cache_schema.errors import ConfigError
-from tests.train.runs import make_config, make_trainer
-from tests.train.toy import CLASSES, ToyTask, labels_of
-from train import prepare as prepare_module
+from tests.train.runs import make_config, make_trainer, use_tasks
+from tests.train.toy import CLASSES, ToyAnswers, ToyTask, labels_of
 from train.checkpoints.checkpoint import LAST, read_checkpoint
 from train.config import TrainConfig
 from train.loop.validation import joined
@@ -21,8 +20,6 @@ from train.task import without_context
 
 class Shifted(ToyTask):
     """The same rows with every class one further."""
-
-    name = "shifted"
 
     def targets(self, sample, times_R2, window):
         labels = (labels_of(sample.video_id, len(times_R2)) + 1) % CLASSES
@@ -40,8 +37,8 @@ class Shifted(ToyTask):
 
 @pytest.fixture(autouse=True)
 def tasks(monkeypatch):
-    known = {"toy": ToyTask(), "shifted": Shifted()}
-    monkeypatch.setattr(prepare_module, "load_task", lambda name, path, options: known[name])
+    shifted = Shifted(answers=ToyAnswers(name="shifted"))
+    use_tasks(monkeypatch, {"toy": ToyTask(), "shifted": shifted})
 
 
 def config_of_two(root, **settings):
@@ -119,7 +116,7 @@ def test_prediction_asks_which_task_is_meant(tmp_path):
             device="cpu",
         )
 
-    assert predict("shifted").task.name == "shifted"
+    assert predict("shifted").task.facts.name == "shifted"
     with pytest.raises(ConfigError, match=r"has learned toy, shifted\. Choose with --task"):
         predict("")
     with pytest.raises(ConfigError, match=r"not learned task 'shiftd'\. Did you mean 'shifted'"):

@@ -7,7 +7,7 @@ from transformers import AutoModel
 from cache_schema.errors import CheckpointError, ConfigError
 from tests.train.model.tiny_llms import POSITIONS, WIDTH, save_tiny_llm, save_tiny_tokenizer
 from tests.train.outputs import states_of
-from tests.train.toy import CLASSES, ToyTask
+from tests.train.toy import CLASSES, ToyAnswers
 from train.config import DataConfig, LlmConfig, TextConfig, TrainConfig
 from train.model.video_llm import (
     TrainedWeights,
@@ -29,7 +29,7 @@ def build(tmp_path, family="llama", **settings):
         data=DataConfig(window_rows=16, context_rows=4),
         **settings,
     )
-    return build_model(config, (DIM,), {"toy": ToyTask()}, CPU)
+    return build_model(config, (DIM,), {"toy": ToyAnswers()}, CPU)
 
 
 @pytest.mark.parametrize("family", ["llama", "opt-projected", "none"])
@@ -94,7 +94,7 @@ def test_windows_longer_than_the_llm_has_positions_are_refused(tmp_path):
     )
     message = r"64 positions, but data.window_rows is 65 \(10 of them data.context_rows"
     with pytest.raises(ConfigError, match=message):
-        build_model(config, (DIM,), {"toy": ToyTask()}, CPU)
+        build_model(config, (DIM,), {"toy": ToyAnswers()}, CPU)
 
 
 class Probe(torch.nn.Module):
@@ -104,12 +104,12 @@ class Probe(torch.nn.Module):
         return {"rows": states.rows_BTE, "final": states.final_BSE, **states.targets}
 
 
-class AskingTask(ToyTask):
-    online = False
+class AskingAnswers(ToyAnswers):
+    appended_tokens = 0
 
     def __init__(self, place="none", appended=0, online=False):
-        super().__init__()
-        self.query_place, self.appended_tokens, self.online = place, appended, online
+        super().__init__(query_place=place, online=online)
+        self.appended_tokens = appended
 
     def build_head(self, context):
         return Probe()
@@ -139,7 +139,7 @@ def padded_batch():
 @pytest.mark.parametrize(("place", "appended"), [("before", 0), ("after", 0), ("after", 2)])
 def test_tokens_stand_in_their_order_without_holes(tmp_path, family, place, appended):
     stack = {"stack": "encoder"} if family == "t5" else {}
-    model = build_asking(tmp_path, AskingTask(place, appended), family, **stack)
+    model = build_asking(tmp_path, AskingAnswers(place, appended), family, **stack)
     features, valid = padded_batch()
     outputs = model(features, valid, "toy", QUERIES)
     for one, (query, length) in enumerate(zip(QUERIES, LENGTHS, strict=True)):
@@ -158,7 +158,7 @@ def test_tokens_stand_in_their_order_without_holes(tmp_path, family, place, appe
 def test_rows_see_a_query_before_them_only(tmp_path):
     features, valid = padded_batch()
     for place in ("before", "after"):
-        model = build_asking(tmp_path / place, AskingTask(place))
+        model = build_asking(tmp_path / place, AskingAnswers(place))
         first, second = (model(features, valid, "toy", [text] * 2) for text in QUERIES)
         same = torch.allclose(first["rows"][valid], second["rows"][valid], atol=1e-5)
         assert same == (place == "after")
@@ -166,7 +166,7 @@ def test_rows_see_a_query_before_them_only(tmp_path):
 
 
 def test_without_query_the_final_state_is_that_of_the_last_row(tmp_path):
-    model = build_asking(tmp_path, AskingTask())
+    model = build_asking(tmp_path, AskingAnswers())
     features, valid = padded_batch()
     outputs = model(features, valid, "toy")
     for one, length in enumerate(LENGTHS):
@@ -174,7 +174,7 @@ def test_without_query_the_final_state_is_that_of_the_last_row(tmp_path):
 
 
 def test_appended_tokens_are_trained_and_saved(tmp_path):
-    model = build_asking(tmp_path, AskingTask(appended=3))
+    model = build_asking(tmp_path, AskingAnswers(appended=3))
     assert trained_weights(model).model["appended.toy"].shape == (3, WIDTH)
     assert parameter_counts(model)["translator"] == DIM * WIDTH + WIDTH + 3 * WIDTH
 
@@ -187,7 +187,7 @@ def test_every_pretrained_network_has_an_identity_and_stays_out_of_checkpoints(t
         data=DataConfig(window_rows=16, context_rows=4),
         text=TextConfig(encoder=str(tmp_path / "t5"), max_tokens=8),
     )
-    model = build_model(config, (DIM,), {"toy": AskingTask("after")}, CPU)
+    model = build_model(config, (DIM,), {"toy": AskingAnswers("after")}, CPU)
     assert set(pretrained_identities(model)) == {"llm", "text.encoder"}
     assert {name for name in trained_weights(model).model if "text" in name} == {
         "text.linear.weight",
@@ -197,13 +197,13 @@ def test_every_pretrained_network_has_an_identity_and_stays_out_of_checkpoints(t
 
 def test_a_task_that_predicts_from_the_past_refuses_a_bidirectional_llm(tmp_path):
     with pytest.raises(ConfigError, match="would show it the future"):
-        build_asking(tmp_path, AskingTask(online=True), "t5", stack="encoder")
+        build_asking(tmp_path, AskingAnswers(online=True), "t5", stack="encoder")
 
 
 def test_a_query_needs_an_llm():
     config = TrainConfig(llm=LlmConfig(name="none"))
     with pytest.raises(ConfigError, match="only an LLM can read"):
-        build_model(config, (DIM,), {"toy": AskingTask("after")}, CPU)
+        build_model(config, (DIM,), {"toy": AskingAnswers("after")}, CPU)
 
 
 def test_positions_are_kept_for_query_and_appended_tokens(tmp_path):
@@ -215,7 +215,7 @@ def test_positions_are_kept_for_query_and_appended_tokens(tmp_path):
     )
     message = r"toy needs up to 10 more. Set data.window_rows to 54 at most"
     with pytest.raises(ConfigError, match=message):
-        build_model(config, (DIM,), {"toy": AskingTask("after", 2)}, CPU)
+        build_model(config, (DIM,), {"toy": AskingAnswers("after", 2)}, CPU)
 
 
 METHODS = ["bias", "first", "full", "lora:2", "prompt:3", "prefix:3"]

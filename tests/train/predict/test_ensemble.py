@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cache_schema.errors import CheckpointError
 from tests.train.runs import make_config, make_trainer, use_toy_task
-from tests.train.toy import ToyTask
+from tests.train.toy import ToyAnswers, ToyTask
 from train.predict.ensemble import mean_log_probabilities, predict_runs
 
 
@@ -43,14 +45,17 @@ def test_two_runs_decide_together(runs):
 
 
 def test_runs_of_different_tasks_cannot_decide_together(runs, monkeypatch):
-    names = iter(["toy", "another"])
-    monkeypatch.setattr("train.predict.ensemble.the_task", lambda config, name: next(names))
+    tasks = iter([ToyTask(), ToyTask(answers=ToyAnswers(name="another"))])
+    monkeypatch.setattr(
+        "train.predict.trained_run.load_task", lambda name, annotations, options: next(tasks)
+    )
     with pytest.raises(CheckpointError, match="learned another"):
         predict(runs)
 
 
 def test_outputs_that_have_no_mean_cannot_be_joined(runs, monkeypatch):
-    monkeypatch.setattr(ToyTask, "class_outputs", False)
+    monkeypatch.setattr(ToyAnswers, "facts", replace(ToyAnswers.facts, class_outputs=False))
+    use_toy_task(monkeypatch)
     assert len(predict(runs[:1])) == 2
     with pytest.raises(CheckpointError, match="2 runs of toy cannot decide together"):
         predict(runs)

@@ -16,7 +16,9 @@ def trainer(tmp_path, monkeypatch):
 def predictor(trainer, **changes):
     settings = {
         "model": trainer.model,
-        "task": trainer.run.tasks[0].task,
+        "name": "toy",
+        "ask": trainer.run.tasks[0].task.targets,
+        "loss": trainer.run.tasks[0].task.loss,
         "stream": trainer.run.stream,
         "data": trainer.config.data,
         "batch_size": 2,

@@ -99,7 +99,7 @@ def test_the_number_of_steps_can_be_chosen(folder):
     task = load_task("action_anticipation", folder, {"steps": 4})
     targets = targets_of(task, task.samples("val")[0], rows(6, 2))["action"]
     assert targets.shape == (6, 4)
-    head = task.build_head(head_context(8))
+    head = task.answers.build_head(head_context(8))
     assert sum(one.numel() for one in head.parameters()) == 4 * 2 * 8 + (8 + 1) * 3
 
 

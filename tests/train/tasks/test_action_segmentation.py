@@ -108,7 +108,7 @@ def test_predictions_of_training_videos_are_written_alone(task, folder):
 
 
 def test_the_head_is_one_linear_layer_and_the_loss_is_cross_entropy(task):
-    head = task.build_head(head_context(8))
+    head = task.answers.build_head(head_context(8))
     assert sum(one.numel() for one in head.parameters()) == (8 + 1) * 3
     logits = head(states_of(torch.zeros(1, 2, 8)))
     loss = task.loss(logits, {"current": torch.tensor([[STIR, IGNORED]])})

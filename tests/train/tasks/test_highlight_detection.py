@@ -80,14 +80,14 @@ def test_a_window_of_past_only_gives_a_zero_that_has_a_graph(task):
 
 
 def test_the_head_is_one_linear_layer(task):
-    head = task.build_head(head_context(5))
+    head = task.answers.build_head(head_context(5))
     assert head(states_of(torch.randn(2, 3, 5)))["saliency"].shape == (2, 3, 1)
     assert sum(value.numel() for value in head.parameters()) == 5 + 1
 
 
 def test_the_query_stands_first_since_rows_cannot_see_behind_them(task):
-    assert task.query_place == "before"
-    assert task.appended_tokens == 0
+    assert task.facts.query_place == "before"
+    assert task.answers.appended_tokens == 0
 
 
 def test_a_clip_gets_the_mean_of_its_rows(task, tmp_path):

@@ -181,7 +181,7 @@ def test_every_decoder_gives_the_same_candidates_in_any_order(folder, decoder):
 
 
 def test_the_loss_weighs_near_actions_more_and_has_a_mean_weight_of_one(task):
-    head = task.build_head(head_context(8))
+    head = task.answers.build_head(head_context(8))
     assert sum(one.numel() for one in head.parameters()) == 2 * 2 * 8 + (8 + 1) * (3 + 2)
     outputs = {"verb": torch.zeros(1, 2, 2, 3), "noun": torch.zeros(1, 2, 2, 2)}
     targets = {"verb": torch.tensor([[[1, X], [X, X]]]), "noun": torch.tensor([[[0, 1], [X, X]]])}

@@ -69,7 +69,7 @@ def test_samples_are_the_clips_with_a_primary_label(task):
     first, second = task.samples("val")
     assert (first.video_id, first.start_seconds, first.end_seconds) == ("v", 10.0, 40.0)
     assert first.target.classes_G.tolist() == [CUT, EAT]
-    assert task.labels() == {"classes": ["cut", "eat", "nothing"]}
+    assert task.answers.labels() == {"classes": ("cut", "eat", "nothing")}
     assert first.target.segments_G2.tolist() == [[30, 34], [12, 16]]
     assert second.target.classes_G.tolist() == []  # training has no "rest"
 
@@ -143,9 +143,9 @@ def test_predictions_of_training_clips_are_not_filled_up(task, folder):
 def test_head_and_appended_tokens_follow_the_options(folder, memory, tokens):
     task = load_task("moment_query", folder, {"num_moments": 7, "memory_tokens": memory})
     context = HeadContext(width=8, llm=None, device=torch.device("cpu"), seed=0)
-    head = task.build_head(context)
+    head = task.answers.build_head(context)
     assert isinstance(head, MomentHead)
-    assert (task.appended_tokens, head.scale_ME.shape[0], head.classes.out_features) == (
+    assert (task.answers.appended_tokens, head.scale_ME.shape[0], head.classes.out_features) == (
         tokens,
         7,
         3,

@@ -100,8 +100,9 @@ def test_targets_are_the_places_of_the_first_and_last_row(folder, task, answer, 
 
 def test_the_pointer_is_the_head(task):
     context = HeadContext(width=8, llm=None, device=torch.device("cpu"), seed=0)
-    assert isinstance(task.build_head(context), PointerHead)
-    assert (task.query_place, task.appended_tokens, task.online) == ("after", 1, False)
+    assert isinstance(task.answers.build_head(context), PointerHead)
+    assert (task.facts.query_place, task.facts.online) == ("after", False)
+    assert task.answers.appended_tokens == 1
 
 
 def test_the_loss_is_the_cross_entropy_of_start_and_end(task):

@@ -140,7 +140,7 @@ def test_training_videos_get_as_many_cells_as_their_rows_last(task, folder):
 
 
 def test_two_linear_layers_are_trained_by_one_mean(task):
-    head = task.build_head(head_context(8))
+    head = task.answers.build_head(head_context(8))
     assert sum(one.numel() for one in head.parameters()) == 2 * (8 + 1) * 4
     logits = {name: torch.zeros(1, 3, 4) for name in ("current", "next")}
     targets = {"current": torch.tensor([[1, 2, IGNORED]]), "next": torch.tensor([[2, 3, 1]])}

@@ -176,7 +176,7 @@ def test_baselines_are_training_captions(load, tmp_path, monkeypatch):
 
 def test_a_second_language_model_is_loaded_cut_and_tuned(load):
     task = load(generator_layers=1, generator_tuning="lora:2", max_caption_tokens=3)
-    head = task.build_head(head_context(6))
+    head = task.answers.build_head(head_context(6))
     assert isinstance(head, CaptionHead)
     assert head.generator.identity.num_layers == 1
     assert any("lora_A" in name for name, _ in head.named_parameters())
@@ -193,14 +193,14 @@ def test_the_runs_own_llm_can_write_the_captions(load, language):
         targets_of(task, sample, rows(4))
     config = LlmConfig(name=language, num_layers=0, dtype="float32")
     llm = load_llm(config, torch.device("cpu"), 0)
-    head = task.build_head(head_context(32, llm))
+    head = task.answers.build_head(head_context(32, llm))
     assert head.generator is None
     assert targets_of(task, sample, rows(4))["rows"].tolist() == [0, 1]
 
 
 def test_without_an_llm_there_is_none_to_write_captions(load):
     with pytest.raises(ConfigError, match=r"llm\.name is 'none'"):
-        load(generator="llm").build_head(head_context(32))
+        load(generator="llm").answers.build_head(head_context(32))
 
 
 def test_options_that_do_not_go_together_are_refused(load):
@@ -214,7 +214,7 @@ def test_options_that_do_not_go_together_are_refused(load):
 
 def test_a_generator_that_cannot_be_found_is_named(load, tmp_path):
     with pytest.raises(ConfigError, match=r"llm '.*none': no local folder"):
-        load(generator=str(tmp_path / "none")).build_head(head_context(6))
+        load(generator=str(tmp_path / "none")).answers.build_head(head_context(6))
 
 
 def test_a_tokenizer_without_an_end_is_refused(load, language, tmp_path):
@@ -222,4 +222,4 @@ def test_a_tokenizer_without_an_end_is_refused(load, language, tmp_path):
     settings = json.loads(path.read_text())
     path.write_text(json.dumps({**settings, "eos_token": None, "pad_token": "<unk>"}))
     with pytest.raises(ConfigError, match="no token that ends a text"):
-        load().build_head(head_context(6))
+        load().answers.build_head(head_context(6))

@@ -9,7 +9,7 @@ def test_every_registered_task_loads_under_its_own_name(tmp_path):
     breakfast_folder(tmp_path, {"a": ["SIL"]}, train=["a"], test=["a"])
     epic_folder(tmp_path, train=[epic_row("t", "00.0", "01.0", 0, 0)])
     for name in TASKS:
-        assert load_task(name, tmp_path, {}).name == name
+        assert load_task(name, tmp_path, {}).facts.name == name
 
 
 def test_an_unknown_task_names_the_nearest_one(tmp_path):

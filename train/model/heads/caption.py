@@ -196,23 +196,31 @@ class CaptionHead(nn.Module):
 
         Args:
             states: Its targets are ``rows`` (B, C), the row of the window that each caption is
-                made from, and ``tokens`` (B, C, L).
+                made from, and ``tokens`` (B, C, L); without these no likelihood is returned.
         """
-        rows_BC, tokens_BCL = states.targets["rows"], states.targets["tokens"]
+        rows_BC = states.targets["rows"]
         valid_BC = rows_BC != IGNORED
         batch_B1 = torch.arange(len(rows_BC), device=rows_BC.device)[:, None]
         states_NE = states.rows_BTE[batch_B1, rows_BC.clamp(min=0)][valid_BC]
         prefix_NPG = self._prefixes(states_NE)
-        # A batch without a caption must still have a graph to all that is trained.
-        graph = 0 * self._prefixes(states.rows_BTE[:, 0]).sum()
-        likelihood_BCL = graph.expand(tokens_BCL.shape)
-        if len(prefix_NPG):
-            likelihood_NL = self._writer.log_likelihood(prefix_NPG, tokens_BCL[valid_BC])
-            likelihood_BCL = likelihood_BCL.masked_scatter(valid_BC[..., None], likelihood_NL)
-        outputs = {"log_likelihood": likelihood_BCL}
+        outputs: dict[str, Tensor] = {}
+        if "tokens" in states.targets:
+            # A batch without a caption must still have a graph to all that is trained.
+            graph = 0 * self._prefixes(states.rows_BTE[:, 0]).sum()
+            tokens_BCL = states.targets["tokens"]
+            outputs["log_likelihood"] = self._likelihood(prefix_NPG, tokens_BCL, valid_BC, graph)
         if not self.training:
             outputs["generated"] = self._generated(prefix_NPG, valid_BC)
         return outputs
+
+    def _likelihood(
+        self, prefix_NPG: Tensor, tokens_BCL: Tensor, valid_BC: Tensor, zero: Tensor
+    ) -> Tensor:
+        likelihood_BCL = zero.expand(tokens_BCL.shape)
+        if len(prefix_NPG):
+            likelihood_NL = self._writer.log_likelihood(prefix_NPG, tokens_BCL[valid_BC])
+            likelihood_BCL = likelihood_BCL.masked_scatter(valid_BC[..., None], likelihood_NL)
+        return likelihood_BCL
 
     def _prefixes(self, states_NE: Tensor) -> Tensor:
         normed_NE = functional.rms_norm(states_NE, states_NE.shape[-1:])

@@ -1,0 +1,132 @@
+"""What is said about a video: the records of a prediction, for people and for other programs.
+
+One ``Answer`` per video, written as one line of JSON; docs/predictions.md is its prose. Times are
+seconds from the start of the video, labels are names, probabilities sum to one over all classes.
+"""
+
+from cache_schema.parsing import record, to_mapping
+
+__all__ = [
+    "Answer",
+    "Caption",
+    "ClassScore",
+    "Forecast",
+    "Future",
+    "QueryAnswer",
+    "Row",
+    "Segment",
+    "Span",
+    "as_json",
+]
+
+SCHEMA_VERSION = 1
+
+
+@record
+class ClassScore:
+    """A class and how probable it is."""
+
+    label: str
+    probability: float
+
+
+@record
+class Segment:
+    """A labelled stretch of the video."""
+
+    start: float
+    end: float
+    """Exclusive."""
+    label: str
+    score: float
+    """0 to 1: mean probability of its rows, or how sure the head is of a moment."""
+
+
+@record
+class Span:
+    """A stretch of the video that answers a query, or shows a highlight."""
+
+    start: float
+    end: float
+    """Exclusive."""
+    score: float
+    """0 to 1, larger is better."""
+
+
+@record
+class Forecast:
+    """What will go on a while after a row has ended."""
+
+    seconds: float
+    """After the row's end."""
+    classes: tuple[ClassScore, ...]
+    """Most probable first."""
+
+
+@record
+class Row:
+    """What one row of features says; it knows nothing of what comes after its end."""
+
+    start: float
+    end: float
+    now: tuple[ClassScore, ...] = ()
+    """Of the row itself, most probable first."""
+    next: tuple[ClassScore, ...] = ()
+    """Of the row after it, most probable first."""
+    ahead: tuple[Forecast, ...] = ()
+
+
+@record
+class Future:
+    """One way in which the video may go on."""
+
+    time: float
+    """What was seen ends here."""
+    actions: tuple[str, ...]
+    """The coming ones, in their order."""
+
+
+@record
+class Caption:
+    """A sentence about what has just happened."""
+
+    start: float
+    """When it can first be said: the end of the row that says it."""
+    end: float
+    """When the next one is said, or the video ends."""
+    text: str
+
+
+@record
+class QueryAnswer:
+    """What is said about one query."""
+
+    query: str
+    """As asked."""
+    spans: tuple[Span, ...] = ()
+    """Best first."""
+    saliency: tuple[Span, ...] = ()
+    """How well each row shows what is asked, in the order of time."""
+
+
+@record
+class Answer:
+    """What a run says about one video."""
+
+    video: str
+    task: str
+    duration: float
+    """End of the last row."""
+    segments: tuple[Segment, ...] = ()
+    rows: tuple[Row, ...] = ()
+    futures: tuple[Future, ...] = ()
+    captions: tuple[Caption, ...] = ()
+    queries: tuple[QueryAnswer, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+
+def as_json(answer: Answer) -> dict[str, object]:
+    """Return an answer as plain values, without the kinds of things that it does not hold."""
+    plain = to_mapping(answer)
+    head = {"schema_version": plain.pop("schema_version")}
+    return head | {key: value for key, value in plain.items() if value not in ((), [])}

@@ -1,0 +1,126 @@
+"""Action segmentation: the class of every row, and segments made of them.
+
+Shapes: R rows of a video, K classes.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from cache_schema.parsing import record
+from train.answer import Answer
+from train.answers.parts import class_segments, duration
+from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
+from train.task import Answers, HeadContext, SampleOutput, TaskFacts
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import nn
+
+__all__ = ["ActionSegmentationOptions", "SegmentationAnswers", "SegmentationKnowledge"]
+
+
+@record
+class ActionSegmentationOptions:
+    """What can be chosen for this task."""
+
+    split: int = 1
+    """Number of the train and test split; Breakfast has 1 to 4."""
+    label_fps: Fraction = Fraction(15)
+    """Label frames per second of video."""
+    label_smoothing: float = 0.0
+    """Share of each target spread over all classes."""
+    smoothing_weight: float = 0.0
+    """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
+    next_weight: float = 0.0
+    """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
+    decoder: Literal["argmax", "two_head", "causal_filter"] = "argmax"
+    """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
+    forecast, ``causal_filter`` the order of the training labels
+    (``train.decoders.row_classes``)."""
+    filter_weight: float = 8.0
+    """Of the scores against the order, for ``causal_filter``."""
+    variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
+    """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
+
+    def __post_init__(self) -> None:
+        if self.label_fps <= 0:
+            raise ValueError(f"label_fps is {self.label_fps}, must be positive")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, must be in [0, 1)")
+        for name in ("smoothing_weight", "next_weight", "filter_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
+        if self.decoder == "two_head" and not self.next_weight:
+            raise ValueError("decoder 'two_head' needs the second head: set next_weight, e.g. 0.5")
+
+
+@record
+class SegmentationKnowledge:
+    """Class names, and what followed what in training."""
+
+    class_names: tuple[str, ...]
+    transcripts: tuple[tuple[tuple[int, int], ...], ...] = ()
+    """Class and number of label frames of each run of each training video."""
+
+
+class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptions]):
+    """One class per row, from one linear layer."""
+
+    facts = TaskFacts(name="action_segmentation", class_outputs=True)
+    knowledge_type = SegmentationKnowledge
+    options_type = ActionSegmentationOptions
+
+    def labels(self) -> dict[str, Sequence[str]]:
+        """Return the class names of both layers."""
+        return dict.fromkeys(self.outputs, self.knowledge.class_names)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the head's layers: the row's own class, and the next row's if it is learned."""
+        return ("current", "next") if self.options.next_weight else ("current",)
+
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return one linear layer to the classes, and one for the next row's if it is learned."""
+        from train.model.heads.linear import LinearHeads
+
+        num_classes = len(self.knowledge.class_names)
+        return LinearHeads(context.width, dict.fromkeys(self.outputs, num_classes))
+
+    def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> Answer:
+        """Return the runs of rows of one class."""
+        (output,) = outputs
+        probabilities_RK = softmax(output.rows("current").astype(np.float64), axis=1)
+        return Answer(
+            video=output.sample.video_id,
+            task=self.facts.name,
+            duration=duration(output),
+            segments=class_segments(
+                self.classes(output), probabilities_RK, output.times_R2, self.knowledge.class_names
+            ),
+        )
+
+    def classes(self, output: SampleOutput) -> NDArray[np.int64]:
+        """Return the class of every row (R,), decoded as the options say."""
+        current_RK = output.rows("current")
+        if self.options.decoder == "two_head":
+            return two_head(current_RK, output.rows("next"))
+        if self.options.decoder == "causal_filter":
+            row_seconds = float(np.median(output.times_R2[:, 1] - output.times_R2[:, 0]))
+            order = self._order(round(row_seconds * float(self.options.label_fps)) or 1)
+            return causal_filter(current_RK, order, self.options.filter_weight)
+        classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
+        return classes_R
+
+    @cache  # noqa: B019 - it lives as long as its process
+    def _order(self, frames_per_row: int) -> ClassOrder:
+        """Return how the training labels follow one another, one label per row."""
+        labels = (
+            np.repeat(*np.array(runs, np.int64).T)[::frames_per_row]
+            for runs in self.knowledge.transcripts
+        )
+        return measure_order(labels, len(self.knowledge.class_names))

@@ -1,0 +1,145 @@
+"""Natural-language queries: the stretches of a clip that answer a question, best first.
+
+Shapes: T rows of a window, N answers, 2 start and end seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from cache_schema.parsing import record
+from train.answer import Answer, QueryAnswer, Span
+from train.answers.parts import duration, rounded
+from train.decoders.nms import nms
+from train.task import Answers, HeadContext, SampleOutput, TaskFacts, WindowOutput
+
+if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
+    from torch import nn
+
+__all__ = [
+    "MAX_ANSWERS",
+    "NaturalLanguageQueryOptions",
+    "QueryAnswers",
+    "QueryKnowledge",
+    "best_windows",
+    "question",
+]
+
+MAX_ANSWERS = 5
+"""The metric looks at no more."""
+NMS_TIOU = 0.5
+"""No two answers overlap by more: the metric gives nothing for a second one on the same spot."""
+CANDIDATE_ROWS = 32
+"""Best starts and ends of a window that are paired with one another."""
+
+Floats = NDArray[np.float64]
+
+
+def question(text: str) -> str:
+    """Return a query as the LLM reads it: lower case, one question mark at the end.
+
+    >>> question(" Where did I put the Pan??")
+    'where did i put the pan?'
+    """
+    return text.strip().lower().rstrip("? ") + "?"
+
+
+@record
+class NaturalLanguageQueryOptions:
+    """Nothing can be chosen for this task."""
+
+
+@record
+class QueryKnowledge:
+    """Nothing of the annotations need be known."""
+
+
+class QueryAnswers(Answers[QueryKnowledge, NaturalLanguageQueryOptions]):
+    """The rows where the answer starts and ends, pointed at by a learned token behind the text."""
+
+    facts = TaskFacts(
+        name="natural_language_query",
+        submission=".json",
+        query_place="after",
+        query_text=question,
+    )
+    knowledge_type = QueryKnowledge
+    options_type = NaturalLanguageQueryOptions
+
+    @property
+    def appended_tokens(self) -> int:
+        """The one that points."""
+        return 1
+
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Return nothing: no output is about classes."""
+        return {}
+
+    def build_head(self, context: HeadContext) -> "nn.Module":
+        """Return linear layers whose products point from the learned token's state to rows."""
+        from train.model.heads.pointer import PointerHead
+
+        return PointerHead(context.width)
+
+    def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> Answer:
+        """Return the best spans of each query over the whole video."""
+        return Answer(
+            video=outputs[0].sample.video_id,
+            task=self.facts.name,
+            duration=duration(outputs[0]),
+            queries=tuple(
+                QueryAnswer(query=query, spans=_spans(output))
+                for query, output in zip(queries, outputs, strict=True)
+            ),
+        )
+
+
+def best_windows(
+    output: SampleOutput, start_seconds: float, length_seconds: float
+) -> tuple[Floats, Floats]:
+    """Return (N, 2) seconds and the log-probability (N,) of the best answers, best first.
+
+    Args:
+        output: Of one query about a clip.
+        start_seconds: Where the clip starts in the video; answers count from there.
+        length_seconds: Of the clip; answers are cut to it.
+    """
+    found = [_candidates(one, output.times(one.window)) for one in output.windows]
+    seconds_N2 = np.concatenate([seconds for seconds, _ in found]) - start_seconds
+    seconds_N2 = seconds_N2.clip(0, length_seconds)
+    scores_N = np.concatenate([scores for _, scores in found])
+    kept = nms(seconds_N2, scores_N, NMS_TIOU, MAX_ANSWERS)
+    return seconds_N2[kept], scores_N[kept]
+
+
+def _spans(output: SampleOutput) -> tuple[Span, ...]:
+    seconds_N2, log_p_N = best_windows(output, 0.0, duration(output))
+    return tuple(
+        Span(start=rounded(start), end=rounded(end), score=rounded(np.exp(log_p)))
+        for (start, end), log_p in zip(seconds_N2, log_p_N, strict=True)
+    )
+
+
+def _candidates(output: WindowOutput, times_T2: Floats) -> tuple[Floats, Floats]:
+    """Return seconds and log-probability of the best answers that one window names.
+
+    ``log p(start) + log p(end)`` over all places: where "nothing" is likely all rows are not, which
+    makes the windows of a clip comparable.
+    """
+    start_T, end_T = (
+        log_softmax(output.arrays[name][: 1 + len(times_T2)].astype(np.float64))[1:]
+        for name in ("start", "end")
+    )
+    starts, ends = (np.argsort(-one_T)[:CANDIDATE_ROWS] for one_T in (start_T, end_T))
+    first, last = (pairs.ravel() for pairs in np.meshgrid(starts, ends))
+    in_order = first <= last
+    if not in_order.any():
+        return np.empty((0, 2)), np.empty(0)
+    first, last = first[in_order], last[in_order]
+    seconds_N2 = np.stack([times_T2[first, 0], times_T2[last, 1]], axis=1)
+    scores_N = start_T[first] + end_T[last]
+    kept = nms(seconds_N2, scores_N, NMS_TIOU, MAX_ANSWERS)
+    return seconds_N2[kept], scores_N[kept]

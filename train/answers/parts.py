@@ -1,0 +1,62 @@
+"""Pieces that the answers of several tasks are made of: runs of classes, most probable classes.
+
+Shapes: R rows of a video, K classes, 2 start and end seconds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.answer import ClassScore, Segment
+from train.task import SampleOutput
+
+__all__ = ["TOP_CLASSES", "best_classes", "class_segments", "duration", "rounded"]
+
+TOP_CLASSES = 5
+"""Classes that are told of a row: what the tasks' own metrics look at."""
+
+Floats = NDArray[np.float64]
+
+
+def rounded(value: float) -> float:
+    """Return a second or a probability with the digits that mean anything."""
+    return round(float(value), 6)
+
+
+def duration(output: SampleOutput) -> float:
+    """Return the end of a video's last row."""
+    return rounded(output.times_R2[-1, 1])
+
+
+def best_classes(probabilities_K: Floats, names: Sequence[str]) -> tuple[ClassScore, ...]:
+    """Return the ``TOP_CLASSES`` most probable classes; of equal ones the first."""
+    best = np.argsort(-probabilities_K, kind="stable")[:TOP_CLASSES].tolist()
+    return tuple(
+        ClassScore(label=names[place], probability=rounded(probabilities_K[place]))
+        for place in best
+    )
+
+
+def class_segments(
+    classes_R: NDArray[np.int64],
+    probabilities_RK: Floats,
+    times_R2: Floats,
+    names: Sequence[str],
+) -> tuple[Segment, ...]:
+    """Return the runs of rows of one class, scored by the mean probability of that class.
+
+    A run lasts until the next one starts: rows of a window encoder may overlap.
+    """
+    starts = np.flatnonzero(np.diff(classes_R, prepend=classes_R[0] - 1))
+    stops = np.append(starts[1:], len(classes_R))
+    ends = np.append(times_R2[starts[1:], 0], times_R2[-1, 1])
+    return tuple(
+        Segment(
+            start=rounded(times_R2[start, 0]),
+            end=rounded(end),
+            label=names[classes_R[start]],
+            score=rounded(probabilities_RK[start:stop, classes_R[start]].mean()),
+        )
+        for start, stop, end in zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True)
+    )
