@@ -41,9 +41,7 @@ __all__ = [
     "Tensors",
     "Window",
     "WindowOutput",
-    "as_fraction",
     "whole_video",
-    "without_context",
 ]
 
 IGNORED = -100
@@ -121,6 +119,12 @@ class Window:
         """Rows of the window, context included."""
         return self.stop - self.start
 
+    def without_context(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return targets of the window's rows with ``IGNORED`` for those that only give a past."""
+        counted = values.copy()
+        counted[: self.num_context] = IGNORED
+        return counted
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class States:
@@ -192,18 +196,6 @@ class SampleOutput:
         return self.times_R2[window.start : window.stop]
 
 
-def as_fraction(percent: float | None) -> float | None:
-    """Return a metric given in percent as ``Task.quality`` has it; None stays None."""
-    return None if percent is None else percent / 100
-
-
-def without_context(values: NDArray[np.int64], window: Window) -> NDArray[np.int64]:
-    """Return targets of a window's rows with ``IGNORED`` for the rows that only give a past."""
-    counted = values.copy()
-    counted[: window.num_context] = IGNORED
-    return counted
-
-
 @dataclass(eq=False)
 class Answers(ABC, Generic[Known, Chosen]):
     """What a trained head says; built from a checkpoint alone."""
@@ -255,6 +247,8 @@ class Task(ABC, Generic[Source, Chosen]):
 
     answers_type: ClassVar[type[Answers[Any, Any]]]
     """The other half."""
+    metric_scale: ClassVar[float] = 100.0
+    """What the main metric is at best; 1 where it is a fraction."""
 
     @staticmethod
     @abstractmethod
@@ -305,9 +299,13 @@ class Task(ABC, Generic[Source, Chosen]):
     def score(self, predictions: Path) -> dict[str, float | None]:
         """Return every number the official evaluator prints for a submission file."""
 
-    @abstractmethod
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
-        """Return what picks the best epoch: 0 is worst, 1 is best, None is undefined."""
+        """Return what picks the best epoch: 0 is worst, 1 is best, None is undefined.
+
+        The main metric, which most evaluators give in percent.
+        """
+        value = scores[self.main_metric]
+        return None if value is None else value / self.metric_scale
 
     @abstractmethod
     def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:

@@ -15,7 +15,7 @@ from cache_schema.records import VideoRecord
 from cache_schema.store import create_store, open_store
 from train.answer import Answer
 from train.answers.parts import class_segments
-from train.task import IGNORED, Answers, LossSum, Sample, TaskFacts, without_context
+from train.task import IGNORED, Answers, LossSum, Sample, TaskFacts
 
 CLASSES = 3
 WIDTH = 6
@@ -140,7 +140,7 @@ class ToyTask:
 
     def targets(self, sample, times_R2, window):
         labels = labels_of(sample.video_id, len(times_R2))[window.start : window.stop]
-        return {"current": without_context(labels, window)}
+        return {"current": window.without_context(labels)}
 
     def loss(self, outputs, targets):
         flat = targets["current"].flatten()

@@ -36,18 +36,7 @@ from train.answers.action_anticipation import (
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.anticipation import composed_actions, listed_hits
 from train.metrics.framewise import class_mean_recall, top_k_hits
-from train.task import (
-    IGNORED,
-    LossSum,
-    Sample,
-    SampleOutput,
-    Subset,
-    Task,
-    Tensors,
-    Window,
-    as_fraction,
-    without_context,
-)
+from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["ActionAnticipation", "ActionAnticipationOptions"]
 
@@ -121,7 +110,7 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
         until_T = _used_until(times_R2)[window.start : window.stop] - ROUNDING_SECONDS
         seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self.options.steps)
         columns_TF = _actions_of(sample).ongoing(seconds_TF)
-        return {"action": without_context(columns_TF, window)}
+        return {"action": window.without_context(columns_TF)}
 
     # --- loss -----------------------------------------------------------------------------------
 
@@ -215,10 +204,6 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
             for part, counts in parts.items()
             for kind, (hits_S, labels_S) in found.items()
         }
-
-    def quality(self, scores: Mapping[str, float | None]) -> float | None:
-        """Return the overall recall of actions as a fraction."""
-        return as_fraction(scores[self.main_metric])
 
     # --- baselines ------------------------------------------------------------------------------
 

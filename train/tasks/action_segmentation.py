@@ -27,18 +27,7 @@ from train.answers.action_segmentation import (
 )
 from train.data.row_times import rows_at
 from train.metrics.segmental import LabelPair, segmental_scores
-from train.task import (
-    IGNORED,
-    LossSum,
-    Sample,
-    SampleOutput,
-    Subset,
-    Task,
-    Tensors,
-    Window,
-    as_fraction,
-    without_context,
-)
+from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["ActionSegmentation", "ActionSegmentationOptions"]
 
@@ -91,11 +80,11 @@ class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentati
         """Return the class of the label frame at each row's centre, none behind the last one."""
         # One row more, for what comes next; behind the video nothing does.
         labels = self._labels_at(sample, times_R2[window.start : window.stop + 1])
-        current_T = without_context(labels[: window.num_rows], window)
+        current_T = window.without_context(labels[: window.num_rows])
         if not self.options.next_weight:
             return {"current": current_T}
         following = np.append(labels[1:], IGNORED)[: window.num_rows]
-        return {"current": current_T, "next": without_context(following, window)}
+        return {"current": current_T, "next": window.without_context(following)}
 
     def _labels_at(self, sample: Sample, times_T2: NDArray[np.float64]) -> NDArray[np.int64]:
         labels_F = np.asarray(sample.target, dtype=np.int64)
@@ -218,10 +207,6 @@ class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentati
                 "the video's groundTruth file."
             )
         return LabelPair(truth_F=truth_F, predicted_F=predicted_F)
-
-    def quality(self, scores: Mapping[str, float | None]) -> float | None:
-        """Return F1@0.25 as a fraction."""
-        return as_fraction(scores[self.main_metric])
 
     # --- baselines ------------------------------------------------------------------------------
 

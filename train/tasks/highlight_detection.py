@@ -33,7 +33,7 @@ from train.answers.highlight_detection import (
     highlights,
 )
 from train.metrics.highlights import highlight_scores, moment_scores
-from train.task import LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window, as_fraction
+from train.task import LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["HighlightDetection", "HighlightDetectionOptions"]
 
@@ -156,7 +156,8 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return the average precision of very good clips as a fraction."""
-        return as_fraction(scores.get(f"{self.main_metric}_unrounded"))
+        value = scores.get(f"{self.main_metric}_unrounded")
+        return None if value is None else value / self.metric_scale
 
     # --- baselines ------------------------------------------------------------------------------
 

@@ -28,17 +28,7 @@ from train.answers.long_term_anticipation import (
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.decoders.futures import consensus, continuation
 from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
-from train.task import (
-    IGNORED,
-    LossSum,
-    Sample,
-    SampleOutput,
-    Subset,
-    Task,
-    Tensors,
-    Window,
-    without_context,
-)
+from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["LongTermAnticipation", "LongTermAnticipationOptions"]
 
@@ -129,7 +119,7 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
         # Rows after the last action are at the padding's first place at most.
         future_TZ2 = transcript.padded_A2[places_TZ]
         return {
-            kind: without_context(future_TZ2[..., place].copy(), window)
+            kind: window.without_context(future_TZ2[..., place].copy())
             for place, kind in enumerate(KINDS)
         }
 

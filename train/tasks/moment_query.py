@@ -50,6 +50,7 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
 
     answers_type = MomentAnswers
     main_metric = "average_mAP"
+    metric_scale = 1.0
 
     @staticmethod
     def open(annotations: Path, options: MomentQueryOptions) -> MomentSource:
@@ -174,10 +175,6 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
             **mean_average_precisions(truth, detections),
             **retrieval_recalls(truth, detections),
         }
-
-    def quality(self, scores: Mapping[str, float | None]) -> float | None:
-        """Return the mean mAP."""
-        return scores[self.main_metric]
 
     # --- baselines ------------------------------------------------------------------------------
 

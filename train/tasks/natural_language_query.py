@@ -32,17 +32,7 @@ from train.answers.natural_language_query import (
 )
 from train.metrics.retrieval import Answer, rank_recalls
 from train.metrics.tiou import clipped_share
-from train.task import (
-    IGNORED,
-    LossSum,
-    Sample,
-    SampleOutput,
-    Subset,
-    Task,
-    Tensors,
-    Window,
-    as_fraction,
-)
+from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["NaturalLanguageQuery", "NaturalLanguageQueryOptions"]
 
@@ -181,10 +171,6 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
             )
         scores = rank_recalls(answers)
         return {key: None if np.isnan(value) else value for key, value in scores.items()}
-
-    def quality(self, scores: Mapping[str, float | None]) -> float | None:
-        """Return the recall of the first window as a fraction."""
-        return as_fraction(scores[self.main_metric])
 
     # --- baselines ------------------------------------------------------------------------------
 

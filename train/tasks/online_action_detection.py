@@ -9,7 +9,7 @@ in a video or subset, 2 start and end seconds.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,18 +29,7 @@ from train.answers.online_action_detection import (
 )
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
-from train.task import (
-    IGNORED,
-    LossSum,
-    Sample,
-    SampleOutput,
-    Subset,
-    Task,
-    Tensors,
-    Window,
-    as_fraction,
-    without_context,
-)
+from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["OnlineActionDetection", "OnlineActionDetectionOptions"]
 
@@ -126,8 +115,8 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
         columns = self._columns_at(sample, times_R2[window.start : window.stop + 1, 1])
         following = np.append(columns[1:], IGNORED)[: window.num_rows]
         return {
-            "current": without_context(columns[: window.num_rows], window),
-            "next": without_context(following, window),
+            "current": window.without_context(columns[: window.num_rows]),
+            "next": window.without_context(following),
         }
 
     def _columns_at(self, sample: Sample, ends_T: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -241,10 +230,6 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
             "tail_action_mt5r_by_rule": class_mean_recall(hits_N[tail_N], labels_N[tail_N]),
             "mAP": mean_average_precision(_class_columns(videos, num_classes)),
         }
-
-    def quality(self, scores: Mapping[str, float | None]) -> float | None:
-        """Return the overall recall as a fraction."""
-        return as_fraction(scores[self.main_metric])
 
     def _is_tail_K(self) -> NDArray[np.bool_]:
         verbs, nouns = self.source.tail_verbs(), self.source.tail_nouns()

@@ -15,7 +15,6 @@ from train.config import TrainConfig
 from train.loop.validation import joined
 from train.predict.ensemble import predict_runs
 from train.run import train
-from train.task import without_context
 
 
 class Shifted(ToyTask):
@@ -23,7 +22,7 @@ class Shifted(ToyTask):
 
     def targets(self, sample, times_R2, window):
         labels = (labels_of(sample.video_id, len(times_R2)) + 1) % CLASSES
-        return {"current": without_context(labels[window.start : window.stop], window)}
+        return {"current": window.without_context(labels[window.start : window.stop])}
 
     def score(self, predictions):
         predicted = json.loads(predictions.read_text())
