@@ -11,6 +11,7 @@ Folder in, actions in seconds, class lists and subsets out.
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -67,8 +68,8 @@ class EpicFolder:
         rows = read_csv(path, ACTION_COLUMNS)
         if not rows:
             raise AnnotationError(f"{path}: the file holds no record, expected one per action.")
-        verbs = self._class_ids("EPIC_100_verb_classes.csv")
-        nouns = self._class_ids("EPIC_100_noun_classes.csv")
+        verbs = self._class_names("EPIC_100_verb_classes.csv")
+        nouns = self._class_names("EPIC_100_noun_classes.csv")
         actions: dict[str, Action] = {}
         for row in rows:
             action = _action(row)
@@ -117,8 +118,16 @@ class EpicFolder:
         return {video: list(group) for video, group in groupby(actions, attrgetter("video_id"))}
 
     def action_names(self) -> list[str]:
-        """Return ``verb,noun`` of each action class, as the benchmark's submissions write it."""
-        return [f"{verb},{noun}" for verb, noun in self.action_classes()]
+        """Return the words of each action class, such as ``open drawer``.
+
+        Where a list of verbs or nouns is missing their ids stand for them.
+        """
+        verbs = self._class_names("EPIC_100_verb_classes.csv") or {}
+        nouns = self._class_names("EPIC_100_noun_classes.csv") or {}
+        return [
+            f"{verbs.get(verb, verb)} {nouns.get(noun, noun)}"
+            for verb, noun in self.action_classes()
+        ]
 
     def knows_action_classes(self) -> bool:
         """Tell whether ``action_classes`` has what it needs."""
@@ -134,8 +143,8 @@ class EpicFolder:
         return self._count("EPIC_100_noun_classes.csv", 1)
 
     def _count(self, name: str, place: int) -> int:
-        ids = self._class_ids(name)
-        if ids is None:
+        ids = set(self._class_names(name) or ())
+        if not ids:
             pairs = {action.verb_noun for action in self.actions("val")}
             if self.knows_action_classes():
                 pairs.update(self.action_classes())
@@ -193,11 +202,12 @@ class EpicFolder:
             return set()
         return {action.video_id for action in self.actions("train")}
 
-    def _class_ids(self, name: str) -> set[int] | None:
+    def _class_names(self, name: str) -> dict[int, str] | None:
+        """Return id -> key of a list of classes; None if there is no such list."""
         path = self._folder / name
         if not path.exists():
             return None
-        return {row.integer("id") for row in read_csv(path, ("id", "key"))}
+        return {row.integer("id"): row.text("key") for row in read_csv(path, ("id", "key"))}
 
 
 def parse_timestamp(text: str) -> float | None:
@@ -252,7 +262,7 @@ def _duration(row: CsvRow) -> float:
     return seconds
 
 
-def _check_class(row: CsvRow, field: str, known: set[int] | None) -> None:
+def _check_class(row: CsvRow, field: str, known: Collection[int] | None) -> None:
     if known is not None and row.integer(field) not in known:
         raise row.error(field, row.integer(field), f"an id of the {len(known)} classes")
 

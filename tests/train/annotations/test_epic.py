@@ -144,6 +144,12 @@ def test_a_list_fixes_the_class_ids(folder, name, header):
     assert EpicFolder(folder).action_classes() == [(5, 2), (3, 2), (3, 10)]
 
 
+def test_classes_are_named_in_words_where_lists_of_verbs_and_nouns_are_there(folder):
+    assert EpicFolder(folder).action_names() == ["3 2", "3 10", "5 2"]
+    write(folder / "EPIC_100_verb_classes.csv", "id,key", "3,open", "5,put-down")
+    assert EpicFolder(folder).action_names() == ["open 2", "open 10", "put-down 2"]
+
+
 def test_a_list_with_a_gap_or_a_repeated_pair_is_refused(folder):
     write(folder / "classes.csv", "id,verb_class,noun_class", "0,3,2", "2,5,2")
     with pytest.raises(AnnotationError, match="the ids repeat or have a gap"):
