@@ -55,18 +55,17 @@ def predict(
 
     Several runs of one task, such as seeds, decide together: their log-probabilities are averaged.
     """
-    from train.predict.ensemble import predict_runs
+    from train.predict.ensemble import open_runs
+    from train.predict.subset import predict_subset
 
-    prediction = predict_runs(
-        runs,
+    ensemble = open_runs(runs, device=device, task_name=task, options=_task_options(options))
+    prediction = predict_subset(
+        ensemble,
         features,
         subset="train" if subset == "train" else "val",
         stream_name=stream,
-        task_name=task,
         annotations=annotations,
-        options=_task_options(options),
         allow_missing=allow_missing,
-        device=device,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     prediction.task.write_predictions(prediction.outputs, out)

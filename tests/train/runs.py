@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from types import SimpleNamespace
 
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
@@ -42,6 +43,11 @@ def use_tasks(monkeypatch, tasks):
         trained_run_module,
         "load_answers",
         lambda name, knowledge, options, where: tasks[name].answers,
+    )
+    monkeypatch.setattr(
+        trained_run_module,
+        "task_class",
+        lambda name: SimpleNamespace(answers_type=tasks[name].answers),
     )
 
 

@@ -1,4 +1,4 @@
-"""Predict with one run, or with several that decide together.
+"""One run, or several of one task that decide together: samples -> outputs.
 
 Shapes: R rows of a sample, K classes.
 """
@@ -12,93 +12,114 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from cache_schema.errors import CheckpointError
-from train.data.samples import find_rows
+from cache_schema.stream import Stream
+from train.data.batches import Ask
+from train.data.samples import Found, find_rows
 from train.device import choose_device
-from train.predict.trained_run import load_trained_run
-from train.task import SampleOutput, Subset, Window, WindowOutput
-from train.tasks import AnyTask
+from train.predict.predictor import Loss
+from train.predict.trained_run import Trained, load_trained_run
+from train.task import Sample, SampleOutput, TaskFacts, Window, WindowOutput
+from train.tasks import AnyAnswers
 
-__all__ = ["RunsPrediction", "mean_log_probabilities", "predict_runs"]
+__all__ = ["Ensemble", "Outputs", "mean_log_probabilities", "open_runs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunsPrediction:
-    """What the runs say about a subset."""
+class Outputs:
+    """What the runs say about some samples."""
 
-    task: AnyTask
     outputs: Iterable[SampleOutput]
     """Made while they are gone through."""
-    num_samples: int
-    missing: list[str]
-    """Annotated videos that the store lacks."""
+    found: Found
+    """The samples' rows, and the videos that have none."""
 
 
-def predict_runs(
-    runs: Sequence[Path],
-    features: Path,
-    *,
-    subset: Subset,
-    stream_name: str,
-    task_name: str,
-    annotations: str,
-    options: Mapping[str, object],
-    allow_missing: int,
-    device: str,
-) -> RunsPrediction:
-    """Predict a subset with the best checkpoint of each run.
+@dataclass(frozen=True)
+class Ensemble:
+    """Runs of one task; of several, outputs are the means of their log-probabilities."""
 
-    One run's outputs are its logits; of several, the mean of their log-probabilities.
+    runs: Sequence[Trained]
+
+    @property
+    def facts(self) -> TaskFacts:
+        """Of the task that all have learned."""
+        return self.answers.facts
+
+    @property
+    def answers(self) -> AnyAnswers:
+        """What the head of the task says, as the first run knows it."""
+        return self.runs[0].answers
+
+    def outputs(
+        self,
+        samples: Sequence[Sample],
+        streams: Sequence[Stream],
+        asked: Sequence[tuple[Ask, Loss | None]],
+        *,
+        allow_missing: int,
+    ) -> Outputs:
+        """Predict samples, longest first; samples of one length keep their order.
+
+        Args:
+            samples: Of any videos.
+            streams: For each run the stream with features of its recipe.
+            asked: For each run what its batches hold besides features, and the loss if there are
+                annotations.
+            allow_missing: Videos that may have no rows.
+        """
+        found = [
+            find_rows(
+                samples,
+                stream,
+                rows_per_token=run.checkpoint.config.data.rows_per_token,
+                allow_missing=allow_missing,
+            )
+            for run, stream in zip(self.runs, streams, strict=True)
+        ]
+        outputs = [
+            run.predictor(stream, *ask).predict(own.rows).outputs
+            for run, stream, ask, own in zip(self.runs, streams, asked, found, strict=True)
+        ]
+        joined = outputs[0] if len(self.runs) == 1 else _together(outputs)
+        return Outputs(outputs=joined, found=found[0])
+
+
+def open_runs(
+    runs: Sequence[Path], *, device: str, task_name: str, options: Mapping[str, object]
+) -> Ensemble:
+    """Read the best checkpoint of each run.
+
+    Args:
+        runs: Their folders.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        task_name: Which of their tasks; may be empty if each has one.
+        options: Task options that differ from the runs', such as the decoder.
 
     Raises:
-        CheckpointError: if a run is none, the runs learned different tasks, or the task's outputs
-            are not class scores of rows.
+        CheckpointError: if a run is none, they learned different tasks, or the task's outputs are
+            not class scores of rows.
     """
     place = choose_device(device)
     trained = [load_trained_run(run, place, task_name=task_name, options=options) for run in runs]
-    tasks = [one.task(annotations) for one in trained]
-    _check_together(runs, tasks)
-    samples = tasks[0].samples(subset)
-    streams = [one.stream(features, stream_name) for one in trained]
-    found = [
-        find_rows(
-            samples,
-            stream,
-            rows_per_token=one.checkpoint.config.data.rows_per_token,
-            allow_missing=allow_missing,
+    first = trained[0]
+    for run, one in zip(runs, trained, strict=True):
+        if one.name != first.name:
+            raise CheckpointError(
+                f"{run}: learned {one.name}, {runs[0]} learned {first.name}. "
+                "Only runs of one task can decide together."
+            )
+    if len(runs) > 1 and not first.facts.class_outputs:
+        raise CheckpointError(
+            f"{len(runs)} runs of {first.name} cannot decide together: its outputs are not class "
+            "scores of rows, so they have no mean. Predict with one run."
         )
-        for one, stream in zip(trained, streams, strict=True)
-    ]
-    outputs = [
-        one.predictor(stream, task.targets, task.loss).predict(rows.rows).outputs
-        for one, stream, task, rows in zip(trained, streams, tasks, found, strict=True)
-    ]
-    return RunsPrediction(
-        task=tasks[0],
-        outputs=outputs[0] if len(runs) == 1 else _together(outputs),
-        num_samples=len(found[0].rows),
-        missing=found[0].missing,
-    )
+    return Ensemble(trained)
 
 
 def mean_log_probabilities(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the mean of the runs' log-probabilities over the classes, the last dimension."""
     mean: NDArray[np.float32] = np.mean([log_softmax(one, axis=-1) for one in outputs], axis=0)
     return mean
-
-
-def _check_together(runs: Sequence[Path], tasks: Sequence[AnyTask]) -> None:
-    first = tasks[0].facts
-    for run, task in zip(runs, tasks, strict=True):
-        if task.facts.name != first.name:
-            raise CheckpointError(
-                f"{run}: learned {task.facts.name}, {runs[0]} learned {first.name}. "
-                "Only runs of one task can decide together."
-            )
-    if len(runs) > 1 and not first.class_outputs:
-        raise CheckpointError(
-            f"{len(runs)} runs of {first.name} cannot decide together: its outputs are not class "
-            "scores of rows, so they have no mean. Predict with one run."
-        )
 
 
 def _together(outputs: Sequence[Iterable[SampleOutput]]) -> Iterator[SampleOutput]:

@@ -29,7 +29,8 @@ from train.data.batches import Ask
 from train.model.video_llm import VideoLLM, load_trained
 from train.predict.predictor import Loss, Predictor
 from train.prepare import build
-from train.tasks import AnyAnswers, AnyTask, load_answers, load_task
+from train.task import TaskFacts
+from train.tasks import AnyAnswers, AnyTask, load_answers, load_task, task_class
 
 __all__ = ["Trained", "load_trained_run", "the_task"]
 
@@ -47,6 +48,11 @@ class Trained:
     options: Mapping[str, Any]
     """Of the task: the run's, or as changed for this prediction."""
     device: torch.device
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What is true of the task in any case."""
+        return task_class(self.name).answers_type.facts
 
     @cached_property
     def answers(self) -> AnyAnswers:

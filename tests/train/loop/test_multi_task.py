@@ -13,7 +13,7 @@ from tests.train.toy import CLASSES, ToyAnswers, ToyTask, labels_of
 from train.checkpoints.checkpoint import LAST, read_checkpoint
 from train.config import TrainConfig
 from train.loop.validation import joined
-from train.predict.ensemble import predict_runs
+from train.predict.ensemble import open_runs
 from train.run import train
 
 
@@ -103,19 +103,9 @@ def test_prediction_asks_which_task_is_meant(tmp_path):
     trainer.train()
 
     def predict(task_name):
-        return predict_runs(
-            [tmp_path / "run"],
-            tmp_path / "f.zarr",
-            subset="val",
-            stream_name="",
-            task_name=task_name,
-            annotations="",
-            options={},
-            allow_missing=0,
-            device="cpu",
-        )
+        return open_runs([tmp_path / "run"], device="cpu", task_name=task_name, options={})
 
-    assert predict("shifted").task.facts.name == "shifted"
+    assert predict("shifted").facts.name == "shifted"
     with pytest.raises(ConfigError, match=r"has learned toy, shifted\. Choose with --task"):
         predict("")
     with pytest.raises(ConfigError, match=r"not learned task 'shiftd'\. Did you mean 'shifted'"):

@@ -5,8 +5,9 @@ import pytest
 
 from cache_schema.errors import CheckpointError
 from tests.train.runs import make_config, make_trainer, use_toy_task
-from tests.train.toy import ToyAnswers, ToyTask
-from train.predict.ensemble import mean_log_probabilities, predict_runs
+from tests.train.toy import ToyAnswers
+from train.predict.ensemble import mean_log_probabilities, open_runs
+from train.predict.subset import predict_subset
 
 
 def test_log_probabilities_are_averaged_not_logits():
@@ -30,10 +31,9 @@ def runs(tmp_path, monkeypatch):
 
 def predict(runs):
     features = runs[0].parent / "f.zarr"
-    settings = {"stream_name": "", "task_name": "", "annotations": "", "options": {}}
-    prediction = predict_runs(
-        runs, features, subset="val", allow_missing=0, device="cpu", **settings
-    )
+    ensemble = open_runs(runs, device="cpu", task_name="", options={})
+    where = {"stream_name": "", "annotations": ""}
+    prediction = predict_subset(ensemble, features, subset="val", allow_missing=0, **where)
     return list(prediction.outputs)
 
 
@@ -45,10 +45,8 @@ def test_two_runs_decide_together(runs):
 
 
 def test_runs_of_different_tasks_cannot_decide_together(runs, monkeypatch):
-    tasks = iter([ToyTask(), ToyTask(answers=ToyAnswers(name="another"))])
-    monkeypatch.setattr(
-        "train.predict.trained_run.load_task", lambda name, annotations, options: next(tasks)
-    )
+    names = iter(["toy", "another"])
+    monkeypatch.setattr("train.predict.trained_run.the_task", lambda config, name: next(names))
     with pytest.raises(CheckpointError, match="learned another"):
         predict(runs)
 

@@ -1,0 +1,57 @@
+"""An annotated subset predicted: the official submission of a run, or of several together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.predict.ensemble import Ensemble
+from train.task import SampleOutput, Subset
+from train.tasks import AnyTask
+
+__all__ = ["SubsetPrediction", "predict_subset"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubsetPrediction:
+    """What the runs say about a subset."""
+
+    task: AnyTask
+    outputs: Iterable[SampleOutput]
+    """Made while they are gone through."""
+    num_samples: int
+    missing: list[str]
+    """Annotated videos that the store lacks."""
+
+
+def predict_subset(
+    ensemble: Ensemble,
+    features: Path,
+    *,
+    subset: Subset,
+    stream_name: str,
+    annotations: str,
+    allow_missing: int,
+) -> SubsetPrediction:
+    """Predict the samples of a subset.
+
+    Args:
+        ensemble: One run or several.
+        features: Store with features of their recipes.
+        subset: Of the annotations.
+        stream_name: Stream of the store; empty takes the one of the same recipe.
+        annotations: Where they lie now; empty takes the runs' own.
+        allow_missing: Annotated videos that the store may lack.
+    """
+    tasks = [run.task(annotations) for run in ensemble.runs]
+    said = ensemble.outputs(
+        tasks[0].samples(subset),
+        [run.stream(features, stream_name) for run in ensemble.runs],
+        [(task.targets, task.loss) for task in tasks],
+        allow_missing=allow_missing,
+    )
+    return SubsetPrediction(
+        task=tasks[0],
+        outputs=said.outputs,
+        num_samples=len(said.found.rows),
+        missing=said.found.missing,
+    )
