@@ -28,7 +28,7 @@ def site(tmp_path_factory):
     """Build the site: a dead link, a forgotten page and a broken reference are errors."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},  # hides a notice about a successor
         capture_output=True,
