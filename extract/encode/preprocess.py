@@ -44,10 +44,11 @@ def resized_size(recipe: PreprocessRecipe, height: int, width: int) -> tuple[int
 
     The long side is rounded down, as transformers and torchvision do.
 
-    >>> recipe = PreprocessRecipe(resize="shortest_edge", size=(224, 224), crop=(224, 224),
-    ...     interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    >>> resized_size(recipe, 480, 854), resized_size(recipe, 854, 480)
-    ((224, 398), (398, 224))
+    Examples:
+        >>> recipe = PreprocessRecipe(resize="shortest_edge", size=(224, 224), crop=(224, 224),
+        ...     interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> resized_size(recipe, 480, 854), resized_size(recipe, 854, 480)
+        ((224, 398), (398, 224))
     """
     if recipe.resize == "exact":
         return recipe.size

@@ -213,8 +213,9 @@ class EpicFolder:
 def parse_timestamp(text: str) -> float | None:
     """Return the seconds of HH:MM:SS.ff with any number of decimals; None if it is none.
 
-    >>> parse_timestamp("01:00:02.25"), parse_timestamp("1:2")
-    (3602.25, None)
+    Examples:
+        >>> parse_timestamp("01:00:02.25"), parse_timestamp("1:2")
+        (3602.25, None)
     """
     match = TIMESTAMP.fullmatch(text)
     if match is None:

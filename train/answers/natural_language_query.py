@@ -41,8 +41,9 @@ Floats = NDArray[np.float64]
 def question(text: str) -> str:
     """Return a query as the LLM reads it: lower case, one question mark at the end.
 
-    >>> question(" Where did I put the Pan??")
-    'where did i put the pan?'
+    Examples:
+        >>> question(" Where did I put the Pan??")
+        'where did i put the pan?'
     """
     return text.strip().lower().rstrip("? ") + "?"
 

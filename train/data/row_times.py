@@ -18,8 +18,9 @@ def rows_at(times_T2: NDArray[np.float64], seconds_N: NDArray[np.float64]) -> ND
 
     An instant that no row covers gets the row before it, and the first row if there is none.
 
-    >>> rows_at(np.array([[0.0, 1.0], [1.0, 1.2]]), np.array([0.95, 1.0, 7.0]))
-    array([0, 1, 1])
+    Examples:
+        >>> rows_at(np.array([[0.0, 1.0], [1.0, 1.2]]), np.array([0.95, 1.0, 7.0]))
+        array([0, 1, 1])
     """
     starts_T, ends_T = times_T2.T
     centres_T = (starts_T + ends_T) / 2
@@ -35,7 +36,8 @@ def rows_completed_by(
 ) -> NDArray[np.int64]:
     """Return the latest row that ends at or before each instant, -1 where none does yet.
 
-    >>> rows_completed_by(np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([0.9, 1.0, 5.0]))
-    array([-1,  0,  1])
+    Examples:
+        >>> rows_completed_by(np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([0.9, 1.0, 5.0]))
+        array([-1,  0,  1])
     """
     return np.searchsorted(times_T2[:, 1], seconds_N, side="right") - 1

@@ -25,8 +25,9 @@ __all__ = [
 def count_crops(num_rows: int, window_rows: int) -> int:
     """Count the training crops of a sample: as many as show about every row once.
 
-    >>> [count_crops(rows, 100) for rows in (1, 149, 151, 1000)]
-    [1, 1, 2, 10]
+    Examples:
+        >>> [count_crops(rows, 100) for rows in (1, 149, 151, 1000)]
+        [1, 1, 2, 10]
     """
     return max(1, round(num_rows / window_rows))
 
@@ -107,8 +108,9 @@ def evaluation_windows(lengths: Sequence[int], window_rows: int, context_rows: i
     The past of a row is what the sample has, up to ``context_rows``. Samples keep their order, and
     so do the rows of each.
 
-    >>> [(w.start, w.stop, w.num_context) for w in evaluation_windows([10], 6, 2)]
-    [(0, 6, 0), (4, 10, 2)]
+    Examples:
+        >>> [(w.start, w.stop, w.num_context) for w in evaluation_windows([10], 6, 2)]
+        [(0, 6, 0), (4, 10, 2)]
     """
     windows = []
     for sample, num_rows in enumerate(lengths):

@@ -46,8 +46,9 @@ def average_precisions(hits_TP: NDArray[np.bool_], num_instances: int) -> Floats
 
     Interpolated: at each recall the best precision at this recall or a higher one.
 
-    >>> average_precisions(np.array([[False, True, True]]), 2).round(3)
-    array([0.667])
+    Examples:
+        >>> average_precisions(np.array([[False, True, True]]), 2).round(3)
+        array([0.667])
     """
     precision_TP = hits_TP.cumsum(axis=1) / np.arange(1, hits_TP.shape[1] + 1)
     best_TP = np.maximum.accumulate(precision_TP[:, ::-1], axis=1)[:, ::-1]

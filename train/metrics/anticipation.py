@@ -62,8 +62,9 @@ def best_edit_distances(
     ``ED[z] = mean over windows of min over candidates of Levenshtein(c[:z], truth[:z]) / z``, so
     different prefixes may have different best candidates, and a swap of neighbours costs two.
 
-    >>> best_edit_distances([[[1, 2], [3, 4]]], [[3, 9]]).tolist()
-    [0.0, 0.5]
+    Examples:
+        >>> best_edit_distances([[[1, 2], [3, 4]]], [[3, 9]]).tolist()
+        [0.0, 0.5]
     """
     lengths_Z = range(1, len(truth_WZ[0]) + 1)
     distances_WZ = [
@@ -77,7 +78,8 @@ def best_edit_distances(
 def area_under_edit_distance(distances_Z: NDArray[np.float64]) -> float:
     """Return the area under the distances by the trapezoid rule, over Z - 1 steps.
 
-    >>> area_under_edit_distance(np.array([0.0, 1.0, 1.0]))
-    0.75
+    Examples:
+        >>> area_under_edit_distance(np.array([0.0, 1.0, 1.0]))
+        0.75
     """
     return float(np.trapezoid(distances_Z) / (len(distances_Z) - 1))

@@ -148,8 +148,9 @@ def penn_tokens(text: str) -> str:
     Lower case, Penn-treebank contractions, no punctuation; tokens are joined by a space. It knows
     none of the rarer rules (abbreviations, ellipses in words, markup).
 
-    >>> penn_tokens("#C C doesn't pick up the man's cup.")
-    "#c c does n't pick up the man 's cup"
+    Examples:
+        >>> penn_tokens("#C C doesn't pick up the man's cup.")
+        "#c c does n't pick up the man 's cup"
     """
     tokens = TOKEN.findall(text.lower())
     return " ".join(BRACKETS.get(token, token) for token in tokens if token not in PUNCTUATION)

@@ -69,8 +69,9 @@ def interpolated_precision(scores_C: Floats, positive_CK: NDArray[np.bool_]) -> 
     Best is meant at this or any higher recall. Clips of equal scores are one step. A column without
     a positive gets 0.
 
-    >>> interpolated_precision(np.array([3, 2, 1]), np.array([[True], [False], [True]]))
-    array([0.83333333])
+    Examples:
+        >>> interpolated_precision(np.array([3, 2, 1]), np.array([[True], [False], [True]]))
+        array([0.83333333])
     """
     order_C = np.argsort(-scores_C, kind="stable")
     ends_D = np.append(np.flatnonzero(np.diff(scores_C[order_C])), len(scores_C) - 1)

@@ -52,9 +52,10 @@ def clipped_share(segments_N2: Floats, start: float, end: float) -> tuple[Floats
 
     A segment without length counts as whole where it lies inside. What lies outside has share 0.
 
-    >>> cut, share = clipped_share(np.array([[0.0, 4.0], [3.0, 3.0]]), 1.0, 9.0)
-    >>> cut.tolist(), share.tolist()
-    ([[1.0, 4.0], [3.0, 3.0]], [0.75, 1.0])
+    Examples:
+        >>> cut, share = clipped_share(np.array([[0.0, 4.0], [3.0, 3.0]]), 1.0, 9.0)
+        >>> cut.tolist(), share.tolist()
+        ([[1.0, 4.0], [3.0, 3.0]], [0.75, 1.0])
     """
     cut_N2 = segments_N2.clip(start, end)
     starts_N, ends_N = segments_N2.T

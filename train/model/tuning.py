@@ -77,8 +77,9 @@ def parse_tuning(method: str) -> Tuning:
     Raises:
         ConfigError: on anything that is not one of ``METHODS``.
 
-    >>> parse_tuning("lora:16")
-    Tuning(kind='lora', size=16)
+    Examples:
+        >>> parse_tuning("lora:16")
+        Tuning(kind='lora', size=16)
     """
     if method in PLAIN:
         return Tuning(method)

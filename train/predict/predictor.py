@@ -163,9 +163,10 @@ def write_and_score(task: AnyTask, outputs: Iterable[SampleOutput], path: Path) 
 def score_table(columns: Mapping[str, Mapping[str, float | None]]) -> str:
     """Return an aligned table: one line per metric, one column per model.
 
-    >>> print(score_table({"model": {"Acc": 61.25}, "chance": {"Acc": None}}))
-    metric  model  chance
-    Acc     61.25       -
+    Examples:
+        >>> print(score_table({"model": {"Acc": 61.25}, "chance": {"Acc": None}}))
+        metric  model  chance
+        Acc     61.25       -
     """
     metrics = dict.fromkeys(metric for scores in columns.values() for metric in scores)
     lines = [["metric", *columns]]
