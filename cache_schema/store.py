@@ -1,6 +1,7 @@
 """Open a store for reading or writing, whatever its backend: ``.zarr`` folder or ``.h5`` file."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Array, OnDamage, Stream, raise_damage
 
-__all__ = ["Store", "StoreWriter", "StreamWriter", "create_store", "open_store", "stream_name"]
+__all__ = ["Store", "StoreWriter", "StreamWriter", "create_store", "open_store", "stream_names"]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -133,13 +134,21 @@ def create_store(path: str | Path) -> StoreWriter:
     return ZarrStoreWriter(path)
 
 
-def stream_name(store: Store | None, encoder_id: str, recipe: Recipe) -> str:
-    """Return the name under which a recipe's stream is, or will be, found in a store.
+def stream_names(store: Store | None, recipes: Sequence[Recipe]) -> list[str]:
+    """Return the names under which recipes' streams are, or will be, found in a store.
 
     The encoder's name where that is free, else followed by the start of the fingerprint.
     """
-    if store is not None and (found := store.find(recipe)) is not None:
-        return found.name
-    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in encoder_id).strip(".-")
-    taken = store is not None and plain in store.streams
-    return f"{plain}-{recipe.fingerprint[:8]}" if taken or not plain else plain
+    names: dict[str, str] = {}
+    for stream in store.streams.values() if store is not None else ():
+        names.setdefault(stream.recipe.fingerprint, stream.name)
+    for recipe in recipes:
+        names.setdefault(recipe.fingerprint, _free_name(recipe, names.values()))
+    return [names[recipe.fingerprint] for recipe in recipes]
+
+
+def _free_name(recipe: Recipe, taken: Collection[str]) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", recipe.encoder.id).strip(".-").lstrip("._-")
+    if plain and plain not in taken:
+        return plain
+    return f"{plain or 'stream'}-{recipe.fingerprint[:8]}"

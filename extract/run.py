@@ -6,14 +6,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store
+from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store, stream_names
 from extract.config import ExtractConfig
-from extract.encode.cpu_threads import threads_for
-from extract.pipeline.extractor import extract_videos
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Plan, plan_jobs
 from extract.plan.remaining import Remaining
-from extract.plan.targets import Target, build_targets, streams_of
+from extract.plan.targets import (
+    Target,
+    build_targets,
+    make_streams,
+    remembered_recipes,
+    streams_of,
+)
 from extract.report.ledger import Ledger
 from extract.report.run_report import RunReport
 from extract.sources.shards import Shard, refuse_shards, shard_of
@@ -39,6 +43,16 @@ class RunOptions:
     hides_progress: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Outlook:
+    """What lies before a run."""
+
+    plan: Plan
+    streams: list[str]
+    targets: list[Target]
+    """Empty if no network had to be loaded to see that there is nothing to do."""
+
+
 def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> RunReport:
     """Bring all videos into the store; what is there is skipped.
 
@@ -48,32 +62,71 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
     """
     if options.shard is not None:
         refuse_shards(options.out, options.shard.count)
-    store = open_store(options.out) if options.out.exists() else None
-    targets = build_targets(options.config, store)
     ledger = Ledger(options.out)
-    plan = _plan(options, store, streams_of(targets), ledger)
-    report = RunReport(
-        store=str(options.out),
-        streams=streams_of(targets),
-        num_skipped=plan.num_complete,
-        failed_before=plan.failed_before,
-        shard=str(options.shard) if options.shard else None,
-    )
+    outlook = _look(options, ledger)
     if options.dry_run:
-        report.note(plan.failures)
-        tell(_describe(plan, report.streams))
+        report = _new_report(outlook, options)
+        report.note(outlook.plan.failures)
+        tell(_describe(outlook.plan, report.streams))
         return report
-    for wanted, stored in plan.moved:
-        tell(f"{wanted}: is stored as '{stored}' (same content, moved).")
     writer = create_store(options.out)
     try:
+        outlook = _with_streams(outlook, writer, options, ledger)
+        report = _new_report(outlook, options)
+        for wanted, stored in outlook.plan.moved:
+            tell(f"{wanted}: is stored as '{stored}' (same content, moved).")
         report.ledger = ledger
-        report.note(plan.failures)
-        if plan.jobs:
-            _extract(plan, targets, writer, options, report)
+        report.note(outlook.plan.failures)
+        if outlook.plan.jobs:
+            _extract(outlook.plan, outlook.targets, writer, options, report)
     finally:
         writer.close()
     return report
+
+
+def _look(options: RunOptions, ledger: Ledger) -> _Outlook:
+    """Plan; networks are loaded if there is work, or if their recipes are not remembered."""
+    store = open_store(options.out) if options.out.exists() else None
+    recipes = remembered_recipes(options.config)
+    plan = None
+    if recipes is not None:
+        streams = stream_names(store, recipes)
+        plan = _plan(options, store, streams, ledger)
+        if options.dry_run or not plan.jobs:
+            return _Outlook(plan=plan, streams=streams, targets=[])
+    targets = build_targets(options.config, store)
+    streams = streams_of(targets)
+    # A hub's model may have moved on since: what was loaded counts.
+    if plan is None or recipes != [target.recipe for target in targets]:
+        plan = _plan(options, store, streams, ledger)
+    return _Outlook(plan=plan, streams=streams, targets=targets)
+
+
+def _with_streams(
+    outlook: _Outlook, writer: StoreWriter, options: RunOptions, ledger: Ledger
+) -> _Outlook:
+    """Make the streams; plan again if another run has taken one's name in the meantime.
+
+    From here on names are fixed: workers are told them.
+    """
+    if not outlook.plan.jobs:
+        return outlook
+    targets = make_streams(outlook.targets, writer, options.out)
+    streams = streams_of(targets)
+    if streams == outlook.streams:
+        return outlook
+    plan = _plan(options, open_store(options.out), streams, ledger)
+    return _Outlook(plan=plan, streams=streams, targets=targets)
+
+
+def _new_report(outlook: _Outlook, options: RunOptions) -> RunReport:
+    return RunReport(
+        store=str(options.out),
+        streams=outlook.streams,
+        num_skipped=outlook.plan.num_complete,
+        failed_before=outlook.plan.failed_before,
+        shard=str(options.shard) if options.shard else None,
+    )
 
 
 def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledger: Ledger) -> Plan:
@@ -93,9 +146,10 @@ def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledg
 def _extract(
     plan: Plan, targets: list[Target], writer: StoreWriter, options: RunOptions, report: RunReport
 ) -> None:
-    # All streams at once: an HDF5 file is copied when one is added to a file that has rows.
-    for target in targets:
-        writer.stream(target.stream, target.recipe, target.encoder.row_shape)
+    # Here, because torch takes seconds to import and a run may find nothing to do.
+    from extract.encode.cpu_threads import threads_for
+    from extract.pipeline.extractor import extract_videos
+
     with tqdm(
         total=round(sum(job.declared_seconds for job in plan.jobs), 1),
         desc="extract",

@@ -1,10 +1,8 @@
 """The decoding process: requests in, frames out, over one socket and shared memory.
 
 Native decoders hang and crash, so they run apart from the encoder and the store. This module is
-what runs there, and the wire format that ``extract.decode.process``, the other end, shares. It
-imports what decoding needs and no torch.
-
-A message is a head (two lengths), a JSON object and raw bytes: no pickle. Messages of the child:
+what runs there; ``extract.decode.process`` is the other end. It imports what decoding needs and no
+torch. Its messages (``extract.decode.wire`` packs them):
 
     alive   it started, or decoded further without a frame to show
     frame   one sampled frame; its pixels lie in a slot, or are the raw bytes
@@ -19,7 +17,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -34,11 +31,9 @@ from cache_schema.errors import VideoError
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
+from extract.decode.wire import HEAD, pack
 
-__all__ = ["HEAD", "Opener", "facts_of", "main", "pack"]
-
-HEAD = struct.Struct("<II")
-"""Lengths of a message's JSON and of its raw bytes."""
+__all__ = ["Opener", "main"]
 
 ALIVE_SECONDS = 1.0
 """How often a stretch without sampled frames is said to go on."""
@@ -61,26 +56,6 @@ def main() -> None:
         _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
     # Not the usual end: threads of a native decoder may still be at work.
     os._exit(0)
-
-
-def pack(fields: dict[str, object], num_bytes: int = 0) -> bytes:
-    """Return a message without its raw bytes."""
-    # Escaped to ASCII, which also carries file names that are no text.
-    text = json.dumps(fields).encode()
-    return HEAD.pack(len(text), num_bytes) + text
-
-
-def facts_of(fields: dict[str, Any], raw: bytes) -> VideoFacts:
-    """Return the facts that a ``facts`` message carries."""
-    return VideoFacts(
-        duration_seconds=fields["duration_seconds"],
-        num_frames=fields["num_frames"],
-        fps=Fraction(fields["fps"]),
-        width=fields["width"],
-        height=fields["height"],
-        decoder=fields["decoder"],
-        frame_seconds=np.frombuffer(raw, dtype=np.float64),
-    )
 
 
 def _die_with(parent: int) -> None:

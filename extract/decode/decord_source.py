@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from extract.decode.frames import Frame
 from extract.decode.pyav_source import PyavSource, average_fps, start_seconds
+from extract.decode.versions import decord_version
 
-__all__ = ["DecordSource", "decord_version", "trusted_decord_source"]
+__all__ = ["DecordSource", "trusted_decord_source"]
 
 MAX_BYTES = 512 * 2**20
 """decord may hold every frame of the video at once; more than this is not risked."""
@@ -41,13 +42,6 @@ CODECS = ("h264", "hevc", "vp8", "vp9")
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv444p")
 """decord converts 10-bit colour to other pixels than current FFmpeg, and odd sizes of these too."""
-
-
-def decord_version() -> str:
-    """Return the backend's name and version as recipes record it."""
-    import decord
-
-    return f"decord {decord.__version__}"
 
 
 def trusted_decord_source(path: Path) -> "DecordSource | None":

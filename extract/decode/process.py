@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import VideoError
-from extract.decode.child import HEAD, facts_of, pack
 from extract.decode.frame_slots import FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
+from extract.decode.wire import HEAD, facts_of, pack
 
 Bytes = NDArray[np.uint8]
 

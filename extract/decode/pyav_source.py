@@ -11,18 +11,14 @@ from av.video.stream import VideoStream
 
 from cache_schema.errors import VideoError
 from extract.decode.frames import Frame
+from extract.decode.versions import pyav_version
 
-__all__ = ["PyavSource", "average_fps", "probe", "pyav_version", "start_seconds"]
+__all__ = ["PyavSource", "average_fps", "probe", "start_seconds"]
 
 STILL_IMAGES = ("_pipe", "image2")
 """FFmpeg's names of what reads a single picture end so."""
 
 STILL = "is a still image, no video. Move it out of the folder."
-
-
-def pyav_version() -> str:
-    """Return the backend's name and version as recipes record it."""
-    return f"pyav {av.__version__}"
 
 
 def probe(path: Path) -> float:

@@ -1,24 +1,37 @@
 """One encoder's way into the store: its model, its recipe and its stream."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cache_schema.errors import RecipeMismatchError
 from cache_schema.recipe import DecoderRecipe, Recipe, SamplingRecipe
-from cache_schema.store import Store, stream_name
+from cache_schema.store import Store, StoreWriter, open_store, stream_names
 from extract.config import ExtractConfig
-from extract.decode.pyav_source import pyav_version
-from extract.encode.encoders import EncoderOptions, load_encoder
-from extract.encode.encoders.base import Encoder
+from extract.decode.versions import recipe_version
+from extract.encode.encoders import EncoderOptions
+from extract.encode.encoders.remembered import EncoderFacts, facts_of, load_and_remember, recall
 
-__all__ = ["Target", "build_targets", "sampling_fps", "streams_of"]
+if TYPE_CHECKING:
+    from extract.encode.encoders.base import Encoder
+
+__all__ = [
+    "Target",
+    "build_targets",
+    "make_streams",
+    "remembered_recipes",
+    "sampling_fps",
+    "streams_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """One stream that a run fills."""
 
-    encoder: Encoder
+    encoder: "Encoder"
     recipe: Recipe
     stream: str
     """Its name in the store."""
@@ -27,6 +40,70 @@ class Target:
 def sampling_fps(config: ExtractConfig) -> Fraction | None:
     """Return the tick rate; None for every frame."""
     return config.fps or None
+
+
+def remembered_recipes(config: ExtractConfig) -> list[Recipe] | None:
+    """Return the recipe of every target without loading any network; None if one is not known.
+
+    Good for finding out what there is to do; rows need the recipes of ``build_targets``.
+    """
+    recipes: dict[str, Recipe] = {}
+    for name in config.encoders:
+        facts = recall(name, _encoder_options(config))
+        if facts is None:
+            return None
+        recipe = _recipe(facts, config)
+        recipes[recipe.fingerprint] = recipe
+    return list(recipes.values())
+
+
+def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
+    """Load every encoder and find or choose its stream's name.
+
+    An encoder that is named twice, in whatever way, is one target.
+
+    Raises:
+        ConfigError: on an unknown encoder or an option it does not have.
+    """
+    encoders = [load_and_remember(name, _encoder_options(config)) for name in config.encoders]
+    recipes = [_recipe(facts_of(encoder), config) for encoder in encoders]
+    made = zip(encoders, recipes, stream_names(store, recipes), strict=True)
+    targets = {
+        stream: Target(encoder=encoder, recipe=recipe, stream=stream)
+        for encoder, recipe, stream in made
+    }
+    return list(targets.values())
+
+
+def make_streams(targets: Sequence[Target], writer: StoreWriter, path: Path) -> list[Target]:
+    """Make every target's stream; return the targets with the names their streams have.
+
+    A name that was free when it was chosen may by now be that of another run's stream, made
+    another way. Then the name is chosen again.
+
+    Args:
+        targets: As planned. All of their streams are made at once, since an HDF5 file is copied
+            when one is added to a file that has rows.
+        writer: The store.
+        path: Where it lies.
+    """
+    return [_make_stream(target, writer, path) for target in targets]
+
+
+def _make_stream(target: Target, writer: StoreWriter, path: Path) -> Target:
+    row_shape = target.encoder.row_shape
+    try:
+        writer.stream(target.stream, target.recipe, row_shape)
+        return target
+    except RecipeMismatchError:
+        (name,) = stream_names(open_store(path), [target.recipe])
+        writer.stream(name, target.recipe, row_shape)
+        return replace(target, stream=name)
+
+
+def streams_of(targets: Sequence[Target]) -> list[str]:
+    """Return the targets' stream names."""
+    return [target.stream for target in targets]
 
 
 def _encoder_options(config: ExtractConfig) -> EncoderOptions:
@@ -38,42 +115,16 @@ def _encoder_options(config: ExtractConfig) -> EncoderOptions:
     )
 
 
-def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
-    """Load every encoder and find or choose its stream's name.
-
-    Raises:
-        ConfigError: on an unknown encoder or an option it does not have.
-    """
-    return [_target(name, config, store) for name in config.encoders]
-
-
-def _target(name: str, config: ExtractConfig, store: Store | None) -> Target:
-    encoder = load_encoder(name, _encoder_options(config))
-    recipe = Recipe(
+def _recipe(facts: EncoderFacts, config: ExtractConfig) -> Recipe:
+    return Recipe(
         origin="extracted",
-        encoder=encoder.recipe,
-        preprocess=encoder.preprocess,
+        encoder=facts.recipe,
+        preprocess=facts.preprocess,
         sampling=SamplingRecipe(
             fps=sampling_fps(config),
-            frames_per_window=encoder.frames_per_window,
-            stride_frames=config.stride_frames or encoder.frames_per_window,
+            frames_per_window=facts.frames_per_window,
+            stride_frames=config.stride_frames or facts.frames_per_window,
         ),
-        decoder=_decoder_recipe(config.decoder),
+        decoder=DecoderRecipe(backend=config.decoder, version=recipe_version(config.decoder)),
         store_dtype=config.store_dtype,
     )
-    return Target(
-        encoder=encoder, recipe=recipe, stream=stream_name(store, encoder.recipe.id, recipe)
-    )
-
-
-def _decoder_recipe(backend: str) -> DecoderRecipe:
-    if backend == "decord":
-        from extract.decode.decord_source import decord_version
-
-        return DecoderRecipe(backend="decord", version=f"{decord_version()}, {pyav_version()}")
-    return DecoderRecipe(backend="pyav", version=pyav_version())
-
-
-def streams_of(targets: Sequence[Target]) -> list[str]:
-    """Return the targets' stream names."""
-    return [target.stream for target in targets]

@@ -7,6 +7,7 @@ pickle is ever loaded, so object arrays and anything but tensors in a ``.pt`` fi
 import pickle
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import SourceError
 
-__all__ = ["FeatureFile", "find_feature_files", "read_features"]
+__all__ = ["FeatureFile", "find_feature_files", "has_cheap_shape", "read_features", "read_shape"]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", *HDF5_SUFFIXES)
@@ -73,7 +74,7 @@ def read_features(file: FeatureFile) -> Values:
         SourceError: if the file cannot be read, needs pickle, or has no such array.
     """
     suffix = file.path.suffix.lower()
-    try:
+    with _read_errors(file):
         if suffix in (".npy", ".npz"):
             with file.path.open("rb") as opened:
                 return _load_numpy(file, opened)
@@ -81,6 +82,36 @@ def read_features(file: FeatureFile) -> Values:
             with h5py.File(file.path) as datasets:
                 return _numpy(datasets[file.key][()])
         return _tensor(file, torch.load(file.path, map_location="cpu", weights_only=True))
+
+
+def has_cheap_shape(file: FeatureFile) -> bool:
+    """Tell whether ``read_shape`` reads no more than a header."""
+    return file.path.suffix.lower() == ".npy"
+
+
+def read_shape(file: FeatureFile) -> tuple[int, ...]:
+    """Return the shape of one video's array; ``.npz`` and ``.pt`` files are read whole for it.
+
+    Raises:
+        SourceError: as ``read_features`` does.
+    """
+    suffix = file.path.suffix.lower()
+    with _read_errors(file):
+        if suffix == ".npy":
+            mapped: Values = np.load(file.path, mmap_mode="r", allow_pickle=False)
+            return mapped.shape
+        if suffix in HDF5_SUFFIXES:
+            with h5py.File(file.path) as datasets:
+                shape: tuple[int, ...] = datasets[file.key].shape
+                return shape
+    return read_features(file).shape
+
+
+@contextmanager
+def _read_errors(file: FeatureFile) -> Iterator[None]:
+    """Say of which file, and as a ``SourceError``, what a library raises on reading it."""
+    try:
+        yield
     except (OSError, ValueError, EOFError, RuntimeError) as error:
         raise SourceError(f"{file}: cannot be read: {_first_line(error)}.") from error
     except (pickle.UnpicklingError, zipfile.BadZipFile) as error:

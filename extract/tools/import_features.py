@@ -27,6 +27,7 @@ from cache_schema.stream import Array, Stream, as_float32
 from cache_schema.timeline import RowClock
 from extract.encode.batching import to_stored
 from extract.tools.feature_files import FeatureFile, find_feature_files, read_features
+from extract.tools.feature_layout import refuse_other_layout
 
 __all__ = ["ImportReport", "ImportSettings", "import_features"]
 
@@ -92,11 +93,14 @@ def import_features(
         progress: Called with 1 after each file.
 
     Raises:
-        SourceError: naming the first file that cannot be imported, or that has changed since it
-            was. Files before it stay imported.
+        SourceError: before anything is written, if by their shapes the files lie the other way;
+            else naming the first file that cannot be imported, or that has changed since it was.
+            Files before it stay imported.
     """
     files = find_feature_files(source, settings.key)
     held = open_store(out).streams.get(settings.stream) if out.exists() else None
+    if held is None:  # else the stream's own rows tell
+        refuse_other_layout(files, transpose=settings.transpose)
     report = ImportReport(stream=settings.stream)
     row_shape = held.row_shape if held else _rows(files[0], settings).shape[1:]
     writer = create_store(out)

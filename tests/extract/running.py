@@ -42,9 +42,10 @@ def run(
     retry_failed: bool = False,
     fps: int = 2,
     encoder: str = "fake",
+    workers: int = 1,
 ) -> RunReport:
     """Do what ``vllm-extract`` does, in this process."""
-    config = ExtractConfig(encoders=(encoder,), device="cpu", fps=Fraction(fps))
+    config = ExtractConfig(encoders=(encoder,), device="cpu", fps=Fraction(fps), workers=workers)
     options = RunOptions(
         inputs=(str(folder),),
         out=out,

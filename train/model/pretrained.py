@@ -7,7 +7,6 @@ import copy
 import hashlib
 import importlib.util
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
@@ -22,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
+from cache_schema.user_cache import user_cache_folder
 
 __all__ = [
     "LlmIdentity",
@@ -76,8 +76,7 @@ def _converted(gguf: Path) -> Path:
     """Return a folder with a GGUF file's weights and tokenizer, made the first time."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "video-feature-llm"
-    folder = cache / f"{gguf.stem}-{digest[:16]}-{CACHE_LAYOUT}"
+    folder = user_cache_folder() / f"{gguf.stem}-{digest[:16]}-{CACHE_LAYOUT}"
     if not folder.exists():
         _convert_gguf(gguf, folder)
     return folder

@@ -162,7 +162,7 @@ def test_several_arrays_without_a_key_are_listed(source, out):
 
 def test_rows_of_another_width_are_named(source, out):
     np.save(source / "a.npy", features())
-    np.save(source / "b.npy", features(dim=5))
+    np.save(source / "b.npy", features(2, dim=5))
     with pytest.raises(SourceError, match=r"b\.npy: has rows of shape \(5,\), .* \(4,\)"):
         import_features(source, out, I3D)
     assert open_store(out).stream().video_ids == ["a"]

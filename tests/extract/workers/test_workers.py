@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import dask
 import pytest
 from distributed import WorkerPlugin
 
+import extract.run
 import extract.workers.worker
 from cache_schema.errors import ConfigError, PipelineError
 from cache_schema.proof.digest import store_digest
@@ -157,6 +159,28 @@ def test_a_second_run_has_nothing_to_do_and_says_so(workers, folder, tmp_path):
     report, _ = extract_with(workers, folder, tmp_path / "f.zarr")
     assert (report.num_done, report.num_skipped) == (0, NUM_VIDEOS)
     assert len(open_store(tmp_path / "f.zarr").stream().parts) == 1
+
+
+def test_workers_are_told_the_name_that_was_free_when_the_stream_was_made(
+    workers, folder, tmp_path, monkeypatch
+):
+    out = tmp_path / "f.zarr"
+
+    def create(path):
+        monkeypatch.setattr(extract.run, "create_store", create_store)
+        run(folder, path, fps=4)  # between the planning and the writing of the run below
+        return create_store(path)
+
+    monkeypatch.setattr(extract.run, "create_store", create)
+    monkeypatch.setattr("extract.workers.cluster.open_workers", lambda *_: nullcontext(workers))
+    report = run(folder, out, workers=2)
+    (name,) = report.streams
+    store = open_store(out)
+    assert (report.num_done, name) == (
+        NUM_VIDEOS,
+        f"fake-{store.streams[name].recipe.fingerprint[:8]}",
+    )
+    assert (len(store.streams), store.streams[name].recipe.sampling.fps) == (2, 2)
 
 
 def test_a_worker_that_would_make_other_rows_is_refused(workers, folder, tmp_path, monkeypatch):
