@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
-from train.config import TrainConfig, run_folder
-from train.loop.logs import METRICS
+from train.config import TrainConfig
+from train.loop.logs import METRICS, show_progress
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS
 from train.model.video_llm import VideoLLM, build_model, parameter_counts
 from train.prepare import Prepared, make_tasks, prepare
+from train.runs import planned_folder
 from train.tasks import task_class
 
 __all__ = ["DryRun", "dry_run"]
@@ -53,14 +54,19 @@ class DryRun:
         return "\n".join([*lines, "writes", *self.writes])
 
 
-def dry_run(config: TrainConfig) -> DryRun:
+def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
     """Check every input that is given and build the model, but train and write nothing.
+
+    Args:
+        config: Settings of the run.
+        resume: Whether the run would go on with the newest one.
 
     Raises:
         PipelineError: if an input is missing or does not fit.
     """
     accelerator = make_accelerator(config.device)
-    folder = run_folder(config)
+    show_progress(accelerator.is_main_process)
+    folder = planned_folder(config, resume=resume)
     writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)]
     knows_heads = bool(config.task and config.annotations)
     if config.features and knows_heads:

@@ -53,12 +53,16 @@ def predict(
 ) -> None:
     """Predict with the best checkpoint of RUN and write the official submission.
 
+    A folder of numbered runs, such as runs/action_segmentation, stands for its newest one.
     Several runs of one task, such as seeds, decide together: their log-probabilities are averaged.
     """
+    from train.loop.logs import show_progress
     from train.predict.ensemble import predict_runs
+    from train.runs import chosen_run
 
+    show_progress(True)
     prediction = predict_runs(
-        runs,
+        [chosen_run(run) for run in runs],
         features,
         subset="train" if subset == "train" else "val",
         stream_name=stream,

@@ -6,11 +6,12 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.errors import CheckpointError, ConfigError, StoreNotFoundError
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from train.cli import train
 from train.run import Trained
+from train.runs import newest_number
 
 
 @pytest.fixture
@@ -120,6 +121,76 @@ def test_a_run_is_not_overwritten_but_resumed(arguments):
     again = json.loads(call(*arguments, "--json", "--resume").stdout)
     assert again["metrics"] == first["metrics"]
     assert again["best_epoch"] == first["best_epoch"]
+
+
+def test_inputs_are_checked_before_the_folder(arguments):
+    call(*arguments)
+    with pytest.raises(StoreNotFoundError, match=r"nothing\.zarr"):
+        call(*arguments, "--features", "nothing.zarr")
+
+
+@pytest.fixture
+def numbered(arguments):
+    """The same command without ``--out``."""
+    place = arguments.index("--out")
+    return arguments[:place] + arguments[place + 2 :]
+
+
+def run_of(*arguments):
+    return json.loads(call(*arguments, "--json").stdout)["run"]
+
+
+def test_the_same_command_typed_twice_is_two_runs(numbered, tmp_path):
+    assert [run_of(*numbered) for _ in range(2)] == ["runs/toy/1", "runs/toy/2"]
+    assert (tmp_path / "runs" / "toy" / "2" / "checkpoint-best").exists()
+
+
+def test_resuming_goes_on_with_the_newest_run(numbered, tmp_path):
+    assert run_of(*numbered, "--resume") == "runs/toy/1"
+    run_of(*numbered)
+    result = call(*numbered, "--resume", "--json")
+    assert json.loads(result.stdout)["run"] == "runs/toy/2"
+    assert "runs/toy/2: goes on after step 6" in result.stderr
+    assert newest_number(tmp_path / "runs" / "toy") == 2
+
+
+def test_a_run_that_has_no_checkpoint_yet_is_begun_again(numbered, tmp_path):
+    run_of(*numbered)
+    (tmp_path / "runs" / "toy" / "2").mkdir()
+    result = call(*numbered, "--resume", "--json")
+    assert json.loads(result.stdout)["run"] == "runs/toy/2"
+    assert "runs/toy/2: starts" in result.stderr
+
+
+def test_resuming_the_newest_run_with_other_settings_names_them(numbered):
+    call(*numbered)
+    with pytest.raises(CheckpointError, match=r"runs/toy/1: .* optim\.lr = 0\.01, not 0\.5"):
+        call(*numbered, "--resume", "--lr", "0.5")
+
+
+def test_a_run_that_fails_at_once_takes_no_number(numbered, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.run.Trainer", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call(*numbered)
+    assert not list((tmp_path / "runs" / "toy").iterdir())
+    monkeypatch.undo()
+
+
+def test_a_command_that_is_refused_takes_no_number(numbered, tmp_path):
+    with pytest.raises(StoreNotFoundError):
+        call(*numbered, "--features", "nothing.zarr")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_names_the_next_number_and_does_not_take_it(numbered, tmp_path):
+    def writes(*more):
+        return json.loads(call(*numbered, "--dry-run", "--json", *more).stdout)["writes"][0]
+
+    assert writes() == "runs/toy/1/checkpoint-last"
+    assert not (tmp_path / "runs").exists()
+    call(*numbered)
+    assert writes() == "runs/toy/2/checkpoint-last"
+    assert writes("--resume") == "runs/toy/1/checkpoint-last"
 
 
 def test_resuming_with_other_settings_names_them(arguments):
