@@ -5,11 +5,12 @@ without a task or its annotations there is no head.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
 from train.config import TrainConfig
+from train.data.record_ends import RecordEnds
 from train.loop.logs import METRICS, show_progress
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
@@ -35,6 +36,8 @@ class DryRun:
     writes: list[str]
     steps: int | None
     """Optimizer steps; None if there is no store or task to tell."""
+    record_ends: list[RecordEnds] = field(default_factory=list)
+    """Of each task's annotations, if there is a store to compare them with."""
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
@@ -43,6 +46,7 @@ class DryRun:
             "reads": self.reads,
             "writes": self.writes,
             "steps": self.steps,
+            "record_ends": {one.task: one.to_json() for one in self.record_ends},
         }
 
     def text(self) -> str:
@@ -51,7 +55,8 @@ class DryRun:
         facts = {**self.reads, **counts, "steps": self.steps}
         width = max(map(len, facts))
         lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
-        return "\n".join([*lines, "writes", *self.writes])
+        late = [f"warning: {one.text()}" for one in self.record_ends if one.num_beyond]
+        return "\n".join([*lines, *late, "writes", *self.writes])
 
 
 def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
@@ -71,12 +76,9 @@ def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
     knows_heads = bool(config.task and config.annotations)
     if config.features and knows_heads:
         prepared = prepare(config, accelerator.device)
-        return _report(
-            prepared.model,
-            _reads(prepared),
-            writes,
-            Trainer(prepared, accelerator, folder).num_steps,
-        )
+        steps = Trainer(prepared, accelerator, folder).num_steps
+        report = _report(prepared.model, _reads(prepared), writes, steps)
+        return replace(report, record_ends=prepared.record_ends)
     for name in config.task:
         task_class(name)
     tasks = make_tasks(config) if knows_heads else {}

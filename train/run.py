@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from cache_schema.parsing import differences
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.checkpoints.record import Checkpoint
 from train.config import PLACES, TrainConfig, runs_folder
+from train.data.record_ends import RecordEnds
 from train.loop.logs import METRICS, show_progress
 from train.loop.parallel import (
     main_process_first,
@@ -58,6 +59,8 @@ class Trained:
     """Of this call."""
     best_epoch: int | None
     missing: list[str]
+    record_ends: list[RecordEnds] = field(default_factory=list)
+    """Of each task's annotations."""
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
@@ -69,6 +72,7 @@ class Trained:
             "seconds": round(self.seconds, 3),
             "best_epoch": self.best_epoch,
             "missing_videos": self.missing,
+            "record_ends": {one.task: one.to_json() for one in self.record_ends},
         }
 
     def text(self) -> str:
@@ -76,6 +80,7 @@ class Trained:
         lines = [score_table({"model": self.metrics, **self.baselines}), ""]
         if self.missing:
             lines.append(f"without {len(self.missing)} videos that the store does not hold")
+        lines += [one.text() for one in self.record_ends if one.num_beyond]
         lines += [
             f"best epoch   {self.best_epoch}",
             f"checkpoint   {self.run / BEST}",
@@ -105,6 +110,8 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
     begun = _begun_folder(config, accelerator) if resume else None
     resumed = _resumed(config, begun) if begun else None
     prepared = _prepare(config, accelerator, resumed)
+    if accelerator.is_main_process:
+        _warn_of(prepared.record_ends)
     folder = begun or _new_folder(config, accelerator)
     try:
         trainer = Trainer(prepared, accelerator, folder)
@@ -127,6 +134,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         seconds=time.perf_counter() - started,
         best_epoch=trainer.progress.best_epoch,
         missing=prepared.missing,
+        record_ends=prepared.record_ends,
     )
 
 
@@ -178,6 +186,12 @@ def _resumed(config: TrainConfig, folder: Path) -> Checkpoint | None:
             "the same, or start another run: without --resume, or with another --out."
         )
     return checkpoint
+
+
+def _warn_of(record_ends: list[RecordEnds]) -> None:
+    for one in record_ends:
+        if one.num_beyond:
+            logger.warning("warning: %s. What lies behind the rows is not learned.", one.text())
 
 
 def _say_start(folder: Path, step: int) -> None:

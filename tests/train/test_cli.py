@@ -6,7 +6,12 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from cache_schema.errors import CheckpointError, ConfigError, StoreNotFoundError
+from cache_schema.errors import (
+    AnnotationError,
+    CheckpointError,
+    ConfigError,
+    StoreNotFoundError,
+)
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from train.cli import train
@@ -15,8 +20,12 @@ from train.runs import newest_number
 
 
 @pytest.fixture
-def arguments(tmp_path, monkeypatch):
-    use_toy_task(monkeypatch)
+def toy(monkeypatch):
+    return use_toy_task(monkeypatch)
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch, toy):
     monkeypatch.chdir(tmp_path)
     config = make_config(tmp_path)
     flags = {
@@ -211,6 +220,41 @@ def test_missing_videos_are_reported(tmp_path):
     )
     assert "without 2 videos" in report.text()
     assert report.to_json()["missing_videos"] == ["x", "y"]
+
+
+LATE = (
+    "toy: 1 of 3 annotated records end behind the rows of their video: "
+    "d at 900 s (rows end at 15 s)"
+)
+
+
+def test_records_behind_their_video_are_a_warning_before_training(arguments, toy):
+    toy.record_ends = {"a": (2.0,), "d": (3.0, 900.0)}
+    result = call(*arguments, "--json")
+    assert result.stderr.splitlines()[0].startswith(f"warning: {LATE}. ")
+    ends = json.loads(result.stdout)["record_ends"]["toy"]
+    assert (ends["records"], ends["beyond"], ends["first"][0]["video"]) == (3, 1, "d")
+    assert LATE in call(*arguments, "--resume").stdout
+
+
+def test_a_dry_run_tells_records_behind_their_video(arguments, toy):
+    toy.record_ends = {"a": (2.0,), "d": (3.0, 900.0)}
+    assert f"\nwarning: {LATE}\n" in call(*arguments, "--dry-run").stdout
+    ends = json.loads(call(*arguments, "--dry-run", "--json").stdout)["record_ends"]
+    assert ends["toy"]["beyond"] == 1
+
+
+def test_records_that_fit_are_not_spoken_of(arguments, toy):
+    toy.record_ends = {"a": (2.0,), "d": (15.5,)}
+    result = call(*arguments)
+    assert "annotated records" not in result.stdout + result.stderr
+
+
+def test_times_in_another_unit_stop_the_run_before_it_has_a_folder(arguments, toy, tmp_path):
+    toy.record_ends = {"a": (200.0,), "d": (3.0, 900.0)}
+    with pytest.raises(AnnotationError, match=r"2 of 3 .* frame numbers instead of seconds"):
+        call(*arguments)
+    assert not (tmp_path / "run").exists()
 
 
 FLAGS = {

@@ -94,11 +94,18 @@ class ToyTask:
     class_outputs = True
     appended_tokens = 0
     blow_up: bool = False
+    record_ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def samples(self, subset):
         videos = self.train if subset == "train" else self.val
         return [
-            Sample(video_id=name, start_seconds=0.0, end_seconds=float("inf"), target=None)
+            Sample(
+                video_id=name,
+                start_seconds=0.0,
+                end_seconds=float("inf"),
+                target=None,
+                record_ends=self.record_ends.get(name, ()),
+            )
             for name in videos
         ]
 

@@ -58,6 +58,15 @@ class HighlightQuery:
         """Whole 2-s clips of the video."""
         return int(self.duration / CLIP_SECONDS)
 
+    @property
+    def last_relevant_seconds(self) -> float:
+        """Return the middle of the last relevant clip, 0 if there is none.
+
+        Not its end: a video may end within its last clip.
+        """
+        clips = self.relevant_clip_ids
+        return (max(clips) + 0.5) * CLIP_SECONDS if clips else 0.0
+
     def saliency_CA(self) -> NDArray[np.int64]:
         """Return the saliency of all clips by annotator."""
         saliency_CA = np.zeros((self.num_clips, NUM_ANNOTATORS), np.int64)

@@ -102,15 +102,19 @@ class ActionSegmentation:
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per video of the split; its target is the class of every frame."""
-        return [
-            Sample(
-                video_id=video_id,
-                start_seconds=0.0,
-                end_seconds=math.inf,
-                target=self._folder.labels(video_id),
-            )
-            for video_id in self._folder.videos(subset, self._options.split)
-        ]
+        videos = self._folder.videos(subset, self._options.split)
+        return [self._sample(video_id, self._folder.labels(video_id)) for video_id in videos]
+
+    def _sample(self, video_id: str, labels_F: NDArray[np.int64]) -> Sample:
+        return Sample(
+            video_id=video_id,
+            start_seconds=0.0,
+            end_seconds=math.inf,
+            target=labels_F,
+            record_ends=self._folder.record_ends(
+                video_id, labelled_seconds=len(labels_F) / float(self._options.label_fps)
+            ),
+        )
 
     # --- targets --------------------------------------------------------------------------------
 

@@ -78,11 +78,8 @@ class LongTermAnticipationOptions:
     nearest to all (``train.decoders.futures``)."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("num_input_actions", 1),
-            ("num_future_actions", 2),
-            ("num_sequences", 1),
-        ):
+        lowest = {"num_input_actions": 1, "num_future_actions": 2, "num_sequences": 1}
+        for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
         if not 0 < self.discount <= 1:
@@ -133,6 +130,7 @@ class LongTermAnticipation:
                 start_seconds=clip.start_seconds,
                 end_seconds=clip.end_seconds,
                 target=self._transcript(clip),
+                record_ends=tuple(action.end_seconds for action in clip.actions),
             )
             for clip in self._source.clips(subset)
         ]

@@ -111,6 +111,7 @@ class MomentQuery:
                 start_seconds=one.clip.start_seconds,
                 end_seconds=one.clip.end_seconds,
                 target=_target(one, class_ids),
+                record_ends=one.moment_ends,
             )
             for one in self._clips(subset).values()
         ]

@@ -98,7 +98,11 @@ class OnlineCaptioning:
         """Return one sample per video with a narration; its target are these, by time."""
         return [
             Sample(
-                video_id=video_id, start_seconds=0.0, end_seconds=math.inf, target=tuple(narrations)
+                video_id=video_id,
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                target=tuple(narrations),
+                record_ends=tuple(one.seconds for one in narrations),
             )
             for video_id, narrations in self._source.narrations(subset).items()
         ]
