@@ -27,7 +27,6 @@ echo "== 2. vllm-extract set/videos --out feats.zarr"
 "$bin/vllm-extract" set/videos --out feats.zarr
 
 echo "== 3. vllm-train --features feats.zarr"
-rm -rf runs
 "$bin/vllm-train" --features feats.zarr
 
 echo "== 4. the same features, another task: online action detection"
@@ -36,4 +35,4 @@ echo "== 4. the same features, another task: online action detection"
 
 echo
 echo "Everything lies in $PWD: set/ (videos, labels), feats.zarr (features), runs/ (models,"
-echo "predictions, logs). Look closer: vllm-store info $PWD/feats.zarr; tensorboard --logdir $PWD/runs"
+echo "predictions and logs of each run, numbered by task). Look closer: vllm-store info $PWD/feats.zarr; tensorboard --logdir $PWD/runs"

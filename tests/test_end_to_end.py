@@ -61,9 +61,10 @@ def test_from_videos_to_official_scores(folder):
     assert trained.returncode == 0, trained.stderr
     assert "chance" in trained.stdout
     assert "majority" in trained.stdout
-    run = "runs/action_segmentation"
-    predicted = command(folder, f"vllm-predict {run} --features feats.zarr --out predictions")
+    runs = "runs/action_segmentation"
+    predicted = command(folder, f"vllm-predict {runs} --features feats.zarr --out predictions")
     assert predicted.returncode == 0, predicted.stderr
+    assert f"{runs}: run {runs}/1, the newest with a checkpoint\n" in predicted.stderr
     annotations = "set/annotations/action_segmentation"
     scored = command(
         folder,
@@ -71,7 +72,7 @@ def test_from_videos_to_official_scores(folder):
         f"--annotations {annotations}",
     )
     scores = json.loads(scored.stdout)
-    own = f"{run}/predictions/val/action_segmentation"
+    own = f"{runs}/1/predictions/val/action_segmentation"
     again = command(folder, "vllm-score --task action_segmentation --json --annotations "
                             f"{annotations} --predictions {own}")  # fmt: skip
     assert scores == json.loads(again.stdout)

@@ -39,7 +39,9 @@ class _TypedCommand(click.Command):
     help="basic (frozen), bias, first, last, first+last, full, lora:R, prompt:N or prefix:N.",
 )
 @click.option("--stream", metavar="NAME", help="Stream of the store, if it holds several.")
-@click.option("--out", metavar="FOLDER", help="Folder of the run; default runs/<task>.")
+@click.option(
+    "--out", metavar="FOLDER", help="Folder of the run; default runs/<task>/<next number>."
+)
 @click.option("--epochs", type=int, help="Passes over the training rows.")
 @click.option("--lr", type=float, help="Learning rate after the warm-up.")
 @click.option("--batch-size", type=int, help="Windows per optimizer step.")
@@ -52,7 +54,7 @@ class _TypedCommand(click.Command):
     metavar="PROJECT",
     help="Send the numbers to this project of Weights & Biases too.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, if any.")
+@click.option("--resume", is_flag=True, help="Go on with the newest run, or that in --out, if any.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="train.table.key=...")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Default: ./pipeline.toml."
@@ -105,7 +107,7 @@ def train(
     if dry_run:
         from train.dry_run import dry_run as describe
 
-        report = describe(config)
+        report = describe(config, resume=resume)
     else:
         from train.run import train as run
 
@@ -115,11 +117,18 @@ def train(
 
 
 def _job_script(context: click.Context, config: "TrainConfig") -> str:
+    from train.config import runs_folder
     from train.job_script import job_script
 
     arguments = [word for word in context.meta[TYPED] if word != PRINT_JOB_SCRIPT]
     binaries = Path(sys.executable).parent
-    return job_script(arguments, config.job, binaries=binaries, folder=Path.cwd())
+    return job_script(
+        arguments,
+        config.job,
+        binaries=binaries,
+        folder=Path.cwd(),
+        runs=None if config.out else runs_folder(config),
+    )
 
 
 def _settings(

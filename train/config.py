@@ -25,7 +25,7 @@ __all__ = [
     "TextConfig",
     "TrainConfig",
     "TranslatorConfig",
-    "run_folder",
+    "runs_folder",
 ]
 
 Count = Annotated[int, Field(ge=1)]
@@ -201,7 +201,8 @@ class TrainConfig:
     stream: str = ""
     """Stream of the store; empty takes the only one."""
     out: str = ""
-    """Folder of the run; empty means ``runs/<task>``, the tasks joined by ``+``."""
+    """Folder of the run; empty means the next number below ``runs/<task>``, the tasks joined by
+    ``+``."""
     seed: CountOrZero = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
@@ -262,9 +263,9 @@ def require_inputs(config: TrainConfig) -> None:
         )
 
 
-def run_folder(config: TrainConfig) -> Path:
-    """Return where the run lies."""
-    return Path(config.out) if config.out else Path("runs") / "+".join(config.task)
+def runs_folder(config: TrainConfig) -> Path:
+    """Return where the numbered runs of the tasks lie."""
+    return Path("runs") / ("+".join(config.task) or "<task>")
 
 
 PLACES = {

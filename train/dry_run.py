@@ -5,17 +5,19 @@ without a task or its annotations there is no head.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
-from train.config import TrainConfig, run_folder
-from train.loop.logs import METRICS
+from train.config import TrainConfig
+from train.data.record_ends import RecordEnds
+from train.loop.logs import METRICS, show_progress
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS
 from train.model.video_llm import VideoLLM, build_model, parameter_counts
 from train.prepare import Prepared, answers_of, make_tasks, prepare
+from train.runs import planned_folder
 from train.tasks import task_class
 
 __all__ = ["DryRun", "dry_run"]
@@ -34,6 +36,8 @@ class DryRun:
     writes: list[str]
     steps: int | None
     """Optimizer steps; None if there is no store or task to tell."""
+    record_ends: list[RecordEnds] = field(default_factory=list)
+    """Of each task's annotations, if there is a store to compare them with."""
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
@@ -42,6 +46,7 @@ class DryRun:
             "reads": self.reads,
             "writes": self.writes,
             "steps": self.steps,
+            "record_ends": {one.task: one.to_json() for one in self.record_ends},
         }
 
     def text(self) -> str:
@@ -50,27 +55,30 @@ class DryRun:
         facts = {**self.reads, **counts, "steps": self.steps}
         width = max(map(len, facts))
         lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
-        return "\n".join([*lines, "writes", *self.writes])
+        late = [f"warning: {one.text()}" for one in self.record_ends if one.num_beyond]
+        return "\n".join([*lines, *late, "writes", *self.writes])
 
 
-def dry_run(config: TrainConfig) -> DryRun:
+def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
     """Check every input that is given and build the model, but train and write nothing.
+
+    Args:
+        config: Settings of the run.
+        resume: Whether the run would go on with the newest one.
 
     Raises:
         PipelineError: if an input is missing or does not fit.
     """
     accelerator = make_accelerator(config.device)
-    folder = run_folder(config)
+    show_progress(accelerator.is_main_process)
+    folder = planned_folder(config, resume=resume)
     writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)]
     knows_heads = bool(config.task and config.annotations)
     if config.features and knows_heads:
         prepared = prepare(config, accelerator.device)
-        return _report(
-            prepared.model,
-            _reads(prepared),
-            writes,
-            Trainer(prepared, accelerator, folder).num_steps,
-        )
+        steps = Trainer(prepared, accelerator, folder).num_steps
+        report = _report(prepared.model, _reads(prepared), writes, steps)
+        return replace(report, record_ends=prepared.record_ends)
     for name in config.task:
         task_class(name)
     tasks = make_tasks(config) if knows_heads else {}

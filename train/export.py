@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.progress_bars import no_progress_bars
 from train.model.llm import LanguageModel
 from train.model.text import load_tokenizer
 from train.model.video_llm import trained_weights
@@ -50,8 +51,9 @@ def export_run(run: Path, out: Path) -> Path:
     }
     stack = _merged(model.llm, run)
     out.mkdir(parents=True)
-    stack.save_pretrained(out / "llm")
-    _copy_tokenizer(model.llm, out / "llm")
+    with no_progress_bars():
+        stack.save_pretrained(out / "llm")
+        _copy_tokenizer(model.llm, out / "llm")
     save_file(own, out / "video.safetensors")
     for name in FILES:
         shutil.copy(trained.where / name, out / name)

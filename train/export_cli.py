@@ -15,11 +15,17 @@ __all__ = ["export", "main"]
 def export(run: Path, out: Path) -> None:
     """Write the best checkpoint of RUN with its adapter merged into the LLM.
 
+    A folder of numbered runs, such as runs/action_segmentation, stands for its newest one.
     FOLDER/llm is loaded by transformers; translator and heads lie in FOLDER/video.safetensors.
     """
     from train.export import export_run
+    from train.loop.logs import show_progress
+    from train.runs import chosen_run
 
-    click.echo(f"{export_run(run, out)}: the LLM, merged; translator and heads beside it.")
+    show_progress(True)
+    click.echo(
+        f"{export_run(chosen_run(run), out)}: the LLM, merged; translator and heads beside it."
+    )
 
 
 def main() -> None:

@@ -61,7 +61,14 @@ exit "$code"
 """
 
 
-def job_script(arguments: Sequence[str], config: JobConfig, *, binaries: Path, folder: Path) -> str:
+def job_script(
+    arguments: Sequence[str],
+    config: JobConfig,
+    *,
+    binaries: Path,
+    folder: Path,
+    runs: Path | None = None,
+) -> str:
     """Return a script for ``sbatch`` that starts a training run, or goes on with it.
 
     Args:
@@ -69,6 +76,8 @@ def job_script(arguments: Sequence[str], config: JobConfig, *, binaries: Path, f
         config: Nodes, and what of each.
         binaries: Folder of the commands ``vllm-train`` and ``torchrun``.
         folder: Where relative paths start.
+        runs: Where the job makes its run, ``job-<id>``: a number would be another run's if that one
+            were started between two turns. None if arguments or settings say where it lies.
     """
     processes = max(1, config.gpus)
     resuming = [] if "--resume" in arguments else ["--resume"]
@@ -83,8 +92,13 @@ def job_script(arguments: Sequence[str], config: JobConfig, *, binaries: Path, f
         cores=config.cores,
         threads=max(1, config.cores // processes),
         folder=shlex.quote(os.fspath(folder)),
-        arguments=shlex.join([*arguments, *resuming]),
+        arguments=shlex.join([*arguments, *resuming]) + _own_folder(runs),
     )
+
+
+def _own_folder(runs: Path | None) -> str:
+    # The shell of the job puts in its id, which stays the same when it is queued again.
+    return f' --out {shlex.quote(os.fspath(runs))}/job-"$SLURM_JOB_ID"' if runs else ""
 
 
 def _directives(config: JobConfig) -> list[str]:

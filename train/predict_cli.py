@@ -53,12 +53,17 @@ def predict(
 ) -> None:
     """Predict with the best checkpoint of RUN and write the official submission.
 
+    A folder of numbered runs, such as runs/action_segmentation, stands for its newest one.
     Several runs of one task, such as seeds, decide together: their log-probabilities are averaged.
     """
+    from train.loop.logs import show_progress
     from train.predict.ensemble import open_runs
     from train.predict.subset import predict_subset
+    from train.runs import chosen_run
 
-    ensemble = open_runs(runs, device=device, task_name=task, options=_task_options(options))
+    show_progress(True)
+    chosen = [chosen_run(run) for run in runs]
+    ensemble = open_runs(chosen, device=device, task_name=task, options=_task_options(options))
     prediction = predict_subset(
         ensemble,
         features,

@@ -21,6 +21,7 @@ from train.checkpoints.checkpoint import (
 )
 from train.checkpoints.record import Checkpoint
 from train.config import TrainConfig
+from train.data.record_ends import RecordEnds, record_ends_beyond
 from train.data.samples import SampleRows, find_rows
 from train.model.pretrained import LlmIdentity
 from train.model.video_llm import VideoLLM, build_model, pretrained_identities
@@ -49,6 +50,8 @@ class TaskData:
     val: list[SampleRows]
     missing: list[str]
     """Annotated videos that are not in the stream."""
+    record_ends: RecordEnds
+    """Which annotated records end behind the rows of their video."""
     weight: float = 1.0
     """How often an epoch shows the training rows."""
 
@@ -67,6 +70,11 @@ class Prepared:
     def missing(self) -> list[str]:
         """Annotated videos of any task that are not in the stream."""
         return list(dict.fromkeys(video for data in self.tasks for video in data.missing))
+
+    @property
+    def record_ends(self) -> list[RecordEnds]:
+        """What is known of the ends of each task's annotated records."""
+        return [data.record_ends for data in self.tasks]
 
 
 def make_tasks(config: TrainConfig) -> dict[str, AnyTask]:
@@ -145,16 +153,20 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
         "rows_per_token": config.data.rows_per_token,
         "allow_missing": config.allow_missing,
     }
-    found = find_rows(task.samples("train"), stream, **settings)
+    train_samples, val_samples = task.samples("train"), task.samples("val")
+    # First: a sample that lies behind its video as a whole would be told to be missing.
+    record_ends = record_ends_beyond(task.facts.name, [*train_samples, *val_samples], stream)
+    found = find_rows(train_samples, stream, **settings)
     fraction = config.data.holdout_fraction if config.data.selection == "holdout" else 0.0
     train, holdout = hold_out(found.rows, fraction, config.seed)
-    val = find_rows(task.samples("val"), stream, **settings)
+    val = find_rows(val_samples, stream, **settings)
     return TaskData(
         task=task,
         train=train,
         holdout=holdout,
         val=val.rows,
         missing=[*found.missing, *val.missing],
+        record_ends=record_ends,
         weight=config.weights.get(task.facts.name, 1.0),
     )
 

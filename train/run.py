@@ -3,9 +3,11 @@
 Owns the run folder's rules: a run is never overwritten, and is continued only with its settings.
 """
 
+import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,15 +17,23 @@ from cache_schema.errors import CheckpointError
 from cache_schema.parsing import differences
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.checkpoints.record import Checkpoint
-from train.config import PLACES, TrainConfig, run_folder
+from train.config import PLACES, TrainConfig, runs_folder
+from train.data.record_ends import RecordEnds
 from train.loop.logs import METRICS, show_progress
-from train.loop.parallel import main_process_first, make_accelerator
+from train.loop.parallel import (
+    main_process_first,
+    make_accelerator,
+    number_of_main_process,
+)
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
 from train.predict.predictor import Scores, score_table
 from train.prepare import Prepared, prepare
+from train.runs import new_run, newest_number
 
 __all__ = ["Report", "Trained", "train"]
+
+logger = logging.getLogger(__name__)
 
 
 class Report(Protocol):
@@ -49,6 +59,8 @@ class Trained:
     """Of this call."""
     best_epoch: int | None
     missing: list[str]
+    record_ends: list[RecordEnds] = field(default_factory=list)
+    """Of each task's annotations."""
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
@@ -60,6 +72,7 @@ class Trained:
             "seconds": round(self.seconds, 3),
             "best_epoch": self.best_epoch,
             "missing_videos": self.missing,
+            "record_ends": {one.task: one.to_json() for one in self.record_ends},
         }
 
     def text(self) -> str:
@@ -67,6 +80,7 @@ class Trained:
         lines = [score_table({"model": self.metrics, **self.baselines}), ""]
         if self.missing:
             lines.append(f"without {len(self.missing)} videos that the store does not hold")
+        lines += [one.text() for one in self.record_ends if one.num_beyond]
         lines += [
             f"best epoch   {self.best_epoch}",
             f"checkpoint   {self.run / BEST}",
@@ -81,7 +95,8 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
 
     Args:
         config: Settings with all inputs.
-        resume: Go on from the last checkpoint if there is one.
+        resume: Go on from the last checkpoint if there is one, without a folder with the newest
+            of the numbered runs.
 
     Returns:
         The report; None on processes other than the main one.
@@ -90,15 +105,24 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         PipelineError: if an input, the run's folder or a step is wrong.
     """
     started = time.perf_counter()
-    folder = run_folder(config)
-    resumed = _resumed(config, folder, resume=resume)
     accelerator = make_accelerator(config.device, several_tasks=len(config.task) > 1)
     show_progress(accelerator.is_main_process)
+    begun = _begun_folder(config, accelerator) if resume else None
+    resumed = _resumed(config, begun) if begun else None
     prepared = _prepare(config, accelerator, resumed)
-    trainer = Trainer(prepared, accelerator, folder)
-    if resumed is not None:
-        trainer.restore()
-    trainer.train()
+    if accelerator.is_main_process:
+        _warn_of(prepared.record_ends)
+    folder = begun or _new_folder(config, accelerator)
+    try:
+        trainer = Trainer(prepared, accelerator, folder)
+        if resumed is not None:
+            trainer.restore()
+        _say_start(folder, trainer.progress.step)
+        trainer.train()
+    finally:
+        if not config.out:
+            with suppress(OSError):  # only an empty folder goes: its number is free again
+                folder.rmdir()
     metrics = trainer.score_best()
     if not accelerator.is_main_process:
         return None
@@ -110,6 +134,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         seconds=time.perf_counter() - started,
         best_epoch=trainer.progress.best_epoch,
         missing=prepared.missing,
+        record_ends=prepared.record_ends,
     )
 
 
@@ -130,18 +155,46 @@ def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint 
         return prepare(config, accelerator.device, resumed)
 
 
-def _resumed(config: TrainConfig, folder: Path, *, resume: bool) -> Checkpoint | None:
-    """Return the checkpoint to go on from, after checking that this is the same run."""
-    if not has_checkpoint(folder / LAST):
-        return None
-    if not resume:
+def _begun_folder(config: TrainConfig, accelerator: Accelerator) -> Path | None:
+    """Return the folder to go on in, None if no run has been started."""
+    if config.out:
+        return Path(config.out)
+    runs = runs_folder(config)
+    number = number_of_main_process(accelerator, lambda: newest_number(runs))
+    return runs / str(number) if number else None
+
+
+def _new_folder(config: TrainConfig, accelerator: Accelerator) -> Path:
+    """Return the folder that was asked for, if it is free, or make the next numbered one."""
+    if not config.out:
+        runs = runs_folder(config)
+        return runs / str(number_of_main_process(accelerator, lambda: new_run(runs)))
+    folder = Path(config.out)
+    if has_checkpoint(folder / LAST):
         raise CheckpointError(
             f"{folder}: holds a run already. --resume goes on with it, --out starts another one."
         )
+    return folder
+
+
+def _resumed(config: TrainConfig, folder: Path) -> Checkpoint | None:
+    """Return the checkpoint to go on from, after checking that this is the same run."""
+    if not has_checkpoint(folder / LAST):
+        return None
     checkpoint, _ = read_checkpoint(folder / LAST)
     if fields := differences(checkpoint.config, config, ignore=PLACES):
         raise CheckpointError(
             f"{folder}: the run was started with other settings: {'; '.join(fields)}. Resume with "
-            "the same, or start another run with --out."
+            "the same, or start another run: without --resume, or with another --out."
         )
     return checkpoint
+
+
+def _warn_of(record_ends: list[RecordEnds]) -> None:
+    for one in record_ends:
+        if one.num_beyond:
+            logger.warning("warning: %s. What lies behind the rows is not learned.", one.text())
+
+
+def _say_start(folder: Path, step: int) -> None:
+    logger.info("%s: %s", folder, f"goes on after step {step}" if step else "starts")

@@ -92,6 +92,9 @@ class Sample:
     """Owned by the task."""
     query: str = ""
     """Text that the LLM reads beside the rows, for tasks that have one."""
+    record_ends: tuple[float, ...] = ()
+    """When each annotated record of it ends (or is, if it is an instant), in seconds of the video:
+    for telling whether annotations and features fit."""
 
 
 def whole_video(video_id: str, query: str = "") -> Sample:

@@ -6,16 +6,26 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.errors import (
+    AnnotationError,
+    CheckpointError,
+    ConfigError,
+    StoreNotFoundError,
+)
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from train.cli import train
 from train.run import Trained
+from train.runs import newest_number
 
 
 @pytest.fixture
-def arguments(tmp_path, monkeypatch):
-    use_toy_task(monkeypatch)
+def toy(monkeypatch):
+    return use_toy_task(monkeypatch)
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch, toy):
     monkeypatch.chdir(tmp_path)
     config = make_config(tmp_path)
     flags = {
@@ -122,6 +132,76 @@ def test_a_run_is_not_overwritten_but_resumed(arguments):
     assert again["best_epoch"] == first["best_epoch"]
 
 
+def test_inputs_are_checked_before_the_folder(arguments):
+    call(*arguments)
+    with pytest.raises(StoreNotFoundError, match=r"nothing\.zarr"):
+        call(*arguments, "--features", "nothing.zarr")
+
+
+@pytest.fixture
+def numbered(arguments):
+    """The same command without ``--out``."""
+    place = arguments.index("--out")
+    return arguments[:place] + arguments[place + 2 :]
+
+
+def run_of(*arguments):
+    return json.loads(call(*arguments, "--json").stdout)["run"]
+
+
+def test_the_same_command_typed_twice_is_two_runs(numbered, tmp_path):
+    assert [run_of(*numbered) for _ in range(2)] == ["runs/toy/1", "runs/toy/2"]
+    assert (tmp_path / "runs" / "toy" / "2" / "checkpoint-best").exists()
+
+
+def test_resuming_goes_on_with_the_newest_run(numbered, tmp_path):
+    assert run_of(*numbered, "--resume") == "runs/toy/1"
+    run_of(*numbered)
+    result = call(*numbered, "--resume", "--json")
+    assert json.loads(result.stdout)["run"] == "runs/toy/2"
+    assert "runs/toy/2: goes on after step 6" in result.stderr
+    assert newest_number(tmp_path / "runs" / "toy") == 2
+
+
+def test_a_run_that_has_no_checkpoint_yet_is_begun_again(numbered, tmp_path):
+    run_of(*numbered)
+    (tmp_path / "runs" / "toy" / "2").mkdir()
+    result = call(*numbered, "--resume", "--json")
+    assert json.loads(result.stdout)["run"] == "runs/toy/2"
+    assert "runs/toy/2: starts" in result.stderr
+
+
+def test_resuming_the_newest_run_with_other_settings_names_them(numbered):
+    call(*numbered)
+    with pytest.raises(CheckpointError, match=r"runs/toy/1: .* optim\.lr = 0\.01, not 0\.5"):
+        call(*numbered, "--resume", "--lr", "0.5")
+
+
+def test_a_run_that_fails_at_once_takes_no_number(numbered, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.run.Trainer", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call(*numbered)
+    assert not list((tmp_path / "runs" / "toy").iterdir())
+    monkeypatch.undo()
+
+
+def test_a_command_that_is_refused_takes_no_number(numbered, tmp_path):
+    with pytest.raises(StoreNotFoundError):
+        call(*numbered, "--features", "nothing.zarr")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_names_the_next_number_and_does_not_take_it(numbered, tmp_path):
+    def writes(*more):
+        return json.loads(call(*numbered, "--dry-run", "--json", *more).stdout)["writes"][0]
+
+    assert writes() == "runs/toy/1/checkpoint-last"
+    assert not (tmp_path / "runs").exists()
+    call(*numbered)
+    assert writes() == "runs/toy/2/checkpoint-last"
+    assert writes("--resume") == "runs/toy/1/checkpoint-last"
+
+
 def test_resuming_with_other_settings_names_them(arguments):
     call(*arguments)
     with pytest.raises(CheckpointError, match=r"optim\.lr = 0\.01, not 0\.5"):
@@ -140,6 +220,41 @@ def test_missing_videos_are_reported(tmp_path):
     )
     assert "without 2 videos" in report.text()
     assert report.to_json()["missing_videos"] == ["x", "y"]
+
+
+LATE = (
+    "toy: 1 of 3 annotated records end behind the rows of their video: "
+    "d at 900 s (rows end at 15 s)"
+)
+
+
+def test_records_behind_their_video_are_a_warning_before_training(arguments, toy):
+    toy.record_ends = {"a": (2.0,), "d": (3.0, 900.0)}
+    result = call(*arguments, "--json")
+    assert result.stderr.splitlines()[0].startswith(f"warning: {LATE}. ")
+    ends = json.loads(result.stdout)["record_ends"]["toy"]
+    assert (ends["records"], ends["beyond"], ends["first"][0]["video"]) == (3, 1, "d")
+    assert LATE in call(*arguments, "--resume").stdout
+
+
+def test_a_dry_run_tells_records_behind_their_video(arguments, toy):
+    toy.record_ends = {"a": (2.0,), "d": (3.0, 900.0)}
+    assert f"\nwarning: {LATE}\n" in call(*arguments, "--dry-run").stdout
+    ends = json.loads(call(*arguments, "--dry-run", "--json").stdout)["record_ends"]
+    assert ends["toy"]["beyond"] == 1
+
+
+def test_records_that_fit_are_not_spoken_of(arguments, toy):
+    toy.record_ends = {"a": (2.0,), "d": (15.5,)}
+    result = call(*arguments)
+    assert "annotated records" not in result.stdout + result.stderr
+
+
+def test_times_in_another_unit_stop_the_run_before_it_has_a_folder(arguments, toy, tmp_path):
+    toy.record_ends = {"a": (200.0,), "d": (3.0, 900.0)}
+    with pytest.raises(AnnotationError, match=r"2 of 3 .* frame numbers instead of seconds"):
+        call(*arguments)
+    assert not (tmp_path / "run").exists()
 
 
 FLAGS = {

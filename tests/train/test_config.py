@@ -5,7 +5,7 @@ import pytest
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import differences
 from cache_schema.settings import load_settings
-from train.config import PLACES, LlmConfig, TrainConfig, require_inputs, run_folder
+from train.config import PLACES, LlmConfig, TrainConfig, require_inputs, runs_folder
 
 
 def load(tmp_path, text="", **sources):
@@ -61,9 +61,8 @@ def test_each_task_has_its_annotations(tmp_path):
 
 
 def test_a_run_lies_below_runs_unless_told():
-    assert str(run_folder(TrainConfig(task=["a", "b"]))) == "runs/a+b"
-    assert str(run_folder(TrainConfig(task="toy"))) == "runs/toy"
-    assert str(run_folder(TrainConfig(task="toy", out="x/y"))) == "x/y"
+    assert str(runs_folder(TrainConfig(task=["a", "b"]))) == "runs/a+b"
+    assert str(runs_folder(TrainConfig(task="toy"))) == "runs/toy"
 
 
 def test_differences_leave_out_where_things_lie():

@@ -36,6 +36,13 @@ def test_the_merged_llm_gives_the_states_of_the_run(tmp_path, tuning):
     assert (tmp_path / "out" / "labels.json").exists()
 
 
+def test_no_bar_of_a_library_is_shown(tmp_path, capfd):
+    train(tmp_path, "lora:2")
+    capfd.readouterr()
+    export_run(tmp_path / "run", tmp_path / "out")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_learned_tokens_cannot_be_merged(tmp_path):
     train(tmp_path, "prompt:2")
     with pytest.raises(CheckpointError, match=r"prompt:2, adds learned tokens, which no weight"):

@@ -54,9 +54,10 @@ def run(folder, script, **environment):
     return code, [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
 
 
-def script_for(cluster, *words):
+def script_for(cluster, *words, runs=None):
     config = JobConfig(nodes=2, gpus=4, cores=32, directives=("--partition=gpu",))
-    return job_script([*WORDS, *words], config, binaries=cluster / "bin", folder=cluster)
+    folders = {"binaries": cluster / "bin", "folder": cluster, "runs": runs}
+    return job_script([*WORDS, *words], config, **folders)
 
 
 def test_the_script_starts_torchrun_on_every_node_with_the_same_words(cluster):
@@ -70,6 +71,17 @@ def test_the_script_starts_torchrun_on_every_node_with_the_same_words(cluster):
         *("--no-python", "vllm-train", *WORDS, "--resume"),
     ]
     assert len(calls) == 2
+
+
+def test_each_job_has_a_run_of_its_own_in_all_of_its_turns(cluster):
+    script = script_for(cluster, runs=Path("runs/it's"))
+    run(cluster, script)
+    run(cluster, script, SLURM_RESTART_COUNT="1")
+    run(cluster, script, SLURM_JOB_ID="42")
+    _, calls = run(cluster, script)
+    outs = [call[call.index("--out") + 1] for call in calls if call[0] == "srun"]
+    assert outs == [f"runs/it's/job-{job}" for job in (41, 41, 42, 41)]
+    assert all("--resume" in call for call in calls if call[0] == "srun")
 
 
 def test_when_time_is_up_python_gets_sigterm_and_the_job_is_queued_again(cluster):
@@ -105,6 +117,15 @@ def test_the_command_prints_the_script_for_its_own_words(tmp_path, monkeypatch):
     assert "    --features 'it'\"'\"'s.zarr' --task moment_query" in result.stdout
     assert "--print-job-script" not in result.stdout
     assert f"export PATH={Path(sys.executable).parent}:" in result.stdout
+    assert '--resume --out runs/moment_query/job-"$SLURM_JOB_ID" &' in result.stdout
+
+
+@pytest.mark.parametrize("how", [["--out", "mine"], ["--set", "train.out=mine"]])
+def test_a_folder_that_is_named_stays(tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(train, [*WORDS, *how, "--print-job-script"], catch_exceptions=False)
+    assert f"{' '.join(how)} --resume &" in result.stdout
+    assert "SLURM_JOB_ID" not in result.stdout.partition("vllm-train \\")[2].partition("&")[0]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +149,11 @@ def test_the_documented_script_is_the_printed_one():
         prologue=("module load cuda",),
     )
     words = ["--features", "feats.zarr", "--task", "moment_query", "--annotations", "ego4d"]
-    folders = {"binaries": Path("/home/me/venv/bin"), "folder": Path("/home/me/project")}
+    folders = {
+        "binaries": Path("/home/me/venv/bin"),
+        "folder": Path("/home/me/project"),
+        "runs": Path("runs/moment_query"),
+    }
     printed = job_script(words, config, **folders).splitlines()
     text = Path(__file__).parents[2].joinpath("docs", "training.md").read_text()
     documented = text.partition("<!-- job script -->\n```bash\n")[2].partition("```")[0]

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from cache_schema.errors import AnnotationError, CheckpointError, ConfigError
 from tests.train.runs import make_config, make_trainer, use_toy_task
+from train.export_cli import export
 from train.predict_cli import predict
 
 
@@ -48,6 +49,29 @@ def test_missing_videos_are_refused_unless_allowed(run):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no whole checkpoint here"):
         call(tmp_path, "--out", str(tmp_path / "p.json"))
+
+
+def test_a_folder_of_runs_gives_its_newest_one_and_says_so(run):
+    root, _ = run
+    runs = root / "runs" / "toy"
+    runs.mkdir(parents=True)
+    (root / "run").rename(runs / "1")
+    (runs / "2").mkdir()
+    arguments = ["--features", str(root / "f.zarr"), "--device", "cpu", "--out", str(root / "p")]
+    for name in ("runs/toy", "runs/toy/latest"):
+        result = CliRunner().invoke(predict, [str(root / name), *arguments], catch_exceptions=False)
+        assert f"{root / name}: run {runs / '1'}" in result.stderr
+        assert "2 samples predicted" in result.stdout
+
+
+def test_export_takes_the_newest_run_too(run):
+    root, _ = run
+    (root / "runs" / "toy").mkdir(parents=True)
+    (root / "run").rename(root / "runs" / "toy" / "1")
+    arguments = [str(root / "runs" / "toy"), "--out", str(root / "exported")]
+    result = CliRunner().invoke(export, arguments, catch_exceptions=False)
+    assert f"run {root / 'runs' / 'toy' / '1'}" in result.stderr
+    assert (root / "exported" / "llm" / "config.json").exists()
 
 
 def test_help_needs_no_torch():

@@ -125,6 +125,7 @@ class ToyTask:
     val: dict[str, int] = field(default_factory=lambda: {"d": 30, "e": 17})
     main_metric = "accuracy"
     blow_up: bool = False
+    record_ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
     answers: "ToyAnswers" = field(default_factory=lambda: ToyAnswers())
 
     @property
@@ -134,7 +135,13 @@ class ToyTask:
     def samples(self, subset):
         videos = self.train if subset == "train" else self.val
         return [
-            Sample(video_id=name, start_seconds=0.0, end_seconds=float("inf"), target=None)
+            Sample(
+                video_id=name,
+                start_seconds=0.0,
+                end_seconds=float("inf"),
+                target=None,
+                record_ends=self.record_ends.get(name, ()),
+            )
             for name in videos
         ]
 

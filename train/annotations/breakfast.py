@@ -69,6 +69,11 @@ class BreakfastFolder:
         """
         return read_labels(self._folder / "groundTruth" / f"{video_id}.txt", self.class_ids)
 
+    @staticmethod
+    def record_ends(video_id: str, *, labelled_seconds: float) -> tuple[float, ...]:
+        """Return when the labels of a video end, in seconds: its file is one record."""
+        return (labelled_seconds,)
+
 
 def read_labels(path: Path, class_ids: dict[str, int]) -> NDArray[np.int64]:
     """Return the class id of every line of a label file, shape (lines,).

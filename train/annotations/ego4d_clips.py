@@ -69,6 +69,11 @@ class MomentClip:
     clip: Clip
     moments: tuple[Moment, ...]
 
+    @property
+    def moment_ends(self) -> tuple[float, ...]:
+        """When each moment ends, in seconds of the video."""
+        return tuple(self.clip.start_seconds + one.end_seconds for one in self.moments)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipQuery:

@@ -11,7 +11,11 @@ from train.annotations.ego4d_clips import Ego4dMoments, Ego4dQueries, MomentSour
 from train.annotations.ego4d_lta import Ego4dLta, LtaSource
 from train.annotations.epic import EpicFolder
 from train.annotations.narrations import NarrationFiles, NarrationSource
-from train.annotations.qvhighlights import HighlightSource, QVHighlightsFiles
+from train.annotations.qvhighlights import (
+    HighlightSource,
+    QVHighlightsFiles,
+    is_qvhighlights,
+)
 from train.annotations.video_lines import is_video_lines
 from train.annotations.video_sources import (
     LabelledVideos,
@@ -65,4 +69,5 @@ def open_narrations(path: Path) -> NarrationSource:
 
 def open_highlights(path: Path) -> HighlightSource:
     """Return queries and the saliency of clips (QVHighlights)."""
-    return VideoHighlights(path) if is_video_lines(path) else QVHighlightsFiles(path)
+    is_own = is_video_lines(path) and not is_qvhighlights(path)
+    return VideoHighlights(path) if is_own else QVHighlightsFiles(path)

@@ -7,6 +7,7 @@ Folder or file in, ``HighlightQuery`` and ``HighlightPrediction`` out.
 Shapes: C clips of a video, A annotators, 2 start and end seconds.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,7 @@ __all__ = [
     "HighlightQuery",
     "HighlightSource",
     "QVHighlightsFiles",
+    "is_qvhighlights",
     "read_submission",
 ]
 
@@ -56,12 +58,33 @@ class HighlightQuery:
         """Whole 2-s clips of the video."""
         return int(self.duration / CLIP_SECONDS)
 
+    @property
+    def last_relevant_seconds(self) -> float:
+        """Return the middle of the last relevant clip, 0 if there is none.
+
+        Not its end: a video may end within its last clip.
+        """
+        clips = self.relevant_clip_ids
+        return (max(clips) + 0.5) * CLIP_SECONDS if clips else 0.0
+
     def saliency_CA(self) -> NDArray[np.int64]:
         """Return the saliency of all clips by annotator."""
         saliency_CA = np.zeros((self.num_clips, NUM_ANNOTATORS), np.int64)
         for clip, scores in zip(self.relevant_clip_ids, self.saliency_scores, strict=True):
             saliency_CA[clip] = scores
         return saliency_CA
+
+
+def is_qvhighlights(path: Path) -> bool:
+    """Tell an official file by its first line's keys."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline()
+    try:
+        return not {"qid", "vid"}.isdisjoint(json.loads(first))
+    except (ValueError, TypeError):
+        return False
 
 
 class HighlightSource(Protocol):

@@ -173,8 +173,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
+        line = 1 + error.object.count(b"\n", 0, error.start)
         raise AnnotationError(
-            f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8."
+            f"{path}: byte {error.start} is not UTF-8 (line {line}). Save the file as UTF-8."
         ) from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror}).") from error

@@ -68,6 +68,10 @@ class LabelledVideos:
             labels_F[covered_F] = self.class_ids[action.name]
         return labels_F
 
+    def record_ends(self, video_id: str, *, labelled_seconds: float) -> tuple[float, ...]:
+        """Return when each action of a video ends; labels stop at the duration that is given."""
+        return tuple(action.end for action in self._by_video[video_id].actions)
+
     @cached_property
     def _by_video(self) -> dict[str, VideoLine]:
         return {line.video: line for line in self._lines.all()}

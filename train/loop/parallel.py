@@ -8,26 +8,35 @@ Either way each process works on its share of every batch; alone, a process has 
 Owns every exchange of weights between processes: a saved run is the same whatever wrote it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     DistributedType,
     InitProcessGroupKwargs,
+    broadcast,
 )
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cache_schema.errors import CheckpointError
 from train.checkpoints.checkpoint import load_optimizer, optimizer_tensors
 from train.device import choose_device
 from train.model.video_llm import TrainedWeights, VideoLLM, load_trained, trained_weights
 
-__all__ = ["Mode", "ParallelModel", "main_process_first", "make_accelerator"]
+__all__ = [
+    "Mode",
+    "ParallelModel",
+    "main_process_first",
+    "make_accelerator",
+    "number_of_main_process",
+]
 
 Mode = Literal["ddp", "fsdp"]
 
@@ -67,6 +76,27 @@ def main_process_first(accelerator: Accelerator) -> Iterator[None]:
     finally:
         if accelerator.is_main_process:
             accelerator.wait_for_everyone()
+
+
+def number_of_main_process(accelerator: Accelerator, ask: Callable[[], int]) -> int:
+    """Return what ``ask`` returns on the main process, on all; others do not ask.
+
+    Args:
+        accelerator: This process and its fellows.
+        ask: Returns a number of at least 0.
+
+    Raises:
+        CheckpointError: on the others, if ``ask`` raised on the main process.
+    """
+    number = torch.tensor(-1, device=accelerator.device)
+    try:
+        if accelerator.is_main_process:
+            number.fill_(ask())
+    finally:  # also after an error, which would leave the others waiting
+        number = broadcast(number)
+    if number < 0:
+        raise CheckpointError("The main process found no folder for the run and says why.")
+    return int(number)
 
 
 class ParallelModel:

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
+from cache_schema.progress_bars import no_progress_bars
 from cache_schema.user_cache import user_cache_folder
 
 __all__ = [
@@ -172,14 +173,14 @@ def weights_sha256(stack: nn.Module) -> str:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Silence transformers' loading report: blocks left out on purpose are not worth a table."""
+    """Silence transformers' loading report: blocks left out on purpose are not worth a table.
+
+    Nor are bars: that of a GGUF file has no switch of its own.
+    """
     level = transformers_logging.get_verbosity()
-    shows_progress = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with no_progress_bars():
+            yield
     finally:
         transformers_logging.set_verbosity(level)
-        if shows_progress:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

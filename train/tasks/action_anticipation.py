@@ -93,6 +93,7 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
                 start_seconds=0.0,
                 end_seconds=math.inf,
                 target=_video_actions(actions, self._columns),
+                record_ends=tuple(action.end_seconds for action in actions),
             )
             for video_id, actions in self.source.classified_actions(subset).items()
         ]

@@ -62,15 +62,19 @@ class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentati
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per video of the split; its target is the class of every frame."""
-        return [
-            Sample(
-                video_id=video_id,
-                start_seconds=0.0,
-                end_seconds=math.inf,
-                target=self.source.labels(video_id),
-            )
-            for video_id in self.source.videos(subset, self.options.split)
-        ]
+        videos = self.source.videos(subset, self.options.split)
+        return [self._sample(video_id, self.source.labels(video_id)) for video_id in videos]
+
+    def _sample(self, video_id: str, labels_F: NDArray[np.int64]) -> Sample:
+        return Sample(
+            video_id=video_id,
+            start_seconds=0.0,
+            end_seconds=math.inf,
+            target=labels_F,
+            record_ends=self.source.record_ends(
+                video_id, labelled_seconds=len(labels_F) / float(self.options.label_fps)
+            ),
+        )
 
     # --- targets --------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
                     query=query, saliency_C=query.saliency_CA().mean(axis=1).astype(np.float32)
                 ),
                 query=query.query,
+                record_ends=(query.last_relevant_seconds,),
             )
             for query in self._queries(subset).values()
         ]

@@ -90,6 +90,7 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
                 start_seconds=clip.start_seconds,
                 end_seconds=clip.end_seconds,
                 target=self._transcript(clip),
+                record_ends=tuple(action.end_seconds for action in clip.actions),
             )
             for clip in self.source.clips(subset)
         ]

@@ -86,6 +86,7 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
                 start_seconds=one.clip.start_seconds,
                 end_seconds=one.clip.end_seconds,
                 target=_target(one, class_ids),
+                record_ends=one.moment_ends,
             )
             for one in self._clips(subset).values()
         ]

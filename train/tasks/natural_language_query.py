@@ -83,6 +83,7 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
                 end_seconds=query.clip.end_seconds,
                 target=query,
                 query=question(query.text),
+                record_ends=(query.clip.start_seconds + query.end_seconds,),
             )
             for query in self._queries(subset).values()
             if query.text.strip()

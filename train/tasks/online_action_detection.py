@@ -86,6 +86,7 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
                 start_seconds=0.0,
                 end_seconds=math.inf,
                 target=self._active(actions.get(video_id, ())).labels_F(),
+                record_ends=tuple(action.end_seconds for action in actions.get(video_id, ())),
             )
             for video_id in videos
         ]

@@ -65,7 +65,11 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
         """Return one sample per video with a narration; its target are these, by time."""
         return [
             Sample(
-                video_id=video_id, start_seconds=0.0, end_seconds=math.inf, target=tuple(narrations)
+                video_id=video_id,
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                target=tuple(narrations),
+                record_ends=tuple(one.seconds for one in narrations),
             )
             for video_id, narrations in self.source.narrations(subset).items()
         ]

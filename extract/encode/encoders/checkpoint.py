@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from cache_schema.errors import ConfigError
+from cache_schema.progress_bars import no_progress_bars
 from cache_schema.recipe import PreprocessRecipe
 from extract.encode.encoders.options import EncoderOptions
 from extract.encode.encoders.preprocessor_config import parse_preprocessor_config
@@ -123,7 +124,7 @@ def _read_json(name: str, file_name: str) -> dict[str, Any] | None:
 def _loading(name: str, what: str) -> Iterator[None]:
     """Translate transformers' errors into ours."""
     try:
-        with _quiet(transformers_logging):
+        with _quiet():
             yield
     except _LOADING_ERRORS as error:
         tried = "folder" if Path(name).is_dir() else "hub id or its copy in the local cache"
@@ -135,15 +136,13 @@ def _loading(name: str, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(library_log: Any) -> Iterator[None]:  # noqa: ANN401  # untyped library
-    """Keep transformers' load report and progress bars off the console for a while."""
-    verbosity = library_log.get_verbosity()
-    had_progress_bar = library_log.is_progress_bar_enabled()
-    library_log.set_verbosity_error()
-    library_log.disable_progress_bar()
+def _quiet() -> Iterator[None]:
+    """Keep transformers' load report and all libraries' bars off the console for a while."""
+    log: Any = transformers_logging  # untyped library
+    verbosity = log.get_verbosity()
+    log.set_verbosity_error()
     try:
-        yield
+        with no_progress_bars():
+            yield
     finally:
-        library_log.set_verbosity(verbosity)
-        if had_progress_bar:
-            library_log.enable_progress_bar()
+        log.set_verbosity(verbosity)

@@ -2,9 +2,11 @@ import json
 
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from cache_schema.errors import ConfigError
 from extract.encode.encoders import EncoderOptions, load_encoder
+from extract.encode.encoders import checkpoint as checkpoint_module
 from extract.encode.encoders.base import encode_fixed
 from tests.extract.tiny_models import write_model
 
@@ -212,3 +214,19 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch):
     ) as caught:
         load_encoder("nobody/nothing", EncoderOptions(device="cpu"))
     assert "\n" not in str(caught.value)
+
+
+def test_loading_shows_no_bar_of_any_library(tmp_path, monkeypatch, capfd):
+    path, model = write_model(tmp_path, "dinov2")
+    model.save_pretrained(path, max_shard_size="20KB")
+    assert len(list(path.glob("*-of-*.safetensors"))) > 1
+    read = checkpoint_module.AutoModel.from_pretrained
+
+    def read_with_a_bar(*args, **options):
+        list(tqdm([1], desc="a library without a switch"))
+        return read(*args, **options)
+
+    monkeypatch.setattr(checkpoint_module.AutoModel, "from_pretrained", read_with_a_bar)
+    capfd.readouterr()
+    load(path)
+    assert capfd.readouterr() == ("", "")

@@ -16,7 +16,9 @@ from train.annotations.opening import (
     open_narrations,
     open_queries,
 )
+from train.annotations.qvhighlights import QVHighlightsFiles
 from train.annotations.video_lines import VideoLines, is_video_lines
+from train.annotations.video_sources import VideoHighlights
 
 TRAIN = {
     "video": "kitchen/a",
@@ -51,9 +53,45 @@ def path(tmp_path):
 
 def test_our_format_is_told_from_official_files(tmp_path, path):
     official = save(tmp_path / "highlight_val.jsonl", {"qid": 1, "vid": "a", "query": "q"})
-    (tmp_path / "broken.jsonl").write_text('{"video": ')
+    (tmp_path / "folder.jsonl").mkdir()
     assert is_video_lines(path)
-    assert not any(map(is_video_lines, [official, tmp_path, tmp_path / "broken.jsonl"]))
+    assert not any(map(is_video_lines, [tmp_path, tmp_path / "folder.jsonl", tmp_path / "a.json"]))
+    assert isinstance(open_highlights(official), QVHighlightsFiles)
+    assert isinstance(open_highlights(path), VideoHighlights)
+
+
+SUBSETS = {
+    "labels": lambda path: open_labels(path, Fraction(2)).videos("train", 1),
+    "actions": lambda path: open_actions(path).actions("train"),
+    "future actions": lambda path: open_future_actions(path).clips("train"),
+    "moments": lambda path: open_moments(path).clips("train"),
+    "queries": lambda path: open_queries(path).queries("train"),
+    "narrations": lambda path: open_narrations(path).narrations("train"),
+    "highlights": lambda path: open_highlights(path).queries("train"),
+}
+WHOLE = json.dumps(TRAIN).encode()
+
+
+@pytest.mark.parametrize("kind", SUBSETS)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (WHOLE[:20], r"own\.jsonl, line 1: Invalid JSON: .*cut short\?"),
+        (b"video,start\n", r"own\.jsonl, line 1: Invalid JSON: "),
+        (b"[1]\n", r"own\.jsonl, line 1: "),
+        (WHOLE + b"\n" + WHOLE[:20], r"own\.jsonl, line 2: Invalid JSON: .*cut short\?"),
+        (WHOLE + b'\n{"video": "\xff"}\n', r"own\.jsonl: byte \d+ is not UTF-8 \(line 2\)"),
+        (b"\xff\xfe{\0", r"own\.jsonl: byte 0 is not UTF-8 \(line 1\)"),
+        (b"", r"own\.jsonl: the file is empty"),
+        (None, r"own\.jsonl: cannot be read \(No such file"),
+    ],
+)
+def test_a_damaged_file_is_told_by_line_and_reason(tmp_path, kind, content, message):
+    path = tmp_path / "own.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AnnotationError, match=message):
+        SUBSETS[kind](path)
 
 
 def test_frames_get_the_action_that_started_last(path):

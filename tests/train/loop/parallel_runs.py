@@ -117,6 +117,9 @@ def run_pair(root):
         if os.environ["RANK"] == "0":
             shutil.copytree(root / out, root / f"lora-{first}-one")
         train(config_of(root, "lora", out, parallel=second), resume=True)
+    os.chdir(root)
+    for resume in (False, False, True):
+        train(replace(config_of(root, "lora"), out=""), resume=resume)
 
 
 def run_modes(root, device):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cache_schema.errors import CheckpointError
 from tests.train.loop import parallel_runs
 from tests.train.loop.parallel_runs import (
     KINDS,
@@ -24,7 +25,8 @@ from tests.train.toy import ToyTask
 from train import prepare as prepare_module
 from train.checkpoints.checkpoint import LAST
 from train.config import TrainConfig
-from train.loop.parallel import main_process_first
+from train.loop import parallel as parallel_module
+from train.loop.parallel import main_process_first, number_of_main_process
 from train.run import train
 
 LOSS_TOLERANCE = 1e-5
@@ -107,6 +109,23 @@ def test_a_run_killed_at_any_step_goes_on_bit_for_bit(root):
 @pytest.mark.parametrize("run", ["killed-ddp", "lora-ddp-fsdp", "lora-fsdp-ddp", "lora-fsdp-one"])
 def test_a_run_goes_on_with_other_processes(root, run):
     assert_same_run(root / run, root / "lora")
+
+
+def test_processes_agree_on_the_number_of_a_run(root):
+    runs = root / "runs" / "toy"
+    assert sorted(path.name for path in runs.iterdir()) == ["1", "2"]
+    for name in ("1", "2"):
+        assert_same_run(runs / name, root / "lora")
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+def test_a_main_process_that_finds_no_number_says_so_to_all(is_main, monkeypatch):
+    sent = []
+    monkeypatch.setattr(parallel_module, "broadcast", lambda one: sent.append(int(one)) or one)
+    accelerator = SimpleNamespace(is_main_process=is_main, device="cpu")
+    with pytest.raises(ZeroDivisionError if is_main else CheckpointError):
+        number_of_main_process(accelerator, lambda: 1 // 0)
+    assert sent == [-1]
 
 
 def test_a_checkpoint_of_parts_holds_whole_tensors(root):

@@ -1,0 +1,37 @@
+"""What loading a pretrained network says on the console."""
+
+import logging
+
+import torch
+
+from tests.train.model.tiny_gguf import LAYERS, WIDTH, save_tiny_gguf
+from tests.train.model.tiny_llms import BUILDERS
+from train.config import LlmConfig
+from train.model.llm import load_llm
+from train.model.text import load_tokenizer
+
+
+def load(path):
+    return load_llm(LlmConfig(name=str(path), dtype="float32"), torch.device("cpu"), seed=0)
+
+
+def test_a_gguf_file_is_converted_with_one_line_of_ours(tmp_path, monkeypatch, capfd, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    gguf = save_tiny_gguf(tmp_path / "tiny.gguf")
+    capfd.readouterr()
+    with caplog.at_level(logging.INFO, logger="train"):
+        llm = load(gguf)
+        assert load_tokenizer(str(gguf)).encode("ab") == [5]
+    assert capfd.readouterr() == ("", "")
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "converting tiny.gguf once"
+    ]
+    assert (llm.width_in, llm.identity.num_layers) == (WIDTH, LAYERS)
+
+
+def test_an_llm_in_several_files_is_read_without_a_word(tmp_path, capfd):
+    BUILDERS["llama"]().save_pretrained(tmp_path, max_shard_size="10KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    capfd.readouterr()
+    load(tmp_path)
+    assert capfd.readouterr() == ("", "")
