@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,22 @@ class StreamWriter(Protocol):
 
 
 class StoreWriter(Protocol):
-    """A store open for writing."""
+    """A store open for writing; in a ``with`` statement it is closed at the end of the block."""
 
     def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> StreamWriter:
         """Return a writer for a stream, which is made if it is not there."""
 
     def close(self) -> None:
         """Close every stream writer."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 class Store:
@@ -136,10 +146,12 @@ def create_store(path: str | Path) -> StoreWriter:
 def stream_name(store: Store | None, encoder_id: str, recipe: Recipe) -> str:
     """Return the name under which a recipe's stream is, or will be, found in a store.
 
-    The encoder's name where that is free, else followed by the start of the fingerprint.
+    The encoder's name (its id up to an ``@``) where that is free, else followed by the start of the
+    fingerprint.
     """
     if store is not None and (found := store.find(recipe)) is not None:
         return found.name
-    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in encoder_id).strip(".-")
+    name = encoder_id.partition("@")[0]
+    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-")
     taken = store is not None and plain in store.streams
     return f"{plain}-{recipe.fingerprint[:8]}" if taken or not plain else plain
