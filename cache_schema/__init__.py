@@ -83,4 +83,5 @@ _HOMES = {
     "cache_schema.stream": ["FeatureRows", "RowSpan", "Stream", "as_float32", "as_stored"],
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker would believe any name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
