@@ -16,7 +16,8 @@ class ExtractConfig:
     """What to extract, and how."""
 
     encoders: tuple[str, ...] = ("efficientnet_lite0",)
-    """Built-in names, hub ids or local folders; several share one decode."""
+    """Built-in or installed names, hub ids, local folders or ``file.py:Name``; several share one
+    decode."""
     fps: Fraction = Fraction(2)
     """Sampled frames per second of video time; 0 takes every frame."""
     stride_frames: int = 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from cache_schema.errors import ConfigError, PipelineError, StoreError
 from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store, stream_name
 from cache_schema.testing import make_recipe, make_store
+from extract import load_encoder as frame_encoder
 from extract.cli import extract_command
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.encoders.foreign import absolute_name, find_foreign
@@ -101,6 +103,14 @@ def test_a_file_s_encoder_comes_from_pipeline_toml_too(mine):
     Path("pipeline.toml").write_text(f"[extract]\nencoders = ['fake', '{NAME}']\n")
     vllm_extract("--out", "f.zarr")
     assert list(open_store("f.zarr").streams) == ["fake", "mine.py-Brightness"]
+
+
+def test_a_video_encoder_in_a_file_gets_windows_of_its_length(mine):
+    edit(mine, "frames_per_window = 1", "frames_per_window = 3")
+    edit(mine, "single_frame(pixels_BFCHW).flatten(1)", "pixels_BFCHW.flatten(1)")
+    rows = frame_encoder(NAME, device="cpu").encode(np.full((7, 9, 9, 3), 255, np.uint8))
+    assert rows.values.tolist() == [[1.0, 0.0]] * 3
+    assert rows.times_R2.tolist() == [[0.0, 1.5], [1.5, 3.0], [3.0, 3.5]]
 
 
 def test_an_edited_file_is_another_stream(mine):
