@@ -27,7 +27,8 @@ class EncoderRecipe:
     """The network that turned a window of frames into one feature."""
 
     id: str
-    """Name of a built-in encoder, hub id, or the last part of a local folder's path."""
+    """Name of a built-in encoder, hub id, or the last part of a local folder's path; of others'
+    code ``mine.py:Name@sha256:...`` or ``name@package==version``."""
     weights_sha256: str
     """SHA-256 over names, shapes and bytes of the weights; ``unknown`` for imported features."""
     compute_dtype: Literal["float32", "bfloat16", "float16", "unknown"]
@@ -56,7 +57,8 @@ class SamplingRecipe:
     """Which frames make which row."""
 
     fps: Fraction | None
-    """Sampled frames per second of video time; None takes every frame."""
+    """Sampled frames per second of video time; None takes every frame (of imported features: rows
+    have times of their own)."""
     frames_per_window: int
     """Sampled frames that make one row."""
     stride_frames: int

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +38,22 @@ class StreamWriter(Protocol):
 
 
 class StoreWriter(Protocol):
-    """A store open for writing."""
+    """A store open for writing; in a ``with`` statement it is closed at the end of the block."""
 
     def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> StreamWriter:
         """Return a writer for a stream, which is made if it is not there."""
 
     def close(self) -> None:
         """Close every stream writer."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 class Store:
@@ -137,7 +147,8 @@ def create_store(path: str | Path) -> StoreWriter:
 def stream_names(store: Store | None, recipes: Sequence[Recipe]) -> list[str]:
     """Return the names under which recipes' streams are, or will be, found in a store.
 
-    The encoder's name where that is free, else followed by the start of the fingerprint.
+    The encoder's name (its id up to an ``@``) where that is free, else followed by the start of the
+    fingerprint.
     """
     names: dict[str, str] = {}
     for stream in store.streams.values() if store is not None else ():
@@ -148,7 +159,9 @@ def stream_names(store: Store | None, recipes: Sequence[Recipe]) -> list[str]:
 
 
 def _free_name(recipe: Recipe, taken: Collection[str]) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]", "-", recipe.encoder.id).strip(".-").lstrip("._-")
+    # Behind an @ stands which code of others it was: too long for a name.
+    name = recipe.encoder.id.partition("@")[0]
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip(".-").lstrip("._-")
     if plain and plain not in taken:
         return plain
     return f"{plain or 'stream'}-{recipe.fingerprint[:8]}"

@@ -5,21 +5,21 @@ Backends say where the rows of a part lie (``PartRows``); everything else is the
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
 from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
-from cache_schema.timeline import rows_between
+from cache_schema.timeline import count_rows, rows_between
 
-__all__ = ["FeatureRows", "PartRows", "Stream", "StreamPart", "as_float32"]
+__all__ = ["FeatureRows", "PartRows", "RowSpan", "Stream", "StreamPart", "as_float32", "as_stored"]
 
 Array = NDArray[np.generic]
 OnDamage = Callable[[StoreCorruptError], None]
@@ -65,12 +65,48 @@ class FeatureRows:
     times_R2: NDArray[np.float64]
     """Start and end second of each row."""
 
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def float32(self) -> NDArray[np.float32]:
+        """The values as numbers to compute with, whatever they are stored as."""
+        # Nothing else is stored as uint16.
+        return as_float32(self.values, "bfloat16" if self.values.dtype == np.uint16 else "")
+
+
+class RowSpan(NamedTuple):
+    """Consecutive rows of one video."""
+
+    video_id: str
+    first_row: int
+    """Counted from the video's first row."""
+    num_rows: int
+
 
 def as_float32(values: Array, store_dtype: str) -> NDArray[np.float32]:
     """Return stored values as float32; bfloat16 bits are the upper half of a float32."""
     if store_dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32)
+
+
+def as_stored(values: Array, store_dtype: str) -> Array:
+    """Return numbers as they are stored, rounded to the nearest, ties to even.
+
+    Goes through float32, as networks' outputs do. What does not fit becomes infinite.
+
+    Args:
+        values: Floating point numbers of any width; not NaN.
+        store_dtype: ``float16``, ``float32`` or ``bfloat16``, which becomes its uint16 bits.
+    """
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+        if store_dtype != "bfloat16":
+            return numbers.astype(store_dtype)
+    bits = numbers.view(np.uint32)
+    # Half of what is cut off is added, less one if the last bit that stays is even.
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 class Stream:
@@ -158,8 +194,43 @@ class Stream:
         number, commit = self._locate(video_id)
         return self.parts[number].rows.time(commit.first_row, commit.num_rows)
 
+    def windows(
+        self,
+        window_rows: int,
+        *,
+        stride_rows: int | None = None,
+        video_ids: Iterable[str] | None = None,
+    ) -> list[RowSpan]:
+        """Return windows that show every row of the videos, in order; the last may be shorter.
+
+        Args:
+            window_rows: Rows of a window.
+            stride_rows: Rows between the starts of windows; None puts them side by side. With a
+                stride longer than a window, rows in the gaps are left out.
+            video_ids: Of which videos; None takes all.
+
+        Raises:
+            ConfigError: if a number of rows is below 1.
+            StoreError: if the stream does not hold a video.
+        """
+        stride = window_rows if stride_rows is None else stride_rows
+        if window_rows < 1 or stride < 1:
+            raise ConfigError(
+                f"windows of {window_rows} rows, {stride} rows apart: both must be at least 1."
+            )
+        spans = []
+        for video_id in self.video_ids if video_ids is None else video_ids:
+            num_rows = self.commit(video_id).num_rows
+            starts = range(0, count_rows(num_rows, window_rows, stride) * stride, stride)
+            spans += [
+                RowSpan(video_id, start, min(window_rows, num_rows - start)) for start in starts
+            ]
+        return spans
+
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """Fill one batch: window i = (video id, first row, number of rows) goes to ``out[i]``.
+
+        ``RowSpan`` is such a window.
 
         Args:
             windows: Rows count from the video's first row and must lie inside it.

@@ -6,6 +6,7 @@ Needs pytest, which only the ``dev`` extra installs.
 
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -290,6 +291,25 @@ class StoreContract:
         with pytest.raises(StoreError, match=r"holds rows \(4,\), got \(5,\)"):
             writer.stream("tiny", make_recipe(), (5,))
         writer.close()
+
+    def test_an_open_writer_takes_no_other_recipe_or_shape_either(self, path: Path) -> None:
+        with create_store(path) as writer:
+            writer.stream("tiny", make_recipe(), (4,))
+            with pytest.raises(RecipeMismatchError, match=r"sampling\.fps = 2, not 4"):
+                writer.stream("tiny", make_recipe(fps=Fraction(4)), (4,))
+            with pytest.raises(StoreError, match=r"holds rows \(4,\), got \(5,\)"):
+                writer.stream("tiny", make_recipe(), (5,))
+
+    def test_a_writer_is_closed_at_the_end_of_its_block(self, path: Path) -> None:
+        with suppress(ZeroDivisionError), create_store(path) as writer:
+            stream = writer.stream("tiny", make_recipe(), (4,))
+            add_video(stream, "a", make_rows(3))
+            stream.append(make_rows(2))
+            raise ZeroDivisionError
+        with create_store(path) as writer:  # a writer left open would keep HDF5's lock
+            add_video(writer.stream("tiny", make_recipe(), (4,)), "b", make_rows(2, seed=1))
+        assert open_store(path).stream().video_ids == ["a", "b"]
+        assert all((part / "zarr.json").exists() for part in path.glob("tiny/parts/*-*"))
 
     @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "ä"])
     def test_a_stream_name_never_becomes_another_path(self, path: Path, name: str) -> None:

@@ -1,1 +1,60 @@
-"""Stage 1: video files -> committed features."""
+"""Stage 1: video files -> committed features.
+
+    from extract import extract, load_encoder
+
+    report = extract("videos/", "feats.zarr", encoders="efficientnet_lite0", fps=4)
+    rows = load_encoder("efficientnet_lite0", fps=4).encode(frames)     # uint8 (N, H, W, 3)
+
+The other names are for those who write an encoder of their own (docs/extending.md). The names
+listed here are the public ones. Everything else, every module's path included, is private and may
+change in any release. torch comes with the first name that needs it.
+"""
+
+from typing import TYPE_CHECKING
+
+from cache_schema.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
+    from extract.encode.encoders.base import Encoder, single_frame
+    from extract.encode.encoders.options import EncoderOptions
+    from extract.encode.encoders.placement import choose_device, choose_dtype
+    from extract.encode.encoders.weights import weights_sha256
+    from extract.extraction import extract
+    from extract.frame_encoder import FrameEncoder, load_encoder
+    from extract.report.ledger import Failure
+    from extract.report.progress import Progress
+    from extract.report.run_report import RunReport
+
+__all__ = [
+    "Encoder",
+    "EncoderOptions",
+    "EncoderRecipe",
+    "Failure",
+    "FrameEncoder",
+    "PreprocessRecipe",
+    "Progress",
+    "RunReport",
+    "choose_device",
+    "choose_dtype",
+    "extract",
+    "load_encoder",
+    "single_frame",
+    "weights_sha256",
+]
+
+_HOMES = {
+    "cache_schema.recipe": ["EncoderRecipe", "PreprocessRecipe"],
+    "extract.encode.encoders.base": ["Encoder", "single_frame"],
+    "extract.encode.encoders.options": ["EncoderOptions"],
+    "extract.encode.encoders.placement": ["choose_device", "choose_dtype"],
+    "extract.encode.encoders.weights": ["weights_sha256"],
+    "extract.extraction": ["extract"],
+    "extract.frame_encoder": ["FrameEncoder", "load_encoder"],
+    "extract.report.ledger": ["Failure"],
+    "extract.report.progress": ["Progress"],
+    "extract.report.run_report": ["RunReport"],
+}
+
+if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker would believe any name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -22,7 +22,8 @@ __all__ = ["extract_command", "main"]
     "--encoder",
     "encoders",
     multiple=True,
-    help="Built-in name, hub id or local folder; repeat it to fill several streams.",
+    help="Built-in or installed name, hub id, local folder or ./file.py:Name; repeat it to fill "
+    "several streams.",
 )
 @click.option("--fps", help="Sampled frames per second, e.g. 2 or 30000/1001; 0 = every frame.")
 @click.option("--stride", type=int, help="Sampled frames between rows; 0 = the encoder's window.")

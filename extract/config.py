@@ -1,11 +1,14 @@
 """Settings of stage 1: the [extract] table of pipeline.toml."""
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypedDict
 
-from cache_schema.parsing import record
+from cache_schema.parsing import parse, record
+from cache_schema.settings import load_settings
 
-__all__ = ["ExtractConfig"]
+__all__ = ["EncoderSettings", "ExtractConfig", "ExtractSettings", "settings_of_call"]
 
 
 @record
@@ -13,7 +16,8 @@ class ExtractConfig:
     """What to extract, and how."""
 
     encoders: tuple[str, ...] = ("efficientnet_lite0",)
-    """Built-in names, hub ids or local folders; several share one decode."""
+    """Built-in or installed names, hub ids, local folders or ``file.py:Name``; several share one
+    decode."""
     fps: Fraction = Fraction(2)
     """Sampled frames per second of video time; 0 takes every frame."""
     stride_frames: int = 0
@@ -40,3 +44,46 @@ class ExtractConfig:
         for name in ("batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+
+
+class EncoderSettings(TypedDict, total=False):
+    """Keyword arguments of ``load_encoder``: settings of ``ExtractConfig``."""
+
+    fps: Fraction | float | str
+    stride_frames: int
+    pooling: Literal["default", "cls", "mean", "grid"]
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    store_dtype: Literal["float16", "bfloat16", "float32"]
+    device: str
+    batch_size: int
+    trust_remote_code: bool
+
+
+class ExtractSettings(EncoderSettings, total=False):
+    """Keyword arguments of ``extract``: all settings of ``ExtractConfig``, under their names."""
+
+    encoders: str | Sequence[str]
+    decoder: Literal["pyav", "decord"]
+    workers: int
+
+
+def settings_of_call(given: Mapping[str, object], config: str | Path | None) -> ExtractConfig:
+    """Return the settings of a call from Python.
+
+    No file is read that the call does not name: it means the same in every folder.
+
+    Args:
+        given: ``ExtractSettings``.
+        config: A pipeline.toml to start from; None takes the defaults.
+
+    Raises:
+        ConfigError: naming every unknown name and wrong value.
+    """
+    values = dict(given)
+    if "fps" in values:
+        values["fps"] = str(values["fps"])  # a float is meant as it is written: 0.1 is a tenth
+    if isinstance(values.get("encoders"), str):
+        values["encoders"] = [values["encoders"]]
+    if config is not None:
+        return load_settings(ExtractConfig, "extract", config_path=Path(config), flags=values)
+    return parse(ExtractConfig, values, where="settings [extract]")

@@ -19,6 +19,7 @@ from extract.plan.targets import (
     streams_of,
 )
 from extract.report.ledger import Ledger
+from extract.report.progress import Progress, ProgressCounter
 from extract.report.run_report import RunReport
 from extract.sources.shards import Shard, refuse_shards, shard_of
 from extract.sources.videos import find_videos
@@ -41,6 +42,9 @@ class RunOptions:
     retry_failed: bool
     dry_run: bool
     hides_progress: bool
+    """Shows no bar."""
+    progress: Callable[[Progress], object] = lambda progress: None
+    """Told of every bit of work that was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +154,14 @@ def _extract(
     from extract.encode.cpu_threads import threads_for
     from extract.pipeline.extractor import extract_videos
 
+    total_seconds = sum(job.declared_seconds for job in plan.jobs)
     with tqdm(
-        total=round(sum(job.declared_seconds for job in plan.jobs), 1),
+        total=round(total_seconds, 1),
         desc="extract",
         unit=" video-s",
         disable=options.hides_progress,
     ) as bar:
+        advance = ProgressCounter(total_seconds, bar.update, options.progress).advance
         if options.cluster is None and options.config.workers == 1:
             extract_videos(
                 plan.jobs if is_hdf5(options.out) else _remaining(plan, options.out, report),
@@ -163,11 +169,11 @@ def _extract(
                 writer,
                 options.config,
                 report,
-                advance=bar.update,
+                advance=advance,
                 num_threads=threads_for(1),
             )
         else:
-            _extract_on_workers(plan, targets, writer, options, report, bar.update)
+            _extract_on_workers(plan, targets, writer, options, report, advance)
 
 
 def _remaining(plan: Plan, store: Path, report: RunReport) -> Remaining:

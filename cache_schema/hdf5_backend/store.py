@@ -26,6 +26,7 @@ from cache_schema.parsing import parse, to_json
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord, decode_lines, encode_line
 from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import make_folders, partials, replaced_file
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors
@@ -156,7 +157,7 @@ class Hdf5StreamWriter:
             self._file.sync()
 
 
-class Hdf5StoreWriter:
+class Hdf5StoreWriter(ClosedOnExit):
     """An HDF5 store open for writing by this process alone."""
 
     def __init__(self, path: Path) -> None:

@@ -27,6 +27,7 @@ from cache_schema.parsing import parse, to_mapping
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord, append_line, json_object, read_journal
 from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import (
     make_folders,
     new_file,
@@ -224,7 +225,7 @@ class ZarrStreamWriter:
             raise
 
 
-class ZarrStoreWriter:
+class ZarrStoreWriter(ClosedOnExit):
     """A Zarr store open for writing; any number of processes may hold one at a time."""
 
     def __init__(self, path: Path) -> None:
@@ -232,12 +233,16 @@ class ZarrStoreWriter:
             create_zarr_store(path)
         self._path = path
         self._streams: dict[str, ZarrStreamWriter] = {}
+        self._made: dict[str, Stream] = {}
 
     def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> ZarrStreamWriter:
         """Return a writer for a stream, which is made if it is not there."""
-        if name not in self._streams:
+        if name in self._streams:
+            check_same_stream(str(self._path), self._made[name], recipe, row_shape)
+        else:
             with write_errors(self._path):
                 folder = create_zarr_stream(self._path, name, recipe, row_shape)
+            self._made[name] = Stream(name, recipe, row_shape, ())
             self._streams[name] = ZarrStreamWriter(folder, row_shape, recipe.store_dtype)
         return self._streams[name]
 

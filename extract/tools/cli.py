@@ -91,7 +91,10 @@ def info(path: Path, digest: bool, as_json: bool) -> None:
 @STORE
 @click.option("--recompute", type=click.IntRange(min=1), help="Decode and encode N rows again.")
 @click.option("--seed", default=0, show_default=True, help="Which rows --recompute draws.")
-@click.option("--encoder", help="Where to load the encoder from, if the recipe's id is no place.")
+@click.option(
+    "--encoder",
+    help="Where to load the encoder from (a folder, ./file.py:Name), if not by its name.",
+)
 @STREAM
 @JSON
 @click.pass_context
@@ -288,7 +291,8 @@ def _info_text(found: dict[str, object]) -> str:
     for name, stream in found["streams"].items():  # type: ignore[attr-defined]
         recipe = stream["recipe"]
         sampling = recipe["sampling"]
-        rate = f"{sampling['fps']} frames/s" if sampling["fps"] else "every frame"
+        no_rate = "every frame" if recipe["origin"] == "extracted" else "times of its own"
+        rate = f"{sampling['fps']} frames/s" if sampling["fps"] else no_rate
         lines += [
             f"{name}  ({recipe['origin']}, fingerprint {stream['fingerprint'][:12]})",
             f"  {stream['num_videos']} videos, {stream['video_seconds'] / 3600:.2f} h, "

@@ -7,7 +7,6 @@ the frames the network saw, frames per row and frames between rows. The stream i
 Shapes: T rows of one video, D feature dim, N tokens per row.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,17 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 import google_crc32c
-import numpy as np
-import torch
 
 from cache_schema.errors import SourceError
 from cache_schema.proof.blocks import little_endian
-from cache_schema.recipe import UNKNOWN, EncoderRecipe, Recipe, SamplingRecipe
-from cache_schema.records import VideoRecord
+from cache_schema.recipe import Recipe
+from cache_schema.row_writer import checked_rows, imported_recipe, imported_times, imported_video
 from cache_schema.store import StreamWriter, create_store, open_store
-from cache_schema.stream import Array, Stream, as_float32
-from cache_schema.timeline import RowClock
-from extract.encode.batching import to_stored
+from cache_schema.stream import Array, Stream
 from extract.tools.feature_files import FeatureFile, find_feature_files, read_features
 from extract.tools.feature_layout import refuse_other_layout
 
@@ -51,18 +46,11 @@ class ImportSettings:
 
     def recipe(self) -> Recipe:
         """Return the recipe of the stream."""
-        return Recipe(
-            origin="imported",
-            encoder=EncoderRecipe(
-                id=self.stream, weights_sha256=UNKNOWN, compute_dtype="unknown", pooling="unknown"
-            ),
-            sampling=SamplingRecipe(
-                fps=self.fps,
-                frames_per_window=self.window_frames,
-                stride_frames=self.stride_frames,
-            ),
-            preprocess=None,
-            decoder=None,
+        return imported_recipe(
+            self.stream,
+            fps=self.fps,
+            window_frames=self.window_frames,
+            stride_frames=self.stride_frames,
             store_dtype=self.store_dtype,
         )
 
@@ -103,14 +91,11 @@ def import_features(
         refuse_other_layout(files, transpose=settings.transpose)
     report = ImportReport(stream=settings.stream)
     row_shape = held.row_shape if held else _rows(files[0], settings).shape[1:]
-    writer = create_store(out)
-    try:
+    with create_store(out) as writer:
         stream = writer.stream(settings.stream, settings.recipe(), row_shape)
         for file in files:
             _import_one(file, settings, held, row_shape, stream, report)
             progress(1)
-    finally:
-        writer.close()
     return report
 
 
@@ -132,10 +117,14 @@ def _import_one(
         _check_unchanged(file, rows, held)
         report.videos_skipped += 1
         return
-    clock = RowClock(settings.recipe().sampling, end_seconds=math.inf)
-    times_R2 = clock.times(0, len(rows))
+    recipe = settings.recipe()
+    times_R2 = imported_times(recipe, len(rows))
+    size_bytes = file.path.stat().st_size
+    video = imported_video(
+        file.video_id, recipe, times_R2, path=str(file.path), size_bytes=size_bytes
+    )
     stream.append(rows)
-    stream.commit(_video(file, settings, len(rows), float(times_R2[-1, 1])), times_R2)
+    stream.commit(video, times_R2)
     report.videos_imported += 1
     report.rows_imported += len(rows)
 
@@ -143,22 +132,14 @@ def _import_one(
 def _rows(file: FeatureFile, settings: ImportSettings) -> Array:
     """Return (T, D) or (T, N, D) in the stored dtype."""
     values = read_features(file)
-    if settings.transpose and values.ndim == 2:
+    if settings.transpose:
+        if values.ndim != 2:
+            raise SourceError(f"{file}: has shape {values.shape}, expected (D, T).")
         values = values.T
-    if values.ndim not in (2, 3) or 0 in values.shape or (settings.transpose and values.ndim != 2):
-        expected = "(D, T)" if settings.transpose else "(T, D) or (T, tokens, D)"
-        raise SourceError(f"{file}: has shape {values.shape}, expected {expected}, nothing empty.")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
-        raise SourceError(f"{file}: {bad} of {len(values)} rows hold NaN or infinity.")
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    rows = to_stored(torch.from_numpy(native), settings.store_dtype)
-    if not np.isfinite(as_float32(rows, settings.store_dtype)).all():
-        raise SourceError(
-            f"{file}: values up to {np.abs(values).max():g} do not fit {settings.store_dtype}. "
-            "Use --dtype float32."
-        )
-    return rows
+    try:
+        return checked_rows(values, settings.store_dtype)
+    except ValueError as error:
+        raise SourceError(f"{file}: {error}.") from error
 
 
 def _check_unchanged(file: FeatureFile, rows: Array, held: Stream) -> None:
@@ -169,21 +150,3 @@ def _check_unchanged(file: FeatureFile, rows: Array, held: Stream) -> None:
             f"{file}: has changed since '{file.video_id}' was imported ({commit.num_rows} rows "
             f"then, {len(rows)} now). Import it into another --stream."
         )
-
-
-def _video(
-    file: FeatureFile, settings: ImportSettings, num_rows: int, end_seconds: float
-) -> VideoRecord:
-    return VideoRecord(
-        id=file.video_id,
-        path=str(file.path),
-        digest=UNKNOWN,
-        size_bytes=file.path.stat().st_size,
-        duration_seconds=end_seconds,
-        fps=settings.fps,
-        num_frames=(num_rows - 1) * settings.stride_frames + settings.window_frames,
-        width=0,
-        height=0,
-        decoder="imported",
-        padded_frames=0,
-    )

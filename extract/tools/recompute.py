@@ -17,6 +17,7 @@ from extract.config import ExtractConfig
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
 from extract.encode.batching import to_stored
+from extract.encode.encoders.foreign import name_of
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.plan.targets import Target, build_targets
@@ -52,8 +53,8 @@ def recompute_rows(
         stream: Extracted here, with its videos still where they were.
         num_rows: How many rows to draw, with equal chances for all rows of the stream.
         seed: Of the draw.
-        encoder: Where to load the encoder from; None takes the recipe's id. A local folder's path
-            is not in the recipe, so it must be given.
+        encoder: Where to load the encoder from; None takes the recipe's id. The path of a local
+            folder or file is not in the recipe, so it must be given.
 
     Raises:
         StoreError: if the stream was imported, a video has moved, or the recipe cannot be met.
@@ -79,7 +80,7 @@ def recompute_rows(
 def _target(recipe: Recipe, encoder: str | None) -> Target:
     assert recipe.decoder is not None
     config = ExtractConfig(
-        encoders=(encoder or recipe.encoder.id,),
+        encoders=(encoder or name_of(recipe.encoder.id),),
         fps=recipe.sampling.fps or 0,  # type: ignore[arg-type]
         stride_frames=recipe.sampling.stride_frames,
         pooling=recipe.encoder.pooling,  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import StoreWriter
 from cache_schema.stream import Array
+from cache_schema.writing.closing import ClosedOnExit
 
 __all__ = ["CollectedVideo", "RowCollector", "commit_collected"]
 
@@ -56,7 +57,7 @@ class _StreamCollector:
         self.abandon()
 
 
-class RowCollector:
+class RowCollector(ClosedOnExit):
     """Collect the videos of every stream; see ``StoreWriter``."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker
@@ -19,6 +20,7 @@ from cache_schema.errors import PipelineError
 from cache_schema.recipe import Recipe
 from cache_schema.store import StoreWriter, is_hdf5
 from extract.config import ExtractConfig
+from extract.encode.encoders.foreign import absolute_name
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, streams_of
@@ -63,7 +65,7 @@ def extract_on_workers(
     store = Path(report.store)
     order = Order(
         run=f"extract-{secrets.token_hex(8)}",
-        config=config,
+        config=replace(config, encoders=tuple(map(absolute_name, config.encoders))),
         store=store.resolve(),
         streams=tuple((target.stream, target.recipe) for target in targets),
         returns_rows=is_hdf5(store),

@@ -1,4 +1,4 @@
-"""Encoders by name: built-in ones, local folders and hub ids.
+"""Encoders by name: built-in ones, those of others, local folders and hub ids.
 
 Imports neither torch nor transformers; ``load_encoder`` imports only the module it needs.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest
+from extract.encode.encoders.foreign import find_foreign, installed_names
 from extract.encode.encoders.options import EncoderOptions
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
     """Load the encoder called ``name`` onto its device.
 
     Args:
-        name: A key of ``ENCODERS``, else an existing folder with a transformers checkpoint, else
-            a hub id ``owner/name``.
+        name: A key of ``ENCODERS``, else ``path/to/file.py:Name``, else the name of an encoder that
+            an installed package offers, else an existing folder with a transformers checkpoint,
+            else a hub id ``owner/name``.
         options: Device, dtype and pooling.
 
     Raises:
@@ -41,12 +43,17 @@ def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
         module, _, attribute = ENCODERS[name].partition(":")
         encoder: Encoder = getattr(import_module(module), attribute)(options)
         return encoder
+    if (foreign := find_foreign(name)) is not None:
+        checked = import_module("extract.encode.encoders.checked")
+        theirs: Encoder = checked.load_foreign(foreign, options)
+        return theirs
     if Path(name).is_dir() or _HUB_ID.fullmatch(name):
         pretrained = import_module("extract.encode.encoders.pretrained")
         loaded: Encoder = pretrained.load_pretrained(name, options)
         return loaded
     raise ConfigError(
-        f"encoder '{name}': neither a built-in encoder nor an existing folder nor a hub id. "
-        f"{nearest(name, list(ENCODERS))} A hub id looks like openai/clip-vit-base-patch32; a "
-        "folder holds config.json, weights and preprocessor_config.json."
+        f"encoder '{name}': neither a built-in or installed encoder nor an existing folder nor a "
+        f"hub id. {nearest(name, [*ENCODERS, *installed_names()])} A hub id looks like "
+        "openai/clip-vit-base-patch32; a folder holds config.json, weights and "
+        "preprocessor_config.json; an encoder in a file is ./file.py:Name."
     )

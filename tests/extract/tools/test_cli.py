@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cache_schema.errors import ConfigError, StoreError, StoreNotFoundError
 from cache_schema.proof.digest import store_digest
+from cache_schema.row_writer import RowWriter, imported_recipe
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import make_recipe, make_rows, make_store, make_times, make_video
 from extract.tools.cli import store_command
@@ -53,6 +54,15 @@ def test_ls_lists_videos(path):
     }
     with pytest.raises(ConfigError, match="no stream 'other'; it holds: tiny"):
         vllm_store("ls", path, "--stream", "other")
+
+
+def test_info_tells_rows_with_times_of_their_own_from_rows_of_every_frame(tmp_path):
+    with RowWriter(tmp_path / "f.zarr", imported_recipe("shots", fps=None)) as writer:
+        writer.write("a", np.ones((2, 4), np.float32), [[0.0, 1.7], [1.7, 4.0]])
+    assert (
+        "encoder shots; times of its own, 1 to a row"
+        in vllm_store("info", tmp_path / "f.zarr").output
+    )
 
 
 def test_info_says_what_a_store_holds_and_its_digest(path):

@@ -128,7 +128,7 @@ def test_another_time_base_is_another_stream(source, out):
     [
         (np.array([{"a": 1}], dtype=object), "Object arrays cannot be loaded"),
         (np.zeros((3, 4), np.int64), "holds int64, expected an array of floating"),
-        (np.zeros(4, np.float32), r"has shape \(4,\), expected \(T, D\)"),
+        (np.zeros(4, np.float32), r"has shape \(4,\), expected \(rows, dim\)"),
         (np.zeros((0, 4), np.float32), r"has shape \(0, 4\), expected"),
         (np.array([[1, np.nan], [1, 2]]), "1 of 2 rows hold NaN or infinity"),
         (np.array([[1, 1e6], [1, 2]]), r"values up to 1e\+06 do not fit float16"),

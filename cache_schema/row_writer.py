@@ -1,0 +1,243 @@
+"""Rows of one's own in a store: the recipe, the record and the times of what others made.
+
+Nothing in an array of features says how its rows lie in time, so whoever writes them does: frames
+per second the network was shown, frames per row, frames between rows. The stream is marked
+``imported``, and its recipe says ``unknown`` wherever nobody knows.
+
+Shapes: R rows of one video, D feature dim, N tokens per row, 2 start and end seconds.
+"""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cache_schema.errors import ConfigError, StoreError
+from cache_schema.recipe import UNKNOWN, EncoderRecipe, Recipe, SamplingRecipe
+from cache_schema.records import VideoRecord
+from cache_schema.store import StreamWriter, create_store, open_store
+from cache_schema.stream import Array, as_float32, as_stored
+from cache_schema.timeline import RowClock
+from cache_schema.writing.closing import ClosedOnExit
+from cache_schema.writing.pending import check_same_stream, check_stream_name
+
+__all__ = ["RowWriter", "checked_rows", "imported_recipe", "imported_times", "imported_video"]
+
+
+def imported_recipe(
+    name: str,
+    *,
+    fps: Fraction | float | str | None,
+    window_frames: int = 1,
+    stride_frames: int = 1,
+    store_dtype: Literal["float16", "bfloat16", "float32"] = "float16",
+) -> Recipe:
+    """Return the recipe of features that were made elsewhere.
+
+    Args:
+        name: Of the stream: letters, digits, ``.``, ``_`` and ``-``.
+        fps: Frames per second of video time that the network was shown, for example 15 or
+            ``"30000/1001"``; None if the rows have times of their own, which then come with each
+            video.
+        window_frames: Frames that made one row.
+        stride_frames: Frames between the starts of consecutive rows.
+        store_dtype: Of the stored features.
+
+    Raises:
+        ConfigError: if the name is none of a stream, or a number is out of its range.
+    """
+    check_stream_name(name)
+    try:
+        sampling = SamplingRecipe(
+            # A float is meant as it is written: 0.1 is a tenth.
+            fps=None if fps is None else Fraction(str(fps)),
+            frames_per_window=window_frames,
+            stride_frames=stride_frames,
+        )
+    except (ValueError, ZeroDivisionError) as error:
+        raise ConfigError(
+            f"stream '{name}': fps {fps}, window_frames {window_frames}, stride_frames "
+            f"{stride_frames}: fps must be a positive number such as 15 or '30000/1001', the "
+            "others whole numbers of at least 1."
+        ) from error
+    return Recipe(
+        origin="imported",
+        encoder=EncoderRecipe(
+            id=name, weights_sha256=UNKNOWN, compute_dtype="unknown", pooling="unknown"
+        ),
+        sampling=sampling,
+        preprocess=None,
+        decoder=None,
+        store_dtype=store_dtype,
+    )
+
+
+def imported_times(recipe: Recipe, num_rows: int) -> NDArray[np.float64]:
+    """Return (R, 2) seconds of rows that follow one another as the recipe says, from 0 on."""
+    return RowClock(recipe.sampling, end_seconds=math.inf).times(0, num_rows)
+
+
+def imported_video(
+    video_id: str,
+    recipe: Recipe,
+    times_R2: NDArray[np.float64],
+    *,
+    path: str = "",
+    size_bytes: int = 0,
+) -> VideoRecord:
+    """Return the record of a video of which only rows and their times are known.
+
+    Args:
+        video_id: Unique in the stream.
+        recipe: Of the stream.
+        times_R2: Start and end second of each row.
+        path: Where the rows, or the video, came from.
+        size_bytes: Of that file.
+    """
+    sampling, end_seconds = recipe.sampling, float(times_R2[-1, 1])
+    mean_fps = Fraction(len(times_R2) / end_seconds).limit_denominator(1001)
+    return VideoRecord(
+        id=video_id,
+        path=path,
+        digest=UNKNOWN,
+        size_bytes=size_bytes,
+        duration_seconds=end_seconds,
+        fps=sampling.fps or mean_fps,
+        num_frames=(len(times_R2) - 1) * sampling.stride_frames + sampling.frames_per_window,
+        width=0,
+        height=0,
+        decoder="imported",
+        padded_frames=0,
+    )
+
+
+def checked_rows(values: Array, store_dtype: str) -> Array:
+    """Return rows as they are stored.
+
+    Raises:
+        ValueError: if they are no (R, D) or (R, N, D) finite numbers that fit the dtype.
+    """
+    if values.dtype.kind != "f":
+        raise ValueError(f"holds {values.dtype}, expected an array of floating point numbers")
+    if values.ndim not in (2, 3) or 0 in values.shape:
+        raise ValueError(
+            f"has shape {values.shape}, expected (rows, dim) or (rows, tokens, dim), nothing empty"
+        )
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
+        raise ValueError(f"{bad} of {len(values)} rows hold NaN or infinity")
+    stored = as_stored(values, store_dtype)
+    if not np.isfinite(as_float32(stored, store_dtype)).all():
+        raise ValueError(
+            f"values up to {np.abs(values).max():g} do not fit {store_dtype}; choose float32"
+        )
+    return stored
+
+
+class RowWriter(ClosedOnExit):
+    """Writes videos into one stream of a store, with rows that were made elsewhere.
+
+    Each ``write`` commits its video: it is durable, visible to readers, and never changes again.
+    Use it in a ``with`` statement.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "mine.zarr")
+    >>> with RowWriter(path, imported_recipe("i3d", fps=15, window_frames=16)) as writer:
+    ...     writer.write("kitchen/0007", np.ones((3, 1024), np.float32))
+    >>> open_store(path).stream("i3d").times("kitchen/0007")[0].round(3).tolist()
+    [0.0, 1.067]
+    """
+
+    def __init__(self, path: str | Path, recipe: Recipe) -> None:
+        """Open a stream for writing; it is made with the first video.
+
+        Args:
+            path: The store, ``.zarr`` or ``.h5``; made if it is not there. Any number of processes
+                may write to a ``.zarr`` store at a time, one to an ``.h5`` file.
+            recipe: By ``imported_recipe``; the stream has the name given there.
+
+        Raises:
+            RecipeMismatchError: if the store has a stream of this name with another recipe.
+            StoreError: if there is something else at ``path``.
+        """
+        self._path = Path(path)
+        self._recipe = recipe
+        self._name = recipe.encoder.id
+        held = open_store(path).streams.get(self._name) if self._path.exists() else None
+        if held is not None:
+            check_same_stream(str(path), held, recipe, held.row_shape)
+        self._video_ids = set(held.video_ids) if held else set()
+        self._store = create_store(path)
+        self._stream: StreamWriter | None = None
+
+    def __contains__(self, video_id: object) -> bool:
+        """Tell whether the stream held a video when it was opened, or has got it since."""
+        return video_id in self._video_ids
+
+    def write(
+        self,
+        video_id: str,
+        rows: Array,
+        times_R2: ArrayLike | None = None,
+        *,
+        path: str | Path = "",
+    ) -> None:
+        """Write all rows of a video and commit it.
+
+        Args:
+            video_id: Not yet in the stream. Best the path of the video below its folder, without
+                suffix: then annotations find it.
+            rows: (R, D) or (R, N, D) floating point numbers.
+            times_R2: Start and end second of each row, from the video's start; None if they follow
+                from the recipe.
+            path: Where the video lies, for those who look at the store later.
+
+        Raises:
+            StoreError: if the rows or times cannot be stored, or the video is there already.
+        """
+        if video_id in self:
+            raise StoreError(
+                f"{self._path}: '{video_id}' is in stream '{self._name}' already, and what is "
+                "committed never changes. Ask `video_id in writer` before, or take another name."
+            )
+        try:
+            stored = checked_rows(np.asarray(rows), self._recipe.store_dtype)
+            times = self._times(len(stored), times_R2)
+        except ValueError as error:
+            raise StoreError(f"{self._path}: video '{video_id}': {error}.") from error
+        stream = self._writer(stored.shape[1:])
+        stream.append(stored)
+        stream.commit(imported_video(video_id, self._recipe, times, path=str(path)), times)
+        self._video_ids.add(video_id)
+
+    def close(self) -> None:
+        """Finish the part; done by leaving the ``with`` block."""
+        self._store.close()
+
+    def _writer(self, row_shape: tuple[int, ...]) -> StreamWriter:
+        if self._stream is None:
+            self._stream = self._store.stream(self._name, self._recipe, row_shape)
+        return self._stream
+
+    def _times(self, num_rows: int, given: ArrayLike | None) -> NDArray[np.float64]:
+        if given is not None:
+            return _checked_times(np.asarray(given, np.float64), num_rows)
+        if self._recipe.sampling.fps is None:
+            raise ValueError("no times were given, and without fps they follow from nothing")
+        return imported_times(self._recipe, num_rows)
+
+
+def _checked_times(times_R2: NDArray[np.float64], num_rows: int) -> NDArray[np.float64]:
+    """Return the times if they are as the format asks (docs/format.md, section 1)."""
+    if times_R2.shape != (num_rows, 2):
+        raise ValueError(f"times have shape {times_R2.shape}, expected ({num_rows}, 2)")
+    is_sound = np.isfinite(times_R2).all() and bool((times_R2[:, 0] < times_R2[:, 1]).all())
+    if not is_sound or bool((np.diff(times_R2, axis=0) < 0).any()):
+        raise ValueError(
+            "times must be finite, each start before its end, and neither starts nor ends may "
+            "decrease from row to row"
+        )
+    return times_R2

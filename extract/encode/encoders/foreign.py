@@ -1,0 +1,224 @@
+"""Encoders that others wrote: a class in a Python file, or one that an installed package offers.
+
+Code decides a row as much as weights do, so the recipe's id names it: a file by its SHA-256, a
+package by its version.
+
+    ./mine.py:MyEncoder   ->  mine.py:MyEncoder@sha256:<64 hex digits>
+    mine                  ->  mine@my-encoders==1.0
+
+Finding one runs nothing of it and imports no torch; ``ForeignEncoder.make`` does both.
+"""
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from cache_schema.errors import ConfigError, PipelineError
+from extract.encode.encoders.options import EncoderOptions
+
+__all__ = [
+    "GROUP",
+    "ForeignEncoder",
+    "absolute_name",
+    "find_foreign",
+    "installed_names",
+    "name_of",
+    "their_errors",
+]
+
+GROUP = "video_feature_llm.encoders"
+"""Entry points of this group: a name, and a callable of ``EncoderOptions``."""
+
+_FILE = re.compile(r"(?P<path>.+\.py)(:(?P<attribute>\w+)?)?")
+_INSTALLED_NAME = re.compile(r"[\w][\w.-]*", re.ASCII)
+_ID_END = re.compile(r"@(sha256:[0-9a-f]{64}|[^@]+==[^@]+)$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignEncoder:
+    """Where an encoder of others comes from."""
+
+    id: str
+    """What its recipe is called."""
+    whose: str
+    """The beginning of a sentence about it."""
+    load: Callable[[], object]
+    """Imports the code and returns what should be a callable of ``EncoderOptions``."""
+
+    def make(self, options: EncoderOptions) -> object:
+        """Run their code: import it and call it.
+
+        Raises:
+            ConfigError: saying whose code failed, where and why.
+        """
+        with their_errors(self.whose, "cannot be imported"):
+            maker = self.load()
+        if not callable(maker):
+            raise ConfigError(
+                f"{self.whose}: is {type(maker).__name__}, expected a class or function that takes "
+                "EncoderOptions. See docs/extending.md."
+            )
+        with their_errors(self.whose, "failed when it was made"):
+            made: object = maker(options)
+        return made
+
+
+def find_foreign(name: str) -> ForeignEncoder | None:
+    """Return the encoder of others that a name means, or None if it means none.
+
+    Args:
+        name: ``path/to/file.py:Name`` or the name of an entry point of ``GROUP``.
+
+    Raises:
+        ConfigError: if the file cannot be read or the name is incomplete, or if two installed
+            packages offer an encoder of this name.
+    """
+    match = _FILE.fullmatch(name)
+    if match and (match["attribute"] or Path(match["path"]).is_file()):
+        return _in_file(Path(match["path"]), match["attribute"])
+    return _installed(name) if _INSTALLED_NAME.fullmatch(name) else None
+
+
+def installed_names() -> list[str]:
+    """Return the names of all encoders that installed packages offer."""
+    return sorted({one.name for one in entry_points(group=GROUP)})
+
+
+def absolute_name(name: str) -> str:
+    """Return a name that means the same encoder in every folder: for other processes."""
+    match = _FILE.fullmatch(name)
+    if match and match["attribute"]:
+        return f"{Path(match['path']).resolve()}:{match['attribute']}"
+    return name
+
+
+def name_of(encoder_id: str) -> str:
+    """Return the name behind a recipe's id: without the version or SHA-256 of the code.
+
+    >>> name_of("mine@my-encoders==1.0"), name_of("mine.py:A@sha256:" + 64 * "0"), name_of("a@b")
+    ('mine', 'mine.py:A', 'a@b')
+    """
+    return _ID_END.sub("", encoder_id)
+
+
+@contextmanager
+def their_errors(
+    whose: str, what: str, error_type: type[PipelineError] = ConfigError
+) -> Iterator[None]:
+    """Turn any error of others' code into one sentence that says whose it is.
+
+    Errors of ours pass: they are sentences already.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise error_type(
+            f"{whose}: {what}{_place(error)}: {type(error).__name__}: {error}. "
+            "See docs/extending.md."
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """Return where in their first file an error came up, as `` (mine.py, line 3)``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not _is_ours(frame.filename)]
+    if not theirs:
+        return ""  # a syntax error, which tells its own place
+    line = [frame.lineno for frame in theirs if frame.filename == theirs[0].filename][-1]
+    return f" ({Path(theirs[0].filename).name}, line {line})"
+
+
+def _is_ours(file: str) -> bool:
+    """Tell whether a line of a traceback is of these modules, or of Python's own import."""
+    return Path(file).parent == Path(__file__).parent or "importlib" in file
+
+
+def _in_file(path: Path, attribute: str | None) -> ForeignEncoder:
+    if not attribute:
+        raise ConfigError(
+            f"encoder '{path}': say what makes the encoder in this file, as {path}:MyEncoder."
+        )
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"encoder '{path}:{attribute}': {path} cannot be read: {error.strerror}. Give the "
+            "file's path, from this folder or absolute."
+        ) from error
+    whose = f"encoder '{path}:{attribute}'"
+
+    def load() -> object:
+        module = _module(path.resolve(), source)
+        if not hasattr(module, attribute):
+            known = ", ".join(name for name in vars(module) if not name.startswith("_"))
+            raise ConfigError(f"{whose}: {path} has no '{attribute}'. It has: {known}.")
+        return getattr(module, attribute)
+
+    digest = hashlib.sha256(source).hexdigest()
+    return ForeignEncoder(id=f"{path.name}:{attribute}@sha256:{digest}", whose=whose, load=load)
+
+
+def _module(path: Path, source: bytes) -> ModuleType:
+    """Run a file as a module whose name no other has; the same file again is the same module."""
+    digest = hashlib.sha256(str(path).encode() + b"\0" + source).hexdigest()
+    name = f"video_feature_llm_encoder_{digest[:32]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    loader = _ReadSource(name, str(path), source)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None  # there is a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look there
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+class _ReadSource(importlib.machinery.SourceFileLoader):
+    """Runs the very bytes that were hashed: no newer file, and no older compiled one."""
+
+    def __init__(self, name: str, path: str, source: bytes) -> None:
+        super().__init__(name, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = compile(self._source, self.path, "exec", dont_inherit=True)
+        return code
+
+
+def _installed(name: str) -> ForeignEncoder | None:
+    found = {_distribution(one): one for one in entry_points(group=GROUP, name=name)}
+    if not found:
+        return None
+    if len(found) > 1:
+        offers = " and ".join(" ".join(owner) for owner in sorted(found))
+        raise ConfigError(
+            f"encoder '{name}': is offered by {offers}. Uninstall one of them, or load the file "
+            "of the one you want: path/to/file.py:Name."
+        )
+    (((distribution, version), entry_point),) = found.items()
+    return ForeignEncoder(
+        id=f"{name}@{distribution}=={version}",
+        whose=f"encoder '{name}' of the package {distribution} {version} ({entry_point.value})",
+        load=entry_point.load,
+    )
+
+
+def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
+    """Return the name and version of the package that an entry point is of."""
+    assert entry_point.dist is not None  # those found by entry_points() have one
+    return entry_point.dist.name, entry_point.dist.version

@@ -1,0 +1,106 @@
+from dataclasses import fields
+from fractions import Fraction
+
+import pytest
+
+from cache_schema import ConfigError, PipelineError, RecipeMismatchError, SourceError, open_store
+from cache_schema.proof.digest import store_digest
+from extract import extract
+from extract.config import ExtractConfig, ExtractSettings
+from tests.extract.running import run
+from tests.extract.videos import constant_pts, write_video
+
+FAKE = {"encoders": "fake", "device": "cpu"}
+
+
+@pytest.fixture
+def videos(tmp_path):
+    write_video(tmp_path / "videos" / "a.mp4", constant_pts(60))
+    write_video(tmp_path / "videos" / "b" / "c.mp4", constant_pts(45))
+    return tmp_path / "videos"
+
+
+def test_a_call_makes_the_store_that_the_command_makes(videos, tmp_path, capfd):
+    report = extract(videos, tmp_path / "f.zarr", **FAKE)
+    assert (report.num_done, report.num_skipped, report.num_rows) == (2, 0, 7)
+    assert capfd.readouterr() == ("", "")
+    run(videos, tmp_path / "command.zarr")
+    stores = [open_store(tmp_path / name) for name in ("f.zarr", "command.zarr")]
+    assert store_digest(stores[0]) == store_digest(stores[1])
+
+
+def test_what_is_there_is_skipped(videos, tmp_path):
+    extract(videos / "a.mp4", tmp_path / "f.h5", **FAKE)
+    report = extract([str(videos)], tmp_path / "f.h5", **FAKE)
+    assert (report.num_done, report.num_skipped) == (1, 1)
+
+
+def test_a_bad_video_is_in_the_report_with_its_reason_and_no_exception(videos, tmp_path):
+    (videos / "bad.mp4").write_text("no video")
+    first = extract(videos, tmp_path / "f.zarr", **FAKE)
+    (failure,) = first.failures
+    assert failure.video_id == "bad"
+    assert failure.error
+    second = extract(videos, tmp_path / "f.zarr", **FAKE)
+    assert (second.failures, second.failed_before) == ([], [failure])
+    third = extract(videos, tmp_path / "f.zarr", retry_failed=True, **FAKE)
+    assert [again.video_id for again in third.failures] == ["bad"]
+
+
+def test_progress_is_told_as_it_comes(videos, tmp_path):
+    told = []
+    extract(videos, tmp_path / "f.zarr", fps=4, progress=told.append, **FAKE)
+    assert [one.total_seconds for one in told] == [3.5] * len(told)
+    done = [one.done_seconds for one in told]
+    assert done == sorted(done)
+    assert done[-1] == 3.5
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [(4, "4"), (0.1, "1/10"), ("30000/1001", "30000/1001"), (Fraction(1, 3), "1/3")],
+)
+def test_a_rate_is_given_as_any_number(videos, tmp_path, fps, expected):
+    extract(videos / "a.mp4", tmp_path / "f.zarr", fps=fps, **FAKE)
+    assert open_store(tmp_path / "f.zarr").stream().recipe.sampling.fps == Fraction(expected)
+
+
+def test_only_the_settings_file_that_is_named_is_read(videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipeline.toml").write_text("[extract]\nfps = 1\nstore_dtype = 'float32'\n")
+    extract(videos, "plain.zarr", **FAKE)
+    extract(videos, "named.zarr", config="pipeline.toml", fps=3, **FAKE)
+    plain, named = (open_store(f"{name}.zarr").stream().recipe for name in ("plain", "named"))
+    assert (plain.sampling.fps, plain.store_dtype) == (2, "float16")
+    assert (named.sampling.fps, named.store_dtype) == (3, "float32")
+
+
+def test_every_setting_is_a_keyword():
+    assert {one.name for one in fields(ExtractConfig)} == ExtractSettings.__optional_keys__
+
+
+@pytest.mark.parametrize(
+    ("videos_given", "settings", "error", "message"),
+    [
+        ("nowhere", {}, SourceError, "nowhere: no such file or folder"),
+        ("", {"fpss": 3}, ConfigError, "unknown key 'fpss'. Did you mean 'fps'"),
+        ("", {"fps": "fast"}, ConfigError, "fps"),
+        ("", {"workers": 0}, ConfigError, "workers is 0, must be at least 1"),
+        ("", {"encoders": []}, ConfigError, "encoders is empty"),
+        ("", {"encoders": "fak"}, ConfigError, "Did you mean 'fake'"),
+        ("", {"config": "gone.toml"}, ConfigError, "gone.toml: cannot be read"),
+    ],
+)
+def test_wrong_input_is_a_pipeline_error(videos, tmp_path, videos_given, settings, error, message):
+    with pytest.raises(PipelineError, match=message) as raised:
+        extract(str(videos / videos_given), tmp_path / "f.zarr", **FAKE | settings)
+    assert isinstance(raised.value, error)
+
+
+def test_a_store_made_another_way_gets_another_stream(videos, tmp_path):
+    extract(videos, tmp_path / "f.zarr", **FAKE)
+    report = extract(videos, tmp_path / "f.zarr", fps=4, **FAKE)
+    store = open_store(tmp_path / "f.zarr")
+    assert report.streams == [name for name in store.streams if name != "fake"]
+    with pytest.raises(RecipeMismatchError, match=r"sampling\.fps = 4, not 2"):
+        store.require(report.streams[0], store.stream("fake").recipe)

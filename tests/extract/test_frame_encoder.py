@@ -1,0 +1,86 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from cache_schema import ConfigError, VideoError, open_store
+from extract import extract, load_encoder
+from tests.extract.tiny_models import write_model
+from tests.extract.videos import constant_pts, naive_frames, numbered_frame, write_video
+
+CPU = {"device": "cpu", "compute_dtype": "float32"}
+FRAMES = np.stack([numbered_frame(number) for number in range(5)])
+
+
+def stored(path, tmp_path, name, **settings):
+    """Return the rows that stage 1 stores of a video."""
+    extract(path, tmp_path / "f.zarr", encoders=name, **CPU | settings)
+    return open_store(tmp_path / "f.zarr").stream().read(path.stem)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("fake", {}),
+        ("fake", {"pooling": "grid", "store_dtype": "bfloat16", "batch_size": 3}),
+        ("efficientnet_lite0", {"store_dtype": "float32"}),
+        ("clip", {"store_dtype": "float32"}),
+        ("videomae", {"store_dtype": "float32"}),
+        ("videomae", {"stride_frames": 3, "store_dtype": "bfloat16"}),
+        ("timesformer", {"stride_frames": 6}),
+    ],
+)
+def test_frames_in_memory_give_the_bits_that_stage_1_stores(tmp_path, model, settings):
+    built_in = model in ("fake", "efficientnet_lite0")
+    name = model if built_in else str(write_model(tmp_path, model)[0])
+    path = write_video(tmp_path / "a.mp4", constant_pts(75))  # 2.5 s: 10 frames, 4 a second
+    expected = stored(path, tmp_path, name, fps=4, **settings)
+    encoder = load_encoder(name, fps=4, **CPU | settings)
+    found = encoder.encode(naive_frames(path, Fraction(4)))
+    assert found.values.dtype == expected.values.dtype
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.float32, expected.float32)
+    np.testing.assert_array_equal(found.times_R2, expected.times_R2)
+    assert encoder.recipe == open_store(tmp_path / "f.zarr").stream().recipe
+
+
+def test_frames_may_be_an_array_a_list_or_an_iterator():
+    encoder = load_encoder("fake", **CPU)
+    array, listed, iterated = (
+        encoder.encode(frames).values for frames in (FRAMES, list(FRAMES), iter(FRAMES))
+    )
+    np.testing.assert_array_equal(array, listed)
+    np.testing.assert_array_equal(array, iterated)
+    assert array.shape == (5, *encoder.row_shape)
+
+
+def test_no_frames_are_no_rows():
+    rows = load_encoder("fake", store_dtype="bfloat16", **CPU).encode([])
+    assert (len(rows), rows.float32.shape, rows.times_R2.shape) == (0, (0, 16), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (FRAMES.astype(np.float32), r"a frame is float32 \(64, 96, 3\), expected RGB as uint8"),
+        (FRAMES[..., :1], r"a frame is uint8 \(64, 96, 1\)"),
+        (FRAMES[0], r"a frame is uint8 \(96, 3\)"),
+    ],
+)
+def test_what_are_no_frames_is_refused(frames, message):
+    with pytest.raises(VideoError, match=message):
+        load_encoder("fake", **CPU).encode(frames)
+
+
+def test_a_row_that_does_not_fit_its_dtype_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    from tests.extract.encode.test_encoders_foreign import MINE, NAME
+
+    (tmp_path / "mine.py").write_text(MINE.replace("mean(1)", "mean(1) + 1e6"))
+    with pytest.raises(VideoError, match=r"infinite or NaN in float16\. Choose another store_d"):
+        load_encoder(NAME, **CPU).encode(FRAMES)
+
+
+def test_a_rate_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="fps is 0: frames in memory have no times"):
+        load_encoder("fake", fps=0, **CPU)
