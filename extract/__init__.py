@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from extract.encode.encoders.options import EncoderOptions
     from extract.encode.encoders.placement import choose_device, choose_dtype
     from extract.encode.encoders.weights import weights_sha256
-    from extract.extraction import extract
+    from extract.extraction import extract, extract_like
     from extract.frame_encoder import FrameEncoder, load_encoder
     from extract.report.ledger import Failure
     from extract.report.progress import Progress
     from extract.report.run_report import RunReport
+    from extract.sources.videos import VideoFile, find_videos
 
 __all__ = [
     "Encoder",
@@ -35,9 +36,12 @@ __all__ = [
     "PreprocessRecipe",
     "Progress",
     "RunReport",
+    "VideoFile",
     "choose_device",
     "choose_dtype",
     "extract",
+    "extract_like",
+    "find_videos",
     "load_encoder",
     "single_frame",
     "weights_sha256",
@@ -49,11 +53,12 @@ _HOMES = {
     "extract.encode.encoders.options": ["EncoderOptions"],
     "extract.encode.encoders.placement": ["choose_device", "choose_dtype"],
     "extract.encode.encoders.weights": ["weights_sha256"],
-    "extract.extraction": ["extract"],
+    "extract.extraction": ["extract", "extract_like"],
     "extract.frame_encoder": ["FrameEncoder", "load_encoder"],
     "extract.report.ledger": ["Failure"],
     "extract.report.progress": ["Progress"],
     "extract.report.run_report": ["RunReport"],
+    "extract.sources.videos": ["VideoFile", "find_videos"],
 }
 
 if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker would believe any name

@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from extract.config import ExtractSettings, settings_of_call
+from cache_schema.recipe import Recipe
+from extract.config import ExtractConfig, ExtractSettings, settings_of_call
+from extract.plan.targets import config_of
 from extract.report.progress import Progress
 from extract.report.run_report import RunReport
 from extract.run import RunOptions, run_extraction
 from extract.workers.config import ClusterConfig
 
-__all__ = ["extract"]
+__all__ = ["extract", "extract_like"]
 
 _log = logging.getLogger("extract")
 
@@ -52,17 +55,57 @@ def extract(
         PipelineError: if the run as a whole cannot go on: ``ConfigError`` for settings,
             ``SourceError`` for inputs, ``StoreError`` for the store.
     """
+    made = settings_of_call(settings, config)
+    options = replace(_options(videos, out, made), retry_failed=retry_failed, progress=progress)
+    return run_extraction(options, tell=_log.info)
+
+
+def extract_like(
+    recipe: Recipe,
+    videos: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    encoder: str | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    hides_progress: bool = True,
+) -> RunReport:
+    """Make features by the recipe of others: what a trained model needs of new videos.
+
+    Args:
+        recipe: Of an extracted stream. The version of the decoder alone may differ here.
+        videos: Files, folders (searched recursively), glob patterns or .txt lists of paths.
+        out: The store; what it holds is skipped.
+        encoder: Where to load the encoder from; None takes the recipe's id.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: Processes on this machine.
+        hides_progress: Whether no bar is shown on standard error.
+
+    Returns:
+        As ``extract``; ``streams`` names the one stream that was filled.
+
+    Raises:
+        RecipeMismatchError: naming what would differ here, such as the encoder's weights.
+        PipelineError: as ``extract``.
+    """
+    config = replace(config_of(recipe, encoder), device=device, workers=workers)
+    options = _options(videos, out, config)
+    options = replace(options, recipe=recipe, hides_progress=hides_progress)
+    return run_extraction(options, tell=_log.info)
+
+
+def _options(
+    videos: str | Path | Sequence[str | Path], out: str | Path, config: ExtractConfig
+) -> RunOptions:
     inputs = [videos] if isinstance(videos, str | Path) else videos
-    options = RunOptions(
+    return RunOptions(
         inputs=tuple(map(str, inputs)),
         out=Path(out),
-        config=settings_of_call(settings, config),
+        config=config,
         cluster=None,
         cluster_config=ClusterConfig(),
         shard=None,
-        retry_failed=retry_failed,
+        retry_failed=False,
         dry_run=False,
         hides_progress=True,
-        progress=progress,
     )
-    return run_extraction(options, tell=_log.info)

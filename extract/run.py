@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from cache_schema.recipe import Recipe
 from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store, stream_names
 from extract.config import ExtractConfig
 from extract.plan.committed import CommittedVideos
@@ -14,6 +15,7 @@ from extract.plan.remaining import Remaining
 from extract.plan.targets import (
     Target,
     build_targets,
+    check_recipe,
     make_streams,
     remembered_recipes,
     streams_of,
@@ -43,6 +45,8 @@ class RunOptions:
     dry_run: bool
     hides_progress: bool
     """Shows no bar."""
+    recipe: Recipe | None = None
+    """What all rows must be made by, but for the decoder's version; None takes the settings'."""
     progress: Callable[[Progress], object] = lambda progress: None
     """Told of every bit of work that was done."""
 
@@ -94,16 +98,24 @@ def _look(options: RunOptions, ledger: Ledger) -> _Outlook:
     recipes = remembered_recipes(options.config)
     plan = None
     if recipes is not None:
+        _check_recipes(options, recipes)
         streams = stream_names(store, recipes)
         plan = _plan(options, store, streams, ledger)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
     targets = build_targets(options.config, store)
+    _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
     # A hub's model may have moved on since: what was loaded counts.
     if plan is None or recipes != [target.recipe for target in targets]:
         plan = _plan(options, store, streams, ledger)
     return _Outlook(plan=plan, streams=streams, targets=targets)
+
+
+def _check_recipes(options: RunOptions, recipes: Sequence[Recipe]) -> None:
+    for recipe in recipes:
+        if options.recipe is not None:
+            check_recipe(options.recipe, recipe, any_decoder_version=True)
 
 
 def _with_streams(
@@ -129,6 +141,7 @@ def _new_report(outlook: _Outlook, options: RunOptions) -> RunReport:
         streams=outlook.streams,
         num_skipped=outlook.plan.num_complete,
         failed_before=outlook.plan.failed_before,
+        moved=outlook.plan.moved,
         shard=str(options.shard) if options.shard else None,
     )
 

@@ -1,10 +1,15 @@
 """Stage 2: features -> translator -> LLM -> heads -> predictions and scores.
 
-    from train import WindowDataset, rows_with_labels
+    from train import load_run
 
-Both are for training loops of one's own. The names listed here are the public ones. Everything
-else, every module's path included, is private and may change in any release. torch comes with the
-first name that needs it.
+    run = load_run("runs/action_segmentation")
+    for answer in run.predict("feats.zarr"):
+        print(answer.video, answer.segments)
+
+``WindowDataset`` and ``rows_with_labels`` are for training loops of one's own, the other names for
+those who write a task of their own (docs/extending.md). The names listed here are the public ones.
+Everything else, every module's path included, is private and may change in any release. torch comes
+with the first name that needs it.
 """
 
 from typing import TYPE_CHECKING
@@ -12,22 +17,59 @@ from typing import TYPE_CHECKING
 from cache_schema.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from train.answer import Answer
     from train.data.labelled_rows import LabelledRows, rows_with_labels
     from train.data.window_dataset import FeatureWindow, WindowDataset
-    from train.task import IGNORED
+    from train.predict.load_run import Run, load_run
+    from train.task import (
+        IGNORED,
+        Answers,
+        HeadContext,
+        LossSum,
+        Sample,
+        SampleOutput,
+        States,
+        Task,
+        TaskFacts,
+        Window,
+        WindowOutput,
+        whole_video,
+    )
+    from train.tasks import task_class
 
 __all__ = [
     "IGNORED",
+    "Answer",
+    "Answers",
     "FeatureWindow",
+    "HeadContext",
     "LabelledRows",
+    "LossSum",
+    "Run",
+    "Sample",
+    "SampleOutput",
+    "States",
+    "Task",
+    "TaskFacts",
+    "Window",
     "WindowDataset",
+    "WindowOutput",
+    "load_run",
     "rows_with_labels",
+    "task_class",
+    "whole_video",
 ]
 
 _HOMES = {
     "train.data.labelled_rows": ["LabelledRows", "rows_with_labels"],
     "train.data.window_dataset": ["FeatureWindow", "WindowDataset"],
-    "train.task": ["IGNORED"],
+    "train.answer": ["Answer"],
+    "train.predict.load_run": ["Run", "load_run"],
+    "train.task": [
+        *("IGNORED", "Answers", "HeadContext", "LossSum", "Sample", "SampleOutput", "States"),
+        *("Task", "TaskFacts", "Window", "WindowOutput", "whole_video"),
+    ],
+    "train.tasks": ["task_class"],
 }
 
 if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker would believe any name

@@ -1,35 +1,64 @@
-"""``vllm-predict``: a run + features -> a submission file in the task's official format."""
+"""``vllm-predict``: a run + videos or features -> what it says about them.
 
+vllm-predict RUN VIDEOS... --out answers.jsonl              any videos, no annotations
+vllm-predict RUN --features STORE --out answers.jsonl       videos of a store
+vllm-predict RUN --features STORE --subset val --out FILE   an annotated subset: the submission
+"""
+
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:  # torch must not be imported before the command runs: --help answers at once.
+    pass
 
 __all__ = ["main", "predict"]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option(
-    "--features",
-    required=True,
-    metavar="STORE",
-    type=click.Path(path_type=Path),
-    help="Store with features of the same recipe as in training.",
-)
+@click.argument("places", nargs=-1, required=True, metavar="RUN... [VIDEOS...]")
 @click.option(
     "--out",
     required=True,
     metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Where the submission goes.",
+    help="Answers or submission; - prints answers.",
 )
-@click.option("--stream", default="", metavar="NAME", help="Default: the one of the same recipe.")
-@click.option("--task", default="", metavar="NAME", help="Of a run that learned several.")
-@click.option("--annotations", default="", metavar="PATH", help="Default: those of the run.")
-@click.option("--subset", default="val", type=click.Choice(["train", "val"]), show_default=True)
 @click.option(
-    "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+    "--features",
+    metavar="STORE",
+    type=click.Path(path_type=Path),
+    help="Predict from this store; with VIDEOS, keep their features there.",
 )
+@click.option("--videos", "video_ids", multiple=True, metavar="ID", help="Of the store; repeat it.")
+@click.option("--query", "queries", multiple=True, metavar="TEXT", help="What is asked; repeat it.")
+@click.option(
+    "--queries",
+    "query_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Queries, one a line.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    default="jsonl",
+    show_default=True,
+    help="jsonl, csv, vtt or eaf (docs/predictions.md).",
+)
+@click.option(
+    "--scores",
+    metavar="FILE.npz",
+    type=click.Path(path_type=Path),
+    help="Also write what the head said before decoding.",
+)
+@click.option("--subset", type=click.Choice(["train", "val"]), help="Write its submission instead.")
+@click.option("--annotations", default="", metavar="PATH", help="Of --subset; default: the run's.")
+@click.option(
+    "--allow-missing", default=0, metavar="N", help="Videos of --subset not in the store."
+)
+@click.option("--task", default="", metavar="NAME", help="Of a run that learned several.")
 @click.option(
     "--option",
     "options",
@@ -37,47 +66,73 @@ __all__ = ["main", "predict"]
     metavar="KEY=VALUE",
     help="Change a task option of the run, e.g. decoder=causal_filter.",
 )
-@click.option("--allow-missing", default=0, metavar="N", help="Videos the store may lack.")
+@click.option(
+    "--features-stream",
+    "stream_name",
+    default="",
+    metavar="NAME",
+    help="Stream of the store; default: the one of the run's recipe.",
+)
+@click.option("--encoder", metavar="NAME", help="Where the run's encoder lies now.")
+@click.option("--workers", default=1, show_default=True, help="Processes that encode videos.")
+@click.option(
+    "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@click.pass_context
 def predict(
-    runs: tuple[Path, ...],
+    context: click.Context,
+    /,
     *,
-    features: Path,
-    out: Path,
-    stream: str,
-    task: str,
-    annotations: str,
-    subset: str,
-    device: str,
     options: tuple[str, ...],
-    allow_missing: int,
+    query_file: Path | None,
+    queries: tuple[str, ...],
+    subset: str | None,
+    as_json: bool,
+    **asked: object,
 ) -> None:
-    """Predict with the best checkpoint of RUN and write the official submission.
+    """Say what happens in videos, with the best checkpoint of RUN.
 
-    A folder of numbered runs, such as runs/action_segmentation, stands for its newest one.
-    Several runs of one task, such as seeds, decide together: their log-probabilities are averaged.
-    """
+    VIDEOS are files, folders, glob patterns or .txt lists; nothing needs to be annotated. Without
+    them, all videos of --features are predicted, or those of --videos. A folder of numbered runs
+    stands for its newest one; several runs of one task, such as seeds, decide together.
+
+    \b
+    Example:
+      vllm-predict runs/action_segmentation holiday/ --out answers.jsonl
+      vllm-predict runs/natural_language_query tour.mp4 --query "where is the cat?" --out a.jsonl
+      vllm-predict runs/action_segmentation --features feats.zarr --subset val --out predictions
+
+    Exit codes: 0 all done, 3 some videos cannot be used, 2 wrong usage, 1 failed.
+    """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     from train.loop.logs import show_progress
-    from train.predict.ensemble import open_runs
-    from train.predict.subset import predict_subset
-    from train.runs import chosen_run
+    from train.predict.command import Asked, answer, submit
 
     show_progress(True)
-    chosen = [chosen_run(run) for run in runs]
-    ensemble = open_runs(chosen, device=device, task_name=task, options=_task_options(options))
-    prediction = predict_subset(
-        ensemble,
-        features,
-        subset="train" if subset == "train" else "val",
-        stream_name=stream,
-        annotations=annotations,
-        allow_missing=allow_missing,
+    made = Asked(
+        options=_task_options(options),
+        queries=(*queries, *_read_queries(query_file)),
+        hides_progress=as_json or not sys.stderr.isatty(),
+        **asked,  # type: ignore[arg-type]  # click's own names and types
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    prediction.task.write_predictions(prediction.outputs, out)
-    click.echo(
-        f"{out}: {prediction.num_samples} samples predicted, "
-        f"{len(prediction.missing)} videos missing."
-    )
+    report = submit(made, subset) if subset else answer(made)
+    # Standard output may hold the answers.
+    click.echo(report.to_json() if as_json else report.text(), err=made.out == "-")
+    context.exit(report.exit_code)
+
+
+def _read_queries(path: Path | None) -> list[str]:
+    from cache_schema.errors import ConfigError
+
+    if path is None:
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--queries {path}: cannot be read: {error}.") from error
+    if not any(line.strip() for line in lines):
+        raise ConfigError(f"--queries {path}: holds no query, expected one a line.")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _task_options(texts: tuple[str, ...]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from cache_schema.errors import CheckpointError
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint
 from train.config import TrainConfig, runs_folder
 
-__all__ = ["chosen_run", "new_run", "newest_number", "planned_folder"]
+__all__ = ["chosen_run", "is_run", "new_run", "newest_number", "planned_folder"]
 
 LATEST = "latest"
 
@@ -68,6 +68,17 @@ def chosen_run(path: Path) -> Path:
             f"{', '.join(named)}. Name the run, such as {runs / named[0]}."
         )
     return path
+
+
+def is_run(place: str) -> bool:
+    """Tell whether a path is a run, a checkpoint, or a folder of runs."""
+    path = Path(place)
+    return (
+        _is_run(path)
+        or has_checkpoint(path)
+        or any(_is_run(path / str(number)) for number in _numbers(path))
+        or (path.name == LATEST and not path.exists())
+    )
 
 
 def _numbers(runs: Path) -> list[int]:

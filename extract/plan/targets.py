@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_schema.errors import RecipeMismatchError
+from cache_schema.parsing import differences
 from cache_schema.recipe import DecoderRecipe, Recipe, SamplingRecipe
 from cache_schema.store import Store, StoreWriter, open_store, stream_names
 from extract.config import ExtractConfig
 from extract.decode.versions import recipe_version
 from extract.encode.encoders import EncoderOptions
+from extract.encode.encoders.foreign import name_of
 from extract.encode.encoders.remembered import EncoderFacts, facts_of, load_and_remember, recall
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Target",
     "build_targets",
+    "check_recipe",
+    "config_of",
     "make_streams",
     "remembered_recipes",
     "sampling_fps",
@@ -99,6 +103,43 @@ def _make_stream(target: Target, writer: StoreWriter, path: Path) -> Target:
         (name,) = stream_names(open_store(path), [target.recipe])
         writer.stream(name, target.recipe, row_shape)
         return replace(target, stream=name)
+
+
+def config_of(recipe: Recipe, encoder: str | None = None) -> ExtractConfig:
+    """Return the settings that make rows of an extracted stream's recipe again.
+
+    Args:
+        recipe: Of the stream.
+        encoder: Where to load the encoder from; None takes the recipe's id. A local folder's path
+            is not in the recipe.
+    """
+    assert recipe.decoder is not None
+    return ExtractConfig(
+        encoders=(encoder or name_of(recipe.encoder.id),),
+        fps=recipe.sampling.fps or 0,  # type: ignore[arg-type]
+        stride_frames=recipe.sampling.stride_frames,
+        pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
+        compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]
+        store_dtype=recipe.store_dtype,
+        decoder=recipe.decoder.backend,
+    )
+
+
+def check_recipe(wanted: Recipe, made: Recipe, *, any_decoder_version: bool = False) -> None:
+    """Raise unless rows made here are those of a recipe.
+
+    Args:
+        wanted: As they were made before.
+        made: As they would be made here.
+        any_decoder_version: Whether another version of the decoder may differ; its frames are the
+            same up to mended errors.
+
+    Raises:
+        RecipeMismatchError: naming every field that differs.
+    """
+    ignore = {"decoder.version"} if any_decoder_version else set()
+    if fields := differences(wanted, made, ignore=ignore):
+        raise RecipeMismatchError(f"these rows cannot be made again here: {'; '.join(fields)}.")
 
 
 def streams_of(targets: Sequence[Target]) -> list[str]:

@@ -24,6 +24,8 @@ class RunReport:
     failures: list[Failure] = field(default_factory=list)
     failed_before: list[Failure] = field(default_factory=list)
     """Standing entries of the ledger: videos that were not tried again."""
+    moved: list[tuple[str, str]] = field(default_factory=list)
+    """(id asked for, id the same file is stored under)."""
     shard: str | None = None
     """``I/N`` if this run had only a share of the videos."""
     busy_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))

@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache_schema.errors import StoreError
-from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.stream import Stream, as_float32
-from extract.config import ExtractConfig
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
 from extract.encode.batching import to_stored
-from extract.encode.encoders.foreign import name_of
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
-from extract.plan.targets import Target, build_targets
+from extract.plan.targets import Target, build_targets, check_recipe, config_of
 
 __all__ = ["RowDifference", "recompute_rows"]
 
@@ -78,20 +75,8 @@ def recompute_rows(
 
 
 def _target(recipe: Recipe, encoder: str | None) -> Target:
-    assert recipe.decoder is not None
-    config = ExtractConfig(
-        encoders=(encoder or name_of(recipe.encoder.id),),
-        fps=recipe.sampling.fps or 0,  # type: ignore[arg-type]
-        stride_frames=recipe.sampling.stride_frames,
-        pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
-        compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]
-        store_dtype=recipe.store_dtype,
-        decoder=recipe.decoder.backend,
-    )
-    target = build_targets(config, None)[0]
-    if target.recipe.fingerprint != recipe.fingerprint:
-        fields = "; ".join(differences(recipe, target.recipe))
-        raise StoreError(f"these rows cannot be made again here: {fields}.")
+    target = build_targets(config_of(recipe, encoder), None)[0]
+    check_recipe(recipe, target.recipe)
     return target
 
 

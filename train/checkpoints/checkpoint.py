@@ -14,6 +14,7 @@ step, so the step is all there is to keep of them.
 
 import hashlib
 import json
+import logging
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cache_schema.errors import CheckpointError
-from cache_schema.parsing import parse, to_json
+from cache_schema.parsing import differences, parse, to_json
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 from cache_schema.writing.durable import sync_path
@@ -53,6 +54,8 @@ __all__ = [
     "samples_sha256",
     "write_checkpoint",
 ]
+
+logger = logging.getLogger(__name__)
 
 LAST = "checkpoint-last"
 BEST = "checkpoint-best"
@@ -193,6 +196,8 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: Mapping[str,
 def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stream:
     """Return the stream a checkpoint can be used with: same recipe, same shape.
 
+    One whose recipe differs in the version of the decoder alone will do, and is said to.
+
     Args:
         store: Where to look.
         checkpoint: Was trained on the recipe that is needed.
@@ -204,6 +209,12 @@ def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stre
     """
     if not name and (found := store.find(checkpoint.recipe)) is not None:
         return found
+    chosen = [store.stream(name)] if name else list(store.streams.values())
+    for stream in chosen:
+        fields = differences(checkpoint.recipe, stream.recipe)
+        if fields and not differences(checkpoint.recipe, stream.recipe, ignore={"decoder.version"}):
+            logger.warning("%s: stream '%s': %s", store.path, stream.name, "; ".join(fields))
+            return stream
     same_name = checkpoint.stream if checkpoint.stream in store.streams else None
     return store.require(store.stream(name or same_name).name, checkpoint.recipe)
 

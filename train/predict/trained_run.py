@@ -13,7 +13,7 @@ import torch
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest
-from cache_schema.store import open_store
+from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.checkpoints.checkpoint import (
     BEST,
@@ -100,7 +100,15 @@ class Trained:
 
     def stream(self, features: Path, name: str = "") -> Stream:
         """Return the stream of a store that has features of the run's recipe."""
-        return require_stream(open_store(features), self.checkpoint, name)
+        return self.choose_stream(open_store(features), name)
+
+    def choose_stream(self, store: Store, name: str = "") -> Stream:
+        """Return the same of a store that is open.
+
+        Raises:
+            RecipeMismatchError: naming every field that differs.
+        """
+        return require_stream(store, self.checkpoint, name)
 
     def predictor(self, stream: Stream, ask: Ask, loss: Loss | None = None) -> Predictor:
         """Return what predicts samples of a stream, with the batches of training.

@@ -7,6 +7,7 @@ from typing import Any
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest, parse
+from cache_schema.plugins import find_installed, installed_names, their_errors
 from train.task import Answers, Task
 
 __all__ = ["TASKS", "load_answers", "load_task", "task_class"]
@@ -25,6 +26,9 @@ TASKS = {
     "highlight_detection": "train.tasks.highlight_detection:HighlightDetection",
 }
 """Task name -> module and class."""
+
+GROUP = "video_feature_llm.tasks"
+"""Entry points of other packages: a name, and a class made from ``Task``."""
 
 
 def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> AnyTask:
@@ -68,13 +72,38 @@ def load_answers(
 
 
 def task_class(name: str) -> type[AnyTask]:
-    """Return the class of a task.
+    """Return the class of a task: one of ours, or one that an installed package offers.
 
     Raises:
-        ConfigError: if the name is none of ``TASKS``.
+        ConfigError: if there is none of this name, or the package's is no task.
     """
-    if name not in TASKS:
-        raise ConfigError(f"Unknown task '{name}'. {nearest(name, list(TASKS))}")
-    module_name, _, class_name = TASKS[name].partition(":")
-    found: type[AnyTask] = getattr(import_module(module_name), class_name)
-    return found
+    if name in TASKS:
+        module_name, _, class_name = TASKS[name].partition(":")
+        found: type[AnyTask] = getattr(import_module(module_name), class_name)
+        return found
+    part = find_installed(GROUP, "task", name, instead="")
+    if part is None:
+        raise ConfigError(
+            f"Unknown task '{name}'. {nearest(name, [*TASKS, *installed_names(GROUP)])}"
+        )
+    whose = f"task '{name}' {part.whose}"
+    with their_errors(whose, "cannot be imported"):
+        loaded = part.entry_point.load()
+    return _checked(name, loaded, whose)
+
+
+def _checked(name: str, loaded: object, whose: str) -> type[AnyTask]:
+    """Check what of a foreign task can be seen before it is used."""
+    if not (isinstance(loaded, type) and issubclass(loaded, Task)):
+        got = f"{loaded.__name__}" if isinstance(loaded, type) else type(loaded).__name__
+        raise ConfigError(f"{whose}: is {got}, expected a class made from train.Task.")
+    if missing := sorted(getattr(loaded, "__abstractmethods__", ())):
+        raise ConfigError(f"{whose}: lacks {', '.join(missing)}. See docs/extending.md.")
+    half = getattr(loaded, "answers_type", None)
+    if not (isinstance(half, type) and issubclass(half, Answers)):
+        raise ConfigError(f"{whose}: answers_type is {half!r}, expected a class of train.Answers.")
+    if half.facts.name != name:
+        raise ConfigError(
+            f"{whose}: its facts name it '{half.facts.name}', expected the entry point's name."
+        )
+    return loaded

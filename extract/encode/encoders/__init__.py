@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest
-from extract.encode.encoders.foreign import find_foreign, installed_names
+from cache_schema.plugins import installed_names
+from extract.encode.encoders.foreign import GROUP, find_foreign
 from extract.encode.encoders.options import EncoderOptions
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
         return loaded
     raise ConfigError(
         f"encoder '{name}': neither a built-in or installed encoder nor an existing folder nor a "
-        f"hub id. {nearest(name, [*ENCODERS, *installed_names()])} A hub id looks like "
+        f"hub id. {nearest(name, [*ENCODERS, *installed_names(GROUP)])} A hub id looks like "
         "openai/clip-vit-base-patch32; a folder holds config.json, weights and "
         "preprocessor_config.json; an encoder in a file is ./file.py:Name."
     )

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from cache_schema.errors import ConfigError, PipelineError
+from cache_schema.plugins import their_errors
 from cache_schema.recipe import UNKNOWN, EncoderRecipe, PreprocessRecipe
-from extract.encode.encoders.foreign import ForeignEncoder, their_errors
+from extract.encode.encoders.foreign import ForeignEncoder
 from extract.encode.encoders.options import EncoderOptions
 from extract.encode.preprocess import network_size
 

@@ -14,15 +14,13 @@ import importlib.machinery
 import importlib.util
 import re
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from cache_schema.errors import ConfigError, PipelineError
+from cache_schema.errors import ConfigError
+from cache_schema.plugins import find_installed, their_errors
 from extract.encode.encoders.options import EncoderOptions
 
 __all__ = [
@@ -30,9 +28,7 @@ __all__ = [
     "ForeignEncoder",
     "absolute_name",
     "find_foreign",
-    "installed_names",
     "name_of",
-    "their_errors",
 ]
 
 GROUP = "video_feature_llm.encoders"
@@ -88,11 +84,6 @@ def find_foreign(name: str) -> ForeignEncoder | None:
     return _installed(name) if _INSTALLED_NAME.fullmatch(name) else None
 
 
-def installed_names() -> list[str]:
-    """Return the names of all encoders that installed packages offer."""
-    return sorted({one.name for one in entry_points(group=GROUP)})
-
-
 def absolute_name(name: str) -> str:
     """Return a name that means the same encoder in every folder: for other processes."""
     match = _FILE.fullmatch(name)
@@ -108,40 +99,6 @@ def name_of(encoder_id: str) -> str:
     ('mine', 'mine.py:A', 'a@b')
     """
     return _ID_END.sub("", encoder_id)
-
-
-@contextmanager
-def their_errors(
-    whose: str, what: str, error_type: type[PipelineError] = ConfigError
-) -> Iterator[None]:
-    """Turn any error of others' code into one sentence that says whose it is.
-
-    Errors of ours pass: they are sentences already.
-    """
-    try:
-        yield
-    except PipelineError:
-        raise
-    except Exception as error:
-        raise error_type(
-            f"{whose}: {what}{_place(error)}: {type(error).__name__}: {error}. "
-            "See docs/extending.md."
-        ) from error
-
-
-def _place(error: Exception) -> str:
-    """Return where in their first file an error came up, as `` (mine.py, line 3)``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not _is_ours(frame.filename)]
-    if not theirs:
-        return ""  # a syntax error, which tells its own place
-    line = [frame.lineno for frame in theirs if frame.filename == theirs[0].filename][-1]
-    return f" ({Path(theirs[0].filename).name}, line {line})"
-
-
-def _is_ours(file: str) -> bool:
-    """Tell whether a line of a traceback is of these modules, or of Python's own import."""
-    return Path(file).parent == Path(__file__).parent or "importlib" in file
 
 
 def _in_file(path: Path, attribute: str | None) -> ForeignEncoder:
@@ -201,24 +158,12 @@ class _ReadSource(importlib.machinery.SourceFileLoader):
 
 
 def _installed(name: str) -> ForeignEncoder | None:
-    found = {_distribution(one): one for one in entry_points(group=GROUP, name=name)}
-    if not found:
+    instead = ", or load the file of the one you want: path/to/file.py:Name"
+    part = find_installed(GROUP, "encoder", name, instead=instead)
+    if part is None:
         return None
-    if len(found) > 1:
-        offers = " and ".join(" ".join(owner) for owner in sorted(found))
-        raise ConfigError(
-            f"encoder '{name}': is offered by {offers}. Uninstall one of them, or load the file "
-            "of the one you want: path/to/file.py:Name."
-        )
-    (((distribution, version), entry_point),) = found.items()
     return ForeignEncoder(
-        id=f"{name}@{distribution}=={version}",
-        whose=f"encoder '{name}' of the package {distribution} {version} ({entry_point.value})",
-        load=entry_point.load,
+        id=f"{name}@{part.distribution}=={part.version}",
+        whose=f"encoder '{name}' {part.whose}",
+        load=part.entry_point.load,
     )
-
-
-def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
-    """Return the name and version of the package that an entry point is of."""
-    assert entry_point.dist is not None  # those found by entry_points() have one
-    return entry_point.dist.name, entry_point.dist.version

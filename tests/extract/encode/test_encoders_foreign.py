@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from cache_schema.errors import ConfigError, PipelineError, StoreError
 from cache_schema.proof.digest import store_digest
-from cache_schema.store import open_store, stream_name
+from cache_schema.store import open_store, stream_names
 from cache_schema.testing import make_recipe, make_store
 from extract import load_encoder as frame_encoder
 from extract.cli import extract_command
@@ -256,7 +256,7 @@ def test_the_bytes_that_were_hashed_are_those_that_run(mine):
 def test_a_stream_is_named_by_what_stands_before_the_at_sign(tmp_path):
     store = make_store(tmp_path / "f.zarr", stream="mine")
     recipe = make_recipe(encoder_id="mine@my-encoders==1.1")
-    assert stream_name(None, recipe.encoder.id, recipe) == "mine"
-    assert stream_name(store, recipe.encoder.id, recipe) == f"mine-{recipe.fingerprint[:8]}"
+    assert stream_names(None, [recipe]) == ["mine"]
+    assert stream_names(store, [recipe]) == [f"mine-{recipe.fingerprint[:8]}"]
     old = replace(recipe, encoder=replace(recipe.encoder, id="openai/clip"))
-    assert stream_name(None, old.encoder.id, old) == "openai-clip"
+    assert stream_names(None, [old]) == ["openai-clip"]

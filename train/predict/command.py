@@ -1,0 +1,173 @@
+"""What one call of ``vllm-predict`` does: an annotated subset submitted, or any video answered."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cache_schema.errors import ConfigError
+from cache_schema.store import open_store
+from cache_schema.stream import Stream
+from extract import Failure
+from train.formats import open_format
+from train.formats.scores import ScoreWriter
+from train.predict.answering import answer_videos, check_queries
+from train.predict.ensemble import Ensemble, open_runs
+from train.predict.from_videos import MadeFeatures, features_of
+from train.predict.subset import predict_subset
+from train.runs import chosen_run, is_run
+
+__all__ = ["Asked", "PredictReport", "answer", "submit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was typed."""
+
+    places: tuple[str, ...]
+    """Runs, then videos."""
+    out: str
+    features: Path | None
+    video_ids: tuple[str, ...]
+    queries: tuple[str, ...]
+    format_name: str
+    scores: Path | None
+    annotations: str
+    allow_missing: int
+    task: str
+    options: Mapping[str, object]
+    stream_name: str
+    encoder: str | None
+    workers: int
+    device: str
+    hides_progress: bool
+
+    @property
+    def runs(self) -> list[Path]:
+        """The first place, and those after it that are runs."""
+        count = next((i for i, place in enumerate(self.places) if i and not is_run(place)), None)
+        return [chosen_run(Path(place)) for place in self.places[:count]]
+
+    @property
+    def videos(self) -> list[str]:
+        """What follows the runs."""
+        return list(self.places[len(self.runs) :])
+
+
+@dataclass(kw_only=True)
+class PredictReport:
+    """What became of it."""
+
+    out: str
+    num_predicted: int = 0
+    """Videos answered for, or samples of a subset."""
+    missing: list[str] = field(default_factory=list)
+    """Annotated videos that the store lacks."""
+    failures: Sequence[Failure] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """3 if some videos cannot be used."""
+        return 3 if self.failures else 0
+
+    def to_json(self) -> str:
+        """Return it as one JSON object."""
+        return json.dumps(asdict(self))
+
+    def text(self) -> str:
+        """Return it for a reader."""
+        lines = [f"{self.out}: {self.num_predicted} predicted, {len(self.missing)} videos missing."]
+        lines += [f"failed: {one.video_id} ({one.path}): {one.error}" for one in self.failures]
+        return "\n".join(lines)
+
+
+def submit(asked: Asked, subset: str) -> PredictReport:
+    """Write the official submission of an annotated subset.
+
+    Raises:
+        ConfigError: if there is no store, or videos or queries are given as well.
+    """
+    if asked.features is None:
+        raise ConfigError("--subset needs --features: the store with the videos' features.")
+    if asked.videos or asked.video_ids or asked.queries:
+        raise ConfigError(
+            f"--subset {subset} takes videos and queries from the annotations; leave videos, "
+            "--videos and --query out."
+        )
+    prediction = predict_subset(
+        _open(asked),
+        asked.features,
+        subset="train" if subset == "train" else "val",
+        stream_name=asked.stream_name,
+        annotations=asked.annotations,
+        allow_missing=asked.allow_missing,
+    )
+    out = Path(asked.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        outputs = prediction.outputs
+        if asked.scores is not None:
+            scores = stack.enter_context(ScoreWriter(asked.scores))
+            outputs = scores.passing(outputs)
+        prediction.task.write_predictions(outputs, out)
+    return PredictReport(
+        out=asked.out, num_predicted=prediction.num_samples, missing=prediction.missing
+    )
+
+
+def answer(asked: Asked) -> PredictReport:
+    """Say something about videos of which nothing is known.
+
+    Raises:
+        ConfigError: if there is neither a video nor a store, or queries do not suit the task.
+    """
+    ensemble = _open(asked)
+    check_queries(ensemble.facts, asked.queries)
+    with ExitStack() as stack:
+        made = stack.enter_context(_features(asked, ensemble))
+        writer = stack.enter_context(open_format(asked.format_name, Path(asked.out)))
+        scores = None if asked.scores is None else stack.enter_context(ScoreWriter(asked.scores))
+        report = PredictReport(out=asked.out, failures=made.failures)
+        answers = answer_videos(ensemble, made.streams, made.video_ids, asked.queries)
+        total = len(made.video_ids)
+        for one in tqdm(answers, "predict", total, unit="video", disable=asked.hides_progress):
+            writer.write(one.answer)
+            if scores is not None:
+                scores.write(one.outputs, asked.queries)
+            report.num_predicted += 1
+    return report
+
+
+def _open(asked: Asked) -> Ensemble:
+    return open_runs(asked.runs, device=asked.device, task_name=asked.task, options=asked.options)
+
+
+@contextmanager
+def _features(asked: Asked, ensemble: Ensemble) -> Iterator[MadeFeatures]:
+    if asked.videos:
+        with features_of(
+            ensemble,
+            asked.videos,
+            features=asked.features,
+            encoder=asked.encoder,
+            device=asked.device,
+            workers=asked.workers,
+            hides_progress=asked.hides_progress,
+        ) as made:
+            yield made
+        return
+    if asked.features is None:
+        raise ConfigError("Nothing to predict: give videos, or a store with --features.")
+    store = open_store(asked.features)
+    streams = [run.choose_stream(store, asked.stream_name) for run in ensemble.runs]
+    yield MadeFeatures(streams=streams, video_ids=_chosen(streams, asked), failures=[])
+
+
+def _chosen(streams: Sequence[Stream], asked: Asked) -> list[str]:
+    """Return the videos that were named, or all."""
+    if not asked.video_ids:
+        return streams[0].video_ids
+    return [streams[0].resolve(name) or name for name in asked.video_ids]

@@ -1,0 +1,119 @@
+"""Videos -> features of the runs' own recipes, by the code of stage 1.
+
+The one place where stage 2 calls stage 1, through its front door (docs/decisions/0008).
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache_schema.errors import CheckpointError
+from cache_schema.stream import Stream
+from extract import Failure, RunReport, extract_like, find_videos
+from train.predict.ensemble import Ensemble
+from train.predict.trained_run import Trained
+
+__all__ = ["MadeFeatures", "features_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeFeatures:
+    """Features of some videos, and the videos of which there are none."""
+
+    streams: list[Stream]
+    """Of each run."""
+    video_ids: list[str]
+    """Of the videos that can be answered for, as the streams name them."""
+    failures: list[Failure]
+
+
+@contextmanager
+def features_of(
+    ensemble: Ensemble,
+    videos: Sequence[str],
+    *,
+    features: Path | None,
+    encoder: str | None,
+    device: str,
+    workers: int,
+    hides_progress: bool,
+) -> Iterator[MadeFeatures]:
+    """Make what the store does not hold yet; a temporary store goes away with the block.
+
+    Args:
+        ensemble: One run or several.
+        videos: Files, folders, glob patterns or .txt lists, as ``vllm-extract`` takes them.
+        features: Where features are kept; None keeps none.
+        encoder: Where to load the encoder from; None takes what the checkpoint says.
+        device: Where the encoder runs.
+        workers: Processes.
+        hides_progress: Whether no bar is shown.
+
+    Raises:
+        CheckpointError: if a run was trained on features that nobody knows how to make.
+        PipelineError: if its encoder cannot be had, or would make other features here.
+    """
+    with tempfile.TemporaryDirectory(prefix="vllm-predict-") as folder:
+        store = features or Path(folder) / "features.zarr"
+        reports = [
+            _extract(run, videos, store, encoder, device, workers, hides_progress)
+            for run in _one_of_each_recipe(ensemble)
+        ]
+        streams = [run.stream(store) for run in ensemble.runs]
+        yield MadeFeatures(
+            streams=streams,
+            video_ids=_stored(videos, reports[0], streams),
+            failures=[
+                one for report in reports for one in (*report.failures, *report.failed_before)
+            ],
+        )
+
+
+def _extract(
+    run: Trained,
+    videos: Sequence[str],
+    store: Path,
+    encoder: str | None,
+    device: str,
+    workers: int,
+    hides_progress: bool,
+) -> RunReport:
+    recipe = run.checkpoint.recipe
+    if recipe.origin != "extracted":
+        raise CheckpointError(
+            f"{run.where}: was trained on imported features ('{recipe.encoder.id}'); nothing says "
+            "how to make them of videos. Import the features of these videos too, and predict with "
+            "--features."
+        )
+    report = extract_like(
+        recipe,
+        list(videos),
+        store,
+        encoder=encoder,
+        device=device,
+        workers=workers,
+        hides_progress=hides_progress,
+    )
+    logger.info(
+        "%d videos encoded, %d were there, %d cannot be used",
+        report.num_done,
+        report.num_skipped,
+        len(report.failures) + len(report.failed_before),
+    )
+    return report
+
+
+def _one_of_each_recipe(ensemble: Ensemble) -> list[Trained]:
+    return list({run.checkpoint.recipe.fingerprint: run for run in ensemble.runs}.values())
+
+
+def _stored(videos: Sequence[str], report: RunReport, streams: Sequence[Stream]) -> list[str]:
+    """Return the ids of the videos that all streams hold; a moved file has its first id."""
+    moved = dict(report.moved)
+    ids = [moved.get(video.id, video.id) for video in find_videos(list(videos))]
+    return [one for one in dict.fromkeys(ids) if all(one in stream for stream in streams)]

@@ -1,0 +1,149 @@
+"""A trained run for Python: load it, ask it about a store, about rows, or about video files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.memory import memory_stream
+from cache_schema.recipe import Recipe
+from cache_schema.store import Store, open_store
+from cache_schema.stream import Stream
+from train.answer import Answer
+from train.predict.answering import answer_videos
+from train.predict.ensemble import Ensemble, open_runs
+from train.runs import chosen_run
+
+__all__ = ["Run", "load_run"]
+
+
+class Run:
+    """One trained run, or several of one task that decide together. Made by ``load_run``."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self._ensemble.facts.name
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Output of the head -> name of each class, where its last dimension is classes."""
+        return {name: list(labels) for name, labels in self._ensemble.answers.labels().items()}
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the features were made that it was trained on, and wants."""
+        return self._ensemble.runs[0].checkpoint.recipe
+
+    def predict(
+        self,
+        features: str | Path | Store | Stream,
+        videos: Sequence[str] | None = None,
+        *,
+        queries: Sequence[str] = (),
+    ) -> Iterator[Answer]:
+        """Say something about videos of a store, one by one.
+
+        Args:
+            features: A store, its path, or a stream.
+            videos: Ids; None takes all.
+            queries: What is asked, for tasks that have queries.
+
+        Raises:
+            RecipeMismatchError: if the features were made another way than the run's.
+            ConfigError: if the task needs queries and there are none, or the other way round.
+            StoreError: if a video is not there.
+        """
+        streams = self._streams(features)
+        ids = streams[0].video_ids if videos is None else videos
+        for one in answer_videos(self._ensemble, streams, ids, queries):
+            yield one.answer
+
+    def predict_rows(
+        self,
+        values: NDArray[np.floating[Any]],
+        times_R2: NDArray[np.float64],
+        *,
+        queries: Sequence[str] = (),
+        video: str = "video",
+    ) -> Answer:
+        """Say something about rows that lie in memory.
+
+        Args:
+            values: (R, D) or (R, N, D) features of one video, made by the run's recipe; nothing
+                can check that.
+            times_R2: Start and end second of each row.
+            queries: What is asked, for tasks that have queries.
+            video: What the answer calls it.
+        """
+        stream = memory_stream(self.recipe, {video: (values, times_R2)})
+        (answer,) = self.predict(stream, [video], queries=queries)
+        return answer
+
+    def predict_videos(
+        self,
+        videos: str | Path | Sequence[str | Path],
+        *,
+        features: str | Path | None = None,
+        queries: Sequence[str] = (),
+        encoder: str | None = None,
+        workers: int = 1,
+    ) -> Iterator[Answer]:
+        """Say something about video files; those that cannot be used are named in the log.
+
+        Args:
+            videos: Files, folders, glob patterns or .txt lists.
+            features: Store that keeps their features; what it holds is not made again.
+            queries: What is asked, for tasks that have queries.
+            encoder: Where to load the run's encoder from, if its name in the recipe is no place.
+            workers: Processes that decode and encode.
+        """
+        from train.predict.from_videos import features_of
+
+        inputs = [videos] if isinstance(videos, str | Path) else videos
+        with features_of(
+            self._ensemble,
+            list(map(str, inputs)),
+            features=None if features is None else Path(features),
+            encoder=encoder,
+            device=self._ensemble.runs[0].device.type,
+            workers=workers,
+            hides_progress=True,
+        ) as made:
+            answers = answer_videos(self._ensemble, made.streams, made.video_ids, queries)
+            for one in answers:
+                yield one.answer
+
+    def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
+        if isinstance(features, Stream):
+            return [features] * len(self._ensemble.runs)
+        store = features if isinstance(features, Store) else open_store(features)
+        return [run.choose_stream(store) for run in self._ensemble.runs]
+
+
+def load_run(
+    *runs: str | Path,
+    device: str = "auto",
+    task: str = "",
+    options: Mapping[str, object] | None = None,
+) -> Run:
+    """Load a trained run with its best checkpoint; no annotations are needed.
+
+    Args:
+        *runs: Folder of a run, of one of its checkpoints, or of numbered runs, whose newest is
+            taken. Several runs of one task, such as seeds, decide together.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        task: Which of its tasks, of a run that learned several.
+        options: Task options that differ from the run's, such as ``{"decoder": "argmax"}``.
+
+    Raises:
+        CheckpointError: if there is no checkpoint, or it is damaged.
+        ConfigError: if the run has not learned the task, or an option is wrong.
+    """
+    folders = [chosen_run(Path(run)) for run in runs]
+    return Run(open_runs(folders, device=device, task_name=task, options=options or {}))
