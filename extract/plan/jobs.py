@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 from cache_schema.errors import VideoError
@@ -76,8 +77,12 @@ def plan_jobs(
     ids = {video.id for video in videos} | set(wanted)
     with Prober(PROBE_THREADS) as prober, ThreadPoolExecutor(PROBE_THREADS) as pool:
         planner = _Planner(present, ids, ledger or {}, prober.probe)
+        # Threads are for files that must be opened: usually far fewer than those that are stored.
+        to_open = [video for video in videos if planner.lacking(video, streams)]
+        stored: Iterable[Outcome] = repeat([], len(videos) - len(to_open))
+        looks = pool.map(lambda video: planner.look(video, streams), to_open)
         # Around the results, not the videos: the pool takes those in all at once.
-        outcomes = list(progress(pool.map(lambda video: planner.look(video, streams), videos)))
+        outcomes = list(progress(chain(stored, looks)))
     jobs = [outcome for outcome in outcomes if isinstance(outcome, Job)]
     complete = [outcome for outcome in outcomes if isinstance(outcome, list)]
     return Plan(
@@ -111,11 +116,13 @@ class _Planner:
             for name, records in self._records.items()
         }
 
+    def lacking(self, video: VideoFile, streams: Sequence[str]) -> list[str]:
+        """Return the streams that do not hold a video of this id and size."""
+        return [name for name in streams if not self._is_stored(video, name)]
+
     def look(self, video: VideoFile, streams: Sequence[str]) -> Outcome:
-        """Return the job for a video, why it cannot be used, or where it already lies."""
-        lacking = [name for name in streams if not self._is_stored(video, name)]
-        if not lacking:
-            return []
+        """Return the job for a lacking video, why it cannot be used, or where it already lies."""
+        lacking = self.lacking(video, streams)
         bad = self._standing(video, lacking)
         self.failed_before.extend(dict.fromkeys(bad.values()))
         to_try = [name for name in lacking if name not in bad]
