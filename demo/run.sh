@@ -35,4 +35,5 @@ echo "== 4. the same features, another task: online action detection"
 
 echo
 echo "Everything lies in $PWD: set/ (videos, labels), feats.zarr (features), runs/ (models,"
-echo "predictions and logs of each run, numbered by task). Look closer: vllm-store info $PWD/feats.zarr; tensorboard --logdir $PWD/runs"
+echo "predictions, logs of runs/<task>/1, 2, ...). Look closer: vllm-store info $PWD/feats.zarr;"
+echo "tensorboard --logdir $PWD/runs"

@@ -120,7 +120,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         _say_start(folder, trainer.progress.step)
         trainer.train()
     finally:
-        if not config.out:
+        if accelerator.is_main_process and not config.out:
             with suppress(OSError):  # only an empty folder goes: its number is free again
                 folder.rmdir()
     metrics = trainer.score_best()

@@ -77,9 +77,10 @@ class RunLog:
             else None
         )
         if enabled:
-            _keep_until(self._path, first_step)
+            folder.mkdir(parents=True, exist_ok=True)
             if config is not None and config.logging.wandb_project:
                 self._wandb = WandbLog(folder, config.logging.wandb_project, to_mapping(config))
+            _keep_until(self._path, first_step)
             self._tensorboard = _tensorboard(folder / TENSORBOARD, first_step)
 
     def __enter__(self) -> "RunLog":
@@ -176,7 +177,6 @@ def _short(value: float | None) -> str:
 
 def _keep_until(path: Path, step: int) -> None:
     """Drop the entries of steps that will be done again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     # A process killed while writing leaves a last line that is no JSON.
     whole = [line for line in lines if line.endswith("}")]

@@ -37,7 +37,7 @@ class WandbLog:
             ) from error
         self._run: Any = wandb.init(
             project=project,
-            name=folder.name,
+            name="/".join(folder.parts[-2:]),  # the number of a run alone says nothing
             id=_run_id(folder / WANDB_ID),
             resume="allow",
             dir=str(folder),

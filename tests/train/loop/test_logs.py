@@ -111,7 +111,7 @@ ASKED = TrainConfig(logging=LoggingConfig(wandb_project="ours"))
 
 
 def test_weights_and_biases_gets_the_numbers_of_the_file(tmp_path, wandb):
-    folder = tmp_path / "run"
+    folder = tmp_path / "moment_query" / "3"
     with RunLog(folder, first_step=0, num_steps=2, enabled=True, config=ASKED) as log:
         log.step(1, {"loss": 0.5, "lr": 0.1})
         log.epoch(1, 1, {"Acc": 50.0, "undefined": None}, {"total_rows": 9})
@@ -120,7 +120,7 @@ def test_weights_and_biases_gets_the_numbers_of_the_file(tmp_path, wandb):
         (1, {"train/loss": 0.5, "train/lr": 0.1}),
         (1, {"epoch/epoch": 1, "epoch/Acc": 50.0, "epoch/total_rows": 9}),
     ]
-    assert (run.settings["project"], run.settings["name"]) == ("ours", "run")
+    assert (run.settings["project"], run.settings["name"]) == ("ours", "moment_query/3")
     assert run.settings["config"]["logging"] == {"wandb_project": "ours"}
     assert run.exit_code == 0
 
@@ -150,4 +150,5 @@ def test_weights_and_biases_is_not_touched_unless_asked_for(tmp_path, wandb):
 def test_weights_and_biases_that_is_not_installed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match=r"'ours', but Weights & Biases is not .*pip install"):
-        RunLog(tmp_path, first_step=0, num_steps=2, enabled=True, config=ASKED)
+        RunLog(tmp_path / "1", first_step=0, num_steps=2, enabled=True, config=ASKED)
+    assert not list((tmp_path / "1").iterdir())  # so that its number is free again
