@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
 __all__ = [
     "IGNORED",
     "Answers",
+    "Entries",
     "HeadContext",
     "LossSum",
     "QueryPlace",
@@ -57,6 +58,10 @@ Tensors = Mapping[str, "Tensor"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
+Entries = Literal["rows", "places", "windows", "words"]
+"""What a head's outputs have one entry for: the rows of a window; the places a pointer can point
+to, which are "nothing here" and then the rows; the window as a whole; the words it writes."""
+
 Known = TypeVar("Known")
 Chosen = TypeVar("Chosen")
 Source = TypeVar("Source")
@@ -77,6 +82,8 @@ class TaskFacts:
     """Turns a query as it was asked into what the LLM reads."""
     class_outputs: bool = False
     """Whether all outputs are class logits of rows, so that several runs can decide together."""
+    entries: Entries = "rows"
+    """What the head's outputs have one entry for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

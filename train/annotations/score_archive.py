@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from train.annotations.reading import check_ids
+from train.npz import add_array
 
 __all__ = ["ScoreArchive", "open_score_archive", "write_score_archive"]
 
@@ -25,11 +26,9 @@ Scores = NDArray[np.floating[Any]]
 def write_score_archive(path: Path, arrays: Iterable[tuple[str, Scores]]) -> None:
     """Write (video, scores) pairs as an uncompressed npz file that ``numpy.load`` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # numpy.savez would hold all videos at once: about 3 GB for a benchmark of 4,000 classes.
     with zipfile.ZipFile(path, "w") as archive:
         for video_id, scores in arrays:
-            with archive.open(f"{video_id}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, scores, allow_pickle=False)
+            add_array(archive, video_id, scores)
 
 
 class ScoreArchive:

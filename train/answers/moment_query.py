@@ -55,7 +55,7 @@ class MomentKnowledge:
 class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
     """Classes and boundaries of a window's moments, from learned tokens behind its rows."""
 
-    facts = TaskFacts(name="moment_query", submission=".json")
+    facts = TaskFacts(name="moment_query", submission=".json", entries="windows")
     knowledge_type = MomentKnowledge
     options_type = MomentQueryOptions
 

@@ -66,6 +66,7 @@ class QueryAnswers(Answers[QueryKnowledge, NaturalLanguageQueryOptions]):
         submission=".json",
         query_place="after",
         query_text=question,
+        entries="places",
     )
     knowledge_type = QueryKnowledge
     options_type = NaturalLanguageQueryOptions

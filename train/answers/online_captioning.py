@@ -74,7 +74,7 @@ class CaptionKnowledge:
 class CaptionAnswers(Answers[CaptionKnowledge, OnlineCaptioningOptions]):
     """A caption from the state of the latest row that has ended, by a generative LM."""
 
-    facts = TaskFacts(name="online_captioning", submission=".json", online=True)
+    facts = TaskFacts(name="online_captioning", submission=".json", online=True, entries="words")
     knowledge_type = CaptionKnowledge
     options_type = OnlineCaptioningOptions
 
