@@ -19,6 +19,7 @@ __all__ = [
     "evaluation_windows",
     "split",
     "training_windows",
+    "window_start",
 ]
 
 
@@ -123,6 +124,18 @@ def evaluation_windows(lengths: Sequence[int], window_rows: int, context_rows: i
             )
             predicted = stop
     return windows
+
+
+def window_start(row: int, window_rows: int, context_rows: int) -> int:
+    """Return the first row of the evaluation window that predicts a row, without the length.
+
+    >>> [window_start(row, 6, 2) for row in (0, 5, 6, 9, 10)]
+    [0, 0, 4, 4, 8]
+    """
+    if row < window_rows:
+        return 0
+    new_rows = window_rows - context_rows  # of each window but the first
+    return ((row - window_rows) // new_rows + 1) * new_rows
 
 
 def split(windows: Sequence[Window], size: int) -> list[Sequence[Window]]:

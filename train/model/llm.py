@@ -121,15 +121,26 @@ class LanguageModel(nn.Module):
             tokens_BTE: Input embeddings, any float dtype.
             valid_BT: True for tokens, False for padding, which lies behind them.
         """
+        hidden_BTE = self.run(
+            self.network, tokens_BTE, attention_mask=valid_BT.long(), use_cache=False
+        )
+        return hidden_BTE[:, self.tuning.num_prompt_tokens :]
+
+    def run(self, network: nn.Module, tokens_BTE: Tensor, **inputs: object) -> Tensor:
+        """Return a network's last hidden states (B, N, E) in float32, in the LLM's arithmetic.
+
+        Args:
+            network: ``network`` or ``stack``.
+            tokens_BTE: Input embeddings, any float dtype.
+            inputs: What else the network is called with.
+        """
         dtype = self._embedding[0].weight.dtype
         # Weights that are trained are float32; the arithmetic is as for frozen bfloat16 ones.
         is_mixed = self.identity.dtype == "bfloat16" and dtype == torch.float32
         with torch.autocast(tokens_BTE.device.type, torch.bfloat16, enabled=is_mixed):
-            output = self.network(
-                inputs_embeds=tokens_BTE.to(dtype), attention_mask=valid_BT.long(), use_cache=False
-            )
-        hidden_BTE: Tensor = output.last_hidden_state[:, self.tuning.num_prompt_tokens :]
-        return hidden_BTE.float()
+            output = network(inputs_embeds=tokens_BTE.to(dtype), **inputs)
+        hidden_BNE: Tensor = output.last_hidden_state
+        return hidden_BNE.float()
 
 
 def load_llm(

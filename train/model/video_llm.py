@@ -73,6 +73,10 @@ class VideoLLM(nn.Module):
         self._query_places = dict(query_places or {})
         self._state_dropout = state_dropout
 
+    def query_place(self, task: str) -> QueryPlace:
+        """Return where a task's query stands."""
+        return self._query_places.get(task, "none")
+
     def forward(
         self,
         features_BTD: Tensor,
@@ -93,7 +97,7 @@ class VideoLLM(nn.Module):
             draws: Of the windows, for noise and dropout in training.
         """
         parts = {"rows": (self.translator(features_BTD, draws), valid_BT)}
-        if (place := self._query_places.get(task, "none")) != "none":
+        if (place := self.query_place(task)) != "none":
             query = self._query(queries, features_BTD.device)
             parts = {"query": query, **parts} if place == "before" else {**parts, "query": query}
         if task in self.appended:

@@ -1,0 +1,252 @@
+"""One video predicted while it comes: stored rows in, what evaluation says of each row out.
+
+The rule is evaluation's (``train.data.windows.evaluation_windows``): a row is predicted in the
+window in which it is new, from that window's rows up to it. When a window ends, everything read is
+forgotten and the last ``context_rows`` rows are read again, as the front of the next window.
+
+Shapes: D feature width, N tokens of a grid row, T rows read at once, L tokens of the query, E LLM
+width.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import nearest
+from train.config import DataConfig
+from train.data.windows import window_start
+from train.model.video_llm import VideoLLM
+from train.stream.cached_llm import CachedLlm
+from train.task import States
+
+__all__ = ["RowOutput", "RowStream"]
+
+Times = tuple[float, float]
+"""Start and end second."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowOutput:
+    """What a task's head says of one row."""
+
+    row: int
+    """Counted from the start of the video, in rows of ``rows_per_token`` stored ones."""
+    times: Times | None
+    """From the start of the first stored row to the end of the last; None if those had none."""
+    arrays: Mapping[str, NDArray[Any]]
+    """Output of the head -> array of this row, without the dimensions of batch and rows."""
+
+
+class RowStream:
+    """Answers stored rows as they come. One row costs attention over its window, not more."""
+
+    def __init__(
+        self,
+        model: VideoLLM,
+        task: str,
+        data: DataConfig,
+        row_dtype: torch.dtype,
+        *,
+        query: str = "",
+    ) -> None:
+        """Begin at the start of a video; the model is set to evaluation mode.
+
+        Args:
+            model: Where it will run.
+            task: Name of the head to use.
+            data: Windows, context and rows per token of the run.
+            row_dtype: Of the store the model was trained on; rows are rounded to it.
+            query: What to look for, for a task with queries.
+
+        Raises:
+            ConfigError: if what the task says of a row depends on rows that come later, or the LLM
+                cannot be read row by row.
+            AnnotationError: if the query is too long.
+        """
+        _check_task(model, task, query)
+        self._model = model.eval()
+        self._task = task
+        self._data = data
+        self._row_dtype = row_dtype
+        self._device = model.translator.mean_D.device
+        self._query_1LE = _query_tokens(model, task, query, self._device)
+        self._pool_rows = model.translator.config.pool_rows
+        max_tokens = data.window_rows + self._query_1LE.shape[1]
+        self._llm = None if model.llm is None else CachedLlm(model.llm, max_tokens)
+        kept_rows = max(data.context_rows, self._pool_rows - 1)
+        self._past: deque[Tensor] = deque(maxlen=kept_rows)
+        self._group: list[Tensor] = []
+        self._group_times: list[Times | None] = []
+        self._row = 0
+        self._start: int | None = None
+        """First row of the window that has been primed."""
+
+    @property
+    def num_kept_rows(self) -> int:
+        """Rows that are kept, those of an unfinished group included."""
+        return len(self._past) + len(self._group)
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Tokens of the LLM whose keys and values are kept."""
+        return 0 if self._llm is None else self._llm.num_cached
+
+    @torch.inference_mode()
+    def push(self, stored_row: Tensor, times: Times | None = None) -> RowOutput | None:
+        """Take the video's next stored row; return what it completes, None inside a group.
+
+        Args:
+            stored_row: (D,) or (N, D), any float dtype.
+            times: Of the row.
+
+        Raises:
+            ConfigError: if the row's width is not the model's.
+        """
+        self._check_row(stored_row)
+        rounded = stored_row.detach().to(self._row_dtype).to(self._device, torch.float32)
+        self._group.append(rounded)
+        self._group_times.append(times)
+        return self._answer() if len(self._group) == self._data.rows_per_token else None
+
+    @torch.inference_mode()
+    def finish(self) -> RowOutput | None:
+        """End the video; return what its last, shorter group says, None if there is none.
+
+        The next row that is pushed is the first of another video.
+        """
+        output = self._answer() if self._group else None
+        self._begin()
+        return output
+
+    @torch.inference_mode()
+    def prime(self) -> None:
+        """Read the past of the next row's window, if its window has changed.
+
+        ``push`` does it where it was not done. Called between two rows, it takes its time there
+        and not from the answer.
+        """
+        start = window_start(self._row, self._data.window_rows, self._data.context_rows)
+        if start == self._start:
+            return
+        self._start = start
+        num_context = self._row - start
+        context = list(self._past)[len(self._past) - num_context :]
+        tokens = [self._query_1LE, *([self._tokens(context)] if context else [])]
+        if self._llm is not None:
+            self._llm.forget()
+            tokens_1NE = torch.cat(tokens, dim=1)
+            if tokens_1NE.shape[1]:
+                self._llm.read(tokens_1NE)
+
+    def _begin(self) -> None:
+        self._past.clear()
+        self._group.clear()
+        self._group_times.clear()
+        self._row = 0
+        self._start = None
+
+    def _answer(self) -> RowOutput:
+        """Predict the row that the group makes, and let it become past."""
+        features = self._group[0] if len(self._group) == 1 else torch.stack(self._group).mean(dim=0)
+        self.prime()
+        arrays = self._predict(features)
+        output = RowOutput(row=self._row, times=_span(self._group_times), arrays=arrays)
+        self._past.append(features)
+        self._group.clear()
+        self._group_times.clear()
+        self._row += 1
+        return output
+
+    def _predict(self, features: Tensor) -> dict[str, NDArray[Any]]:
+        assert self._start is not None, "a window is primed before its rows are predicted"
+        # Pooling looks at rows of the window only, as it does where the window is whole.
+        pooled = min(self._pool_rows, self._row - self._start + 1)
+        token_11E = self._tokens([*self._past, features][-pooled:])[:, -1:]
+        state_11E = token_11E if self._llm is None else self._llm.read(token_11E)
+        outputs: dict[str, Tensor] = self._model.heads[self._task](
+            States(
+                rows_BTE=state_11E,
+                valid_BT=torch.ones(1, 1, dtype=torch.bool, device=self._device),
+                final_BSE=state_11E[:, :0],  # of a window that has not ended there is none
+                targets=_NoTargets(self._task),
+            )
+        )
+        return {name: self._of_row(name, values) for name, values in outputs.items()}
+
+    def _tokens(self, rows: Sequence[Tensor]) -> Tensor:
+        tokens_1TE: Tensor = self._model.translator(torch.stack(list(rows))[None])
+        return tokens_1TE
+
+    def _of_row(self, name: str, values: Tensor) -> NDArray[Any]:
+        if values.shape[:2] != (1, 1):
+            raise ConfigError(
+                f"task {self._task}: output '{name}' of its head has the shape "
+                f"{tuple(values.shape)} for one row, expected (1, 1, ...): it does not speak of "
+                "single rows. Predict whole videos with vllm-predict."
+            )
+        # As in evaluation: half precision goes to float32.
+        own = values[0, 0].float() if values.is_floating_point() else values[0, 0]
+        array: NDArray[Any] = own.cpu().numpy()
+        return array
+
+    def _check_row(self, stored_row: Tensor) -> None:
+        width = self._model.translator.mean_D.shape[0]
+        if stored_row.dim() not in (1, 2) or stored_row.shape[-1] != width:
+            raise ConfigError(
+                f"row {self._row} has the shape {tuple(stored_row.shape)}, expected ({width},) or "
+                f"(tokens, {width}): the model was trained on such features. Make rows with the "
+                "recipe of its training features."
+            )
+
+
+class _NoTargets(dict[str, Tensor]):
+    """The targets of a row nobody has labelled."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self._task = task
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise ConfigError(
+            f"task {self._task}: its head asks for '{name}' of the annotations, which a row that "
+            "has just come does not have. Predict whole videos with vllm-predict."
+        )
+
+
+def _check_task(model: VideoLLM, task: str, query: str) -> None:
+    """Check that rows of a task can be answered before the next one comes."""
+    if task not in model.heads:
+        raise ConfigError(
+            f"The run has not learned task '{task}'. {nearest(task, list(model.heads))}"
+        )
+    place = model.query_place(task)
+    if place == "after" or task in model.appended:
+        behind = "its query" if place == "after" else "learned tokens"
+        raise ConfigError(
+            f"task {task} reads {behind} behind the last row of a window, so it says nothing "
+            "before the window ends. Predict whole videos with vllm-predict."
+        )
+    if (place == "before") != bool(query):
+        has = "needs a query, and none is given" if place == "before" else "has no queries"
+        raise ConfigError(f"task {task} {has}; query is '{query}', change it.")
+
+
+def _query_tokens(model: VideoLLM, task: str, query: str, device: torch.device) -> Tensor:
+    """Return what stands before the rows (1, L, E), L = 0 for a task without queries."""
+    if model.query_place(task) == "none":
+        return torch.empty(1, 0, model.translator.linear.out_features, device=device)
+    assert model.text is not None, "a task with queries was built without text"
+    with torch.inference_mode():
+        tokens_1LE: Tensor = model.text([query], device)[0]
+    return tokens_1LE
+
+
+def _span(times: Sequence[Times | None]) -> Times | None:
+    first, last = times[0], times[-1]
+    return None if first is None or last is None else (first[0], last[1])
