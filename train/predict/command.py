@@ -97,6 +97,8 @@ def submit(asked: Asked, subset: str) -> PredictReport:
             f"--subset {subset} takes videos and queries from the annotations; leave videos, "
             "--videos and --query out."
         )
+    if asked.scores is not None:
+        raise ConfigError("--scores is for whole videos; leave --subset out.")
     prediction = predict_subset(
         _open(asked),
         asked.features,
@@ -107,12 +109,7 @@ def submit(asked: Asked, subset: str) -> PredictReport:
     )
     out = Path(asked.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        outputs = prediction.outputs
-        if asked.scores is not None:
-            scores = stack.enter_context(ScoreWriter(asked.scores))
-            outputs = scores.passing(outputs)
-        prediction.task.write_predictions(outputs, out)
+    prediction.task.write_predictions(prediction.outputs, out)
     return PredictReport(
         out=asked.out, num_predicted=prediction.num_samples, missing=prediction.missing
     )
@@ -129,7 +126,9 @@ def answer(asked: Asked) -> PredictReport:
     with ExitStack() as stack:
         made = stack.enter_context(_features(asked, ensemble))
         writer = stack.enter_context(open_format(asked.format_name, Path(asked.out)))
-        scores = None if asked.scores is None else stack.enter_context(ScoreWriter(asked.scores))
+        scores = None
+        if asked.scores is not None:
+            scores = stack.enter_context(ScoreWriter(asked.scores, ensemble.facts))
         report = PredictReport(out=asked.out, failures=made.failures)
         answers = answer_videos(ensemble, made.streams, made.video_ids, asked.queries)
         total = len(made.video_ids)
