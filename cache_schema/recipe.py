@@ -109,10 +109,15 @@ def read_recipe(text: str, fingerprint: object, *, where: str) -> Recipe:
     Raises:
         StoreCorruptError: if it is none, or has another fingerprint.
     """
-    recipe = parse(Recipe, text, where=where, error=StoreCorruptError)
+    hint = "Run 'vllm-store repair', or restore it."
+    try:
+        recipe = parse(Recipe, text, where="recipe", error=StoreCorruptError)
+    except StoreCorruptError as error:
+        said = " ".join(str(error).splitlines())
+        raise StoreCorruptError(f"{where}: {said} {hint}") from error
     if fingerprint != recipe.fingerprint:
         raise StoreCorruptError(
             f"{where}: fingerprint is {fingerprint}, its recipe makes {recipe.fingerprint}; one of "
-            "the two was altered. Run 'vllm-store repair', or restore it."
+            f"the two was altered. {hint}"
         )
     return recipe

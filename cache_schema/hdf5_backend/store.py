@@ -370,9 +370,10 @@ def _check_whole(file: h5py.File, path: Path) -> int:
     """Read all metadata; return the byte behind the last chunk of any dataset, written or not."""
     _check_file(file, path)
     ends = [0]
-    for group in file.values():
-        _read_stream(path, group)
-        for dataset in group.values():
+    for name in file:  # values() gives None for what cannot be opened
+        _read_stream(path, file[name])
+        for key in file[name]:
+            dataset = file[name][key]
             dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))
     size = max(*ends, path.stat().st_size)
     return -(-size // PAGE_BYTES) * PAGE_BYTES
