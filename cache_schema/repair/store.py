@@ -98,7 +98,13 @@ def _mend_headers(folder: Path, header: StreamHeader, bench: Bench) -> None:
 
 
 def _differs(folder: Path, header: StreamHeader) -> bool:
-    return group_problem(folder) is not None or read_attributes(folder) != header.attributes()
+    """Tell whether a group does not say what a header says; what else it says is its owner's."""
+    try:
+        where = str(folder / layout.ZARR_JSON)
+        found = StreamHeader.from_attributes(read_attributes(folder), where)
+    except StoreCorruptError:
+        return True
+    return found != header or group_problem(folder) is not None
 
 
 def _is_plain(parts: Path) -> bool:

@@ -88,7 +88,8 @@ def test_a_file_that_is_gone_is_not_found(store):
             look(store)
     with pytest.raises(StoreNotFoundError, match=r"s\.h5: no such store"):
         stream.read("a")
-    assert CliRunner().invoke(store_command, ["verify", str(store)]).exit_code != 0
+    result = CliRunner().invoke(store_command, ["verify", str(store)])
+    assert isinstance(result.exception, StoreNotFoundError)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9])
