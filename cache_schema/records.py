@@ -87,7 +87,8 @@ def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
                 return
             raise StoreCorruptError(
                 f"{where}: line {number} does not match its checksum. "
-                "Restore the file, or remove this part and extract its videos again."
+                "Restore the file ('vllm-store repair' can if its part was sealed), or remove the "
+                "part and extract its videos again."
             )
         yield parse(Commit, text, where=f"{where}: line {number}", error=StoreCorruptError)
 

@@ -127,7 +127,7 @@ def _parts(folders: list[Path], header: StreamHeader, on_damage: OnDamage) -> It
             commits = read_journal(journal)
             if not commits and lost_its_journal(part):
                 raise StoreCorruptError(
-                    f"{journal}: is gone, and nothing else says whose the rows beside it are. "
+                    f"{journal}: is gone, and with it whose the rows beside it are. "
                     f"Put it back with 'vllm-store repair', which can if the part was sealed; "
                     f"else remove {part} and extract its videos again."
                 )
