@@ -7,7 +7,15 @@ PARTS = "parts"
 FEATURES = "features"
 TIME = "time"
 COMMITS = "commits.log"
+COMMITS_COPY = "commits.copy"
+"""Second copy of a sealed part's journal, behind one line with the attributes of its stream."""
+REMOVED = "removed"
+"""Lies in a part whose journal is about to go, or has gone, because the part is not needed."""
 ZARR_JSON = "zarr.json"
+
+NUM_ROWS = "num_rows"
+COMMITS_CRC32C = "commits_crc32c"
+"""Attributes of a sealed part; the second came later and says that there is a copy."""
 
 CHUNK_ROWS = 64
 """Rows of an inner chunk, about one training window: a plain Zarr reader fetches little more."""

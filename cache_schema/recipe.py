@@ -8,8 +8,9 @@ import hashlib
 from fractions import Fraction
 from typing import Literal
 
+from cache_schema.errors import StoreCorruptError
 from cache_schema.layout import SCHEMA_VERSION
-from cache_schema.parsing import record, to_json
+from cache_schema.parsing import parse, record, to_json
 
 __all__ = [
     "DecoderRecipe",
@@ -17,6 +18,7 @@ __all__ = [
     "PreprocessRecipe",
     "Recipe",
     "SamplingRecipe",
+    "read_recipe",
 ]
 
 UNKNOWN = "unknown"
@@ -101,3 +103,23 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the recipe's canonical JSON."""
         return hashlib.sha256(to_json(self).encode()).hexdigest()
+
+
+def read_recipe(text: str, fingerprint: object, *, where: str) -> Recipe:
+    """Return a recipe that was stored as JSON, proven by the fingerprint stored beside it.
+
+    Raises:
+        StoreCorruptError: if it is none, or has another fingerprint.
+    """
+    hint = "Run 'vllm-store repair', or restore it."
+    try:
+        recipe = parse(Recipe, text, where="recipe", error=StoreCorruptError)
+    except StoreCorruptError as error:
+        said = " ".join(str(error).splitlines())
+        raise StoreCorruptError(f"{where}: {said} {hint}") from error
+    if fingerprint != recipe.fingerprint:
+        raise StoreCorruptError(
+            f"{where}: fingerprint is {fingerprint}, its recipe makes {recipe.fingerprint}; one of "
+            f"the two was altered. {hint}"
+        )
+    return recipe

@@ -11,7 +11,18 @@ import google_crc32c
 from cache_schema.errors import StoreCorruptError
 from cache_schema.parsing import parse, record, to_json
 
-__all__ = ["Commit", "VideoRecord", "append_line", "decode_lines", "encode_line", "read_journal"]
+__all__ = [
+    "Commit",
+    "VideoRecord",
+    "append_line",
+    "decode_journal",
+    "decode_lines",
+    "encode_line",
+    "json_object",
+    "line_of",
+    "read_journal",
+    "torn_line",
+]
 
 
 @record
@@ -53,8 +64,13 @@ class Commit:
 
 def encode_line(commit: Commit) -> bytes:
     """Return the journal line: checksum of the JSON text, a space, the JSON text, a newline."""
-    text = to_json(commit).encode()
-    return b"%08x %s\n" % (google_crc32c.value(text), text)
+    return line_of(to_json(commit))
+
+
+def line_of(text: str) -> bytes:
+    """Return a line that proves itself: checksum of a text without newlines, a space, the text."""
+    data = text.encode()
+    return b"%08x %s\n" % (google_crc32c.value(data), data)
 
 
 def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
@@ -71,9 +87,37 @@ def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
                 return
             raise StoreCorruptError(
                 f"{where}: line {number} does not match its checksum. "
-                "Restore the file, or remove this part and extract its videos again."
+                "Restore the file ('vllm-store repair' can if its part was sealed), or remove the "
+                "part and extract its videos again."
             )
         yield parse(Commit, text, where=f"{where}: line {number}", error=StoreCorruptError)
+
+
+def decode_journal(data: bytes, *, where: str) -> tuple[list[Commit], bytes]:
+    """Return the commits of a journal's bytes, and what follows the last of them.
+
+    Raises:
+        StoreCorruptError: if a line before the last is damaged.
+    """
+    commits, end = list(decode_lines(data, where=where)), 0
+    for _ in commits:
+        end = data.index(b"\n", end) + 1
+    return commits, data[end:]
+
+
+def torn_line(behind: bytes) -> str | None:
+    """Say what is wrong with what follows the last commit, unless a killed process leaves that.
+
+    Killed in the middle of a line, it leaves the line's beginning. A line that has its end was
+    changed later, or its blocks reached the disk in another order when the power was cut.
+    """
+    hint = "Its video is not there: extract it again."
+    if behind.endswith(b"\n"):
+        return f"the last line does not match its checksum. {hint}"
+    checksum, _, text = behind[:-1].partition(b" ")
+    if text and checksum == b"%08x" % google_crc32c.value(text):
+        return f"the last line ends in {behind[-1:]!r}, expected a newline. {hint}"
+    return None
 
 
 def read_journal(path: Path) -> list[Commit]:
@@ -102,10 +146,13 @@ def json_object(path: Path) -> dict[str, object]:
     Raises:
         StoreCorruptError: if it is anything else.
     """
+    hint = "Put it back with 'vllm-store repair'."
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise StoreCorruptError(f"{path}: not valid JSON ({error}).") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreCorruptError(f"{path}: is gone. {hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise StoreCorruptError(f"{path}: not valid JSON ({error}). {hint}") from error
     if not isinstance(value, dict):
-        raise StoreCorruptError(f"{path}: holds {type(value).__name__}, expected an object.")
+        raise StoreCorruptError(f"{path}: holds {type(value).__name__}, expected an object. {hint}")
     return value

@@ -123,7 +123,7 @@ def open_store(path: str | Path, on_damage: OnDamage = raise_damage) -> Store:
         from cache_schema.hdf5_backend.store import read_hdf5_streams
 
         return Store(path, read_hdf5_streams(path, on_damage))
-    from cache_schema.zarr_backend.store import read_zarr_streams
+    from cache_schema.zarr_backend.reader import read_zarr_streams
 
     return Store(path, read_zarr_streams(path, on_damage))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -178,10 +179,11 @@ class Stream:
 
         Raises:
             StoreError: if the stream does not hold the video.
+            StoreCorruptError: if its rows are not there, or its times not those committed.
         """
         number, commit = self._locate(video_id)
         rows = self.parts[number].rows
-        times_R2 = rows.time(commit.first_row, commit.num_rows)
+        times_R2 = self._times(number, commit)
         start = -np.inf if start_seconds is None else start_seconds
         end = np.inf if end_seconds is None else end_seconds
         first, last = rows_between(times_R2, start, end)
@@ -191,8 +193,17 @@ class Stream:
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Return (rows, 2) start and end seconds of all rows of a video."""
-        number, commit = self._locate(video_id)
-        return self.parts[number].rows.time(commit.first_row, commit.num_rows)
+        return self._times(*self._locate(video_id))
+
+    def _times(self, number: int, commit: Commit) -> NDArray[np.float64]:
+        """Read all times of a video; features are too many for a checksum at each read."""
+        times_R2 = self.parts[number].rows.time(commit.first_row, commit.num_rows)
+        if google_crc32c.value(times_R2.astype("<f8", copy=False).tobytes()) != commit.time_crc32c:
+            raise StoreCorruptError(
+                f"stream '{self.name}': the stored times of '{commit.video.id}' are not those that "
+                "were committed. Run vllm-store verify, and extract the video again."
+            )
+        return times_R2
 
     def windows(
         self,

@@ -7,11 +7,10 @@ do not pass locks between machines, it is sealed or was not written to of late. 
 part was removed after all finds out at its next commit and fails.
 """
 
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +22,8 @@ from cache_schema.store import Store, is_hdf5, open_store
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.writing.durable import sync_path
 from cache_schema.writing.write_errors import write_errors
-from cache_schema.zarr_backend.store import ZarrStreamWriter, lock_journal, part_folders
+from cache_schema.zarr_backend.reader import part_folders
+from cache_schema.zarr_backend.store import ZarrStreamWriter, locked_part
 
 __all__ = ["Compaction", "compact_store"]
 
@@ -101,7 +101,7 @@ def _merge_once(path: Path, done: Compaction, *, quiet_seconds: float, progress:
         free = {
             part.name
             for part in _candidates(folder, open_store(path).streams[done.stream])
-            if _is_free(part, done, quiet_seconds, locks.enter_context(_locked(part)))
+            if _is_free(part, done, quiet_seconds, locks.enter_context(locked_part(part)))
         }
         # Opened after the locks were taken: what a writer committed before it let go is in it.
         stream = open_store(path).streams[done.stream]
@@ -123,20 +123,6 @@ def _candidates(folder: Path, stream: Stream) -> list[Path]:
     }
     folders = part_folders(folder)
     return [part for part in folders if part.name not in good or not _is_sealed(part)][:MOST_LOCKS]
-
-
-@contextmanager
-def _locked(part: Path) -> Iterator[bool]:
-    """Hold the lock of a part's writer; yields False if a living writer has it."""
-    try:
-        descriptor = os.open(part / layout.COMMITS, os.O_RDWR)
-    except FileNotFoundError:
-        yield True  # its writer was killed before it made the journal, or is about to make it
-        return
-    try:
-        yield lock_journal(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_free(part: Path, done: Compaction, quiet_seconds: float, has_lock: bool) -> bool:
@@ -234,8 +220,21 @@ def _is_sealed(part: Path) -> bool:
 
 
 def _remove(part: Path) -> None:
-    """Take a part away: at once for readers, then its bytes."""
-    if part.exists():
-        (part / layout.COMMITS).unlink(missing_ok=True)
-        sync_path(part)
-        shutil.rmtree(part)
+    """Take a part away: at once for readers, then its bytes.
+
+    The mark is there before the journal goes and goes last, so a journal that is gone without it
+    was lost.
+    """
+    if not part.exists():
+        return
+    mark = part / layout.REMOVED
+    mark.touch()
+    sync_path(part)
+    (part / layout.COMMITS).unlink(missing_ok=True)
+    sync_path(part)
+    for path in part.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != mark:
+            path.unlink()
+    shutil.rmtree(part)

@@ -5,50 +5,81 @@ copy from the page cache, and no HDF5 handle stays open in the process that read
 """
 
 import mmap
+import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.errors import StoreCorruptError, StoreError, StoreNotFoundError
+from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, is_marked
+from cache_schema.hdf5_backend.view import ClosedView
 from cache_schema.stream import Array
 
-__all__ = ["Hdf5Rows", "open_for_reading", "read_errors"]
+__all__ = ["Hdf5File", "Hdf5Rows", "look"]
+
+Hdf5File = h5py.File
+T = TypeVar("T")
+
+PAUSES_SECONDS = (0.01, 0.05, 0.2)
+"""A block takes microseconds to write."""
 
 
-def open_for_reading(path: Path) -> h5py.File:
-    """Open a file that may have a living or a killed writer.
+def look(path: Path, at: Callable[[h5py.File], T]) -> T:
+    """Open a file that may have a living or a killed writer, look at it, and close it.
+
+    A writer may be in the middle of a block that is being read, so what looks damaged in a file
+    that bears a writer's mark is looked at again.
 
     Raises:
         StoreError: if it is no HDF5 file.
+        StoreCorruptError: if HDF5 cannot read it.
     """
-    try:
-        return h5py.File(path, "r", libver="v110", swmr=True, locking=False)
-    except OSError as error:
-        # A process opens a file one way only, and somebody here may have it open plainly.
-        with suppress(OSError):
-            return h5py.File(path, "r")
-        raise StoreError(f"{path}: HDF5 cannot open it: {error}.") from error
+    for pause_seconds in (*PAUSES_SECONDS, None):
+        try:
+            return _look(path, at)
+        except StoreError:
+            if pause_seconds is None or not _has_writer(path):
+                raise
+            time.sleep(pause_seconds)
+    raise AssertionError("the last pause is None")
 
 
-@contextmanager
-def read_errors(path: Path) -> Iterator[None]:
-    """Turn what HDF5 says about its own damaged metadata into one sentence."""
+def _look(path: Path, at: Callable[[h5py.File], T]) -> T:
     try:
-        yield
+        with closing(ClosedView(path)) as view:
+            try:
+                file = h5py.File(view, "r")
+            except (OSError, RuntimeError) as error:
+                raise StoreError(
+                    f"{path}: HDF5 cannot open it: {error}. Restore the file, or extract again."
+                ) from error
+            with file:
+                return at(file)
+    except FileNotFoundError as error:
+        raise StoreNotFoundError(f"{path}: no such store.") from error
     except StoreError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise StoreCorruptError(
             f"{path}: HDF5 cannot read its metadata: {error}. Restore the file, or extract again "
             "into a .zarr store."
         ) from error
+
+
+def _has_writer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_marked(file.read(SUPERBLOCK_BYTES))
+    except OSError:
+        return False
 
 
 class Hdf5Rows:
@@ -88,25 +119,18 @@ class Hdf5Rows:
 
     def _open(self) -> "_Opened":
         if self._opened is None:
-            with (
-                self._path.open("rb") as plain,
-                open_for_reading(self._path) as file,
-                read_errors(self._path),
-            ):
-                if file.attrs.get("store_id") != self._store_id:
-                    raise StoreError(
-                        f"{self._path}: was replaced since it was opened. Open it again."
-                    )
-                mapped = mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)
-                group = file[self._stream]
-                self._opened = _Opened(
-                    map=mapped,
-                    features=_MappedRows(
-                        mapped, group[layout.FEATURES], self._dtype, self._row_shape
-                    ),
-                    time=_MappedRows(mapped, group[layout.TIME], np.dtype("<f8"), (2,)),
-                )
+            self._opened = look(self._path, self._index)
         return self._opened
+
+    def _index(self, file: h5py.File) -> "_Opened":
+        if file.attrs.get("store_id") != self._store_id:
+            raise StoreError(f"{self._path}: was replaced since it was opened. Open it again.")
+        with self._path.open("rb") as plain:
+            mapped = mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)
+        group = file[self._stream]
+        features = _MappedRows(mapped, group[layout.FEATURES], self._dtype, self._row_shape)
+        time_rows = _MappedRows(mapped, group[layout.TIME], np.dtype("<f8"), (2,))
+        return _Opened(map=mapped, features=features, time=time_rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

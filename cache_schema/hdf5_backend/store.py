@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from cache_schema import layout
 from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
 from cache_schema.hdf5_backend.lock import lock_file, locked_folder
-from cache_schema.hdf5_backend.rows import Hdf5Rows, open_for_reading, read_errors
+from cache_schema.hdf5_backend.rows import Hdf5Rows, look
 from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, clear_writer_mark, was_closed
-from cache_schema.parsing import parse, to_json
-from cache_schema.recipe import Recipe
-from cache_schema.records import Commit, VideoRecord, decode_lines, encode_line
+from cache_schema.parsing import to_json
+from cache_schema.recipe import Recipe, read_recipe
+from cache_schema.records import Commit, VideoRecord, decode_journal, encode_line
 from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import make_folders, partials, replaced_file
@@ -43,41 +43,47 @@ PAGE_BYTES = 4096
 
 def read_hdf5_streams(path: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
     """Return every stream with its committed rows, sorted by name."""
-    with open_for_reading(path) as file, read_errors(path):
+    damages: list[StoreCorruptError] = []
+
+    def read(file: h5py.File) -> list[Stream]:
+        damages.clear()  # of an earlier look
         _check_file(file, path)
-        return [_read_stream(path, file[name], on_damage) for name in sorted(file)]
+        streams = []
+        for name in sorted(file):
+            try:
+                streams.append(_read_stream(path, file[name]))
+            except StoreCorruptError as error:
+                damages.append(error)
+        return streams
 
-
-def _read_stream(path: Path, group: h5py.Group, on_damage: OnDamage = raise_damage) -> Stream:
-    name = group.name.lstrip("/")
-    recipe = parse(
-        Recipe,
-        group.attrs.get("recipe", "null"),
-        where=f"{path}: stream '{name}'",
-        error=StoreCorruptError,
-    )
-    row_shape = tuple(int(size) for size in group[layout.FEATURES].shape[1:])
-    try:
-        commits, _ = read_commits(group)
-    except StoreCorruptError as error:
+    streams = look(path, read)
+    for error in damages:
         on_damage(error)
-        commits = []
+    return streams
+
+
+def _read_stream(path: Path, group: h5py.Group) -> Stream:
+    name = group.name.lstrip("/")
+    where = f"{path}: stream '{name}'"
+    stored = group.attrs.get("recipe", "null"), group.attrs.get("fingerprint")
+    recipe = read_recipe(*stored, where=where)
+    row_shape = tuple(int(size) for size in group[layout.FEATURES].shape[1:])
+    commits, _ = read_commits(group)
     store_id = group.file.attrs["store_id"]
     rows = Hdf5Rows(path, name, store_id, row_shape, recipe.store_dtype)
     parts = [StreamPart(id="0", commits=commits, rows=rows)] if commits else []
     return Stream(name, recipe, row_shape, parts)
 
 
-def read_commits(group: h5py.Group) -> tuple[list[Commit], int]:
-    """Return the commits of a stream and the bytes of the journal up to the end of the last."""
-    data = group[layout.COMMITS][:].tobytes().rstrip(b"\0")
-    commits = list(
-        decode_lines(data, where=f"{group.file.filename}: {group.name}/{layout.COMMITS}")
-    )
-    end = 0
-    for _ in commits:
-        end = data.index(b"\n", end) + 1
-    return commits, end
+def read_commits(group: h5py.Group) -> tuple[list[Commit], bytes]:
+    """Return the commits of a stream, and what follows the last of them in its journal."""
+    data = _journal(group)
+    return decode_journal(data, where=f"{group.file.filename}: {group.name}/{layout.COMMITS}")
+
+
+def _journal(group: h5py.Group) -> bytes:
+    data: bytes = group[layout.COMMITS][:].tobytes()
+    return data.rstrip(b"\0")
 
 
 def _check_file(file: h5py.File, path: Path) -> None:
@@ -98,7 +104,8 @@ class Hdf5StreamWriter:
     ) -> None:
         self._file = file
         self._name = name
-        commits, self._journal_bytes = read_commits(file.group(name))
+        commits, behind = read_commits(file.group(name))
+        self._journal_bytes = len(_journal(file.group(name))) - len(behind)
         self._committed_rows = commits[-1].first_row + commits[-1].num_rows if commits else 0
         self._pending = PendingVideo(f"{file.path}: {name}", row_shape, store_dtype)
 
@@ -204,8 +211,8 @@ class _WriterFile:
                         _create(temporary)
             self._descriptor = lock_file(path)
             try:
-                with open_for_reading(path) as file:
-                    _check_file(file, path)
+                # HDF5 would read a damaged block again and again, for ever, once it may write.
+                look(path, lambda file: _check_whole(file, path))
                 _remove_partials(path)
                 self._file = self._open()
             except BaseException:
@@ -268,7 +275,8 @@ class _WriterFile:
         file_bytes = os.fstat(self._descriptor).st_size
         if not was_closed(os.pread(self._descriptor, SUPERBLOCK_BYTES, 0), file_bytes):
             # We hold the lock, so its last writer is dead, or could not write all it wanted to.
-            clear_writer_mark(self._descriptor, _end_of_chunks(self.path))
+            end_bytes = look(self.path, lambda file: _check_whole(file, self.path))
+            clear_writer_mark(self._descriptor, end_bytes)
         access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
         access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
         access.set_file_locking(False, True)
@@ -359,12 +367,14 @@ def _put_rows(dataset: h5py.Dataset, first_row: int, rows: Array) -> None:
     dataset[first_row:end] = rows
 
 
-def _end_of_chunks(path: Path) -> int:
-    """Return the byte behind the last chunk of any dataset, whether it was written or not."""
+def _check_whole(file: h5py.File, path: Path) -> int:
+    """Read all metadata; return the byte behind the last chunk of any dataset, written or not."""
+    _check_file(file, path)
     ends = [0]
-    with open_for_reading(path) as file:
-        for group in file.values():
-            for dataset in group.values():
-                dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))
+    for name in file:  # values() gives None for what cannot be opened
+        _read_stream(path, file[name])
+        for key in file[name]:
+            dataset = file[name][key]
+            dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))
     size = max(*ends, path.stat().st_size)
     return -(-size // PAGE_BYTES) * PAGE_BYTES

@@ -11,7 +11,14 @@ import struct
 
 from cache_schema.errors import StoreCorruptError
 
-__all__ = ["SUPERBLOCK_BYTES", "clear_writer_mark", "lookup3", "was_closed"]
+__all__ = [
+    "SUPERBLOCK_BYTES",
+    "as_closed",
+    "clear_writer_mark",
+    "is_marked",
+    "lookup3",
+    "was_closed",
+]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_BYTES = 48
@@ -30,6 +37,32 @@ def was_closed(superblock: bytes, file_bytes: int) -> bool:
     return superblock[_FLAGS_AT] == 0 and bool(recorded == file_bytes)
 
 
+def is_marked(superblock: bytes) -> bool:
+    """Tell whether a writer has a file open, or was killed while it had."""
+    return superblock[:9] == SIGNATURE + b"\3" and superblock[_FLAGS_AT] != 0
+
+
+def as_closed(superblock: bytes, file_bytes: int) -> bytes:
+    """Return a superblock without a mark, whose file ends where it does.
+
+    One that is not ours, or does not match its checksum, is returned as it is: HDF5 says so best.
+    """
+    if superblock[:9] != SIGNATURE + b"\3" or len(superblock) < SUPERBLOCK_BYTES:
+        return superblock
+    (checksum,) = struct.unpack_from("<I", superblock, _CHECKSUM_AT)
+    if checksum != lookup3(superblock[:_CHECKSUM_AT]):
+        return superblock
+    return _closed(superblock, file_bytes)
+
+
+def _closed(superblock: bytes, end_bytes: int) -> bytes:
+    block = bytearray(superblock)
+    block[_FLAGS_AT] = 0
+    struct.pack_into("<Q", block, _END_AT, end_bytes)
+    struct.pack_into("<I", block, _CHECKSUM_AT, lookup3(bytes(block[:_CHECKSUM_AT])))
+    return bytes(block)
+
+
 def clear_writer_mark(descriptor: int, end_bytes: int) -> None:
     """Clear the mark of a file nobody writes, and make ``end_bytes`` its end.
 
@@ -41,20 +74,17 @@ def clear_writer_mark(descriptor: int, end_bytes: int) -> None:
     Raises:
         StoreCorruptError: if the superblock is not the one our writer makes.
     """
-    block = bytearray(os.pread(descriptor, SUPERBLOCK_BYTES, 0))
+    block = os.pread(descriptor, SUPERBLOCK_BYTES, 0)
     (checksum,) = struct.unpack_from("<I", block, _CHECKSUM_AT)
     if block[:12] != SIGNATURE + bytes([3, 8, 8, block[_FLAGS_AT]]):
         raise StoreCorruptError("HDF5 superblock: expected version 3 with 8-byte offsets.")
-    if checksum != lookup3(bytes(block[:_CHECKSUM_AT])):
+    if checksum != lookup3(block[:_CHECKSUM_AT]):
         raise StoreCorruptError("HDF5 superblock: does not match its checksum.")
     (recorded,) = struct.unpack_from("<Q", block, _END_AT)
     end = max(recorded, end_bytes)
     os.ftruncate(descriptor, end)
-    block[_FLAGS_AT] = 0
-    struct.pack_into("<Q", block, _END_AT, end)
-    struct.pack_into("<I", block, _CHECKSUM_AT, lookup3(bytes(block[:_CHECKSUM_AT])))
     os.fsync(descriptor)
-    os.pwrite(descriptor, block, 0)
+    os.pwrite(descriptor, _closed(block, end), 0)
     os.fsync(descriptor)
 
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
@@ -11,34 +10,14 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.proof.blocks import little_endian, part_blocks
-from cache_schema.proof.files import hdf5_problems, stored_fingerprint, zarr_problems
+from cache_schema.proof.hdf5_files import hdf5_problems
+from cache_schema.proof.report import Problem, Report
+from cache_schema.proof.zarr_files import zarr_problems
 from cache_schema.records import Commit
-from cache_schema.store import Store, is_hdf5, open_store
+from cache_schema.store import is_hdf5, open_store
 from cache_schema.stream import Stream, StreamPart, as_float32
 
 __all__ = ["Problem", "Report", "verify_store"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """Something that is wrong, as close to its place as it is known."""
-
-    what: str
-    stream: str | None = None
-    part: str | None = None
-    video: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """What a verification found."""
-
-    problems: list[Problem]
-    notes: list[Problem]
-    """Worth knowing, and no reason to distrust the store."""
-    num_videos: int
-    """Commits that were checked, copies included."""
-    num_rows: int
 
 
 def verify_store(
@@ -59,12 +38,13 @@ def verify_store(
         problems.append(Problem(what=str(error)))
 
     store = open_store(path, on_damage)
+    problems += (hdf5_problems if is_hdf5(store.path) else zarr_problems)(store)
     notes: list[Problem] = []
     num_videos = num_rows = 0
     for stream in store.streams.values():
-        problems += _stream_problems(store, stream)
         notes += _duplicates(stream)
         for part in stream.parts:
+            problems += _order_problems(stream, part)
             for commit in part.commits:
                 problems += _video_problems(stream, part, commit)
                 progress(commit.num_rows)
@@ -72,33 +52,15 @@ def verify_store(
     return Report(problems=problems, notes=notes, num_videos=num_videos, num_rows=num_rows)
 
 
-def _stream_problems(store: Store, stream: Stream) -> Iterator[Problem]:
-    stored = stored_fingerprint(store.path, stream.name)
-    if stored != stream.recipe.fingerprint:
-        yield Problem(
-            stream=stream.name,
-            what=f"fingerprint is {stored}, its recipe makes {stream.recipe.fingerprint}",
-        )
-    for part in stream.parts:
-        yield from (
-            Problem(stream=stream.name, part=part.id, what=what)
-            for what in (
-                *_order_problems(part),
-                *(hdf5_problems if is_hdf5(store.path) else zarr_problems)(
-                    store.path, stream, part
-                ),
-            )
-        )
-
-
-def _order_problems(part: StreamPart) -> Iterator[str]:
+def _order_problems(stream: Stream, part: StreamPart) -> Iterator[Problem]:
     end = 0
     for commit in part.commits:
         if commit.first_row < end or commit.num_rows < 1:
-            yield (
+            what = (
                 f"video '{commit.video.id}' has {commit.num_rows} rows from row "
                 f"{commit.first_row} on, expected at least one and none before row {end}"
             )
+            yield Problem(stream=stream.name, part=part.id, what=what)
         end = max(end, commit.first_row + commit.num_rows)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cache_schema.layout import CHUNK_ROWS
 
-__all__ = ["ShardFile", "index_bytes", "num_chunks", "shard_metadata"]
+__all__ = ["ShardFile", "index_bytes", "num_chunks", "shard_end", "shard_metadata"]
 
 
 def num_chunks(num_rows: int) -> int:
@@ -31,6 +31,12 @@ def index_bytes(num_rows: int, row_bytes: int) -> bytes:
     offsets = np.arange(num_chunks(num_rows), dtype="<u8") * np.uint64(chunk_bytes)
     table = np.stack([offsets, np.full_like(offsets, chunk_bytes)], axis=1).astype("<u8").tobytes()
     return table + int(google_crc32c.value(table)).to_bytes(4, "little")
+
+
+def shard_end(num_rows: int, row_bytes: int) -> bytes:
+    """Return what follows the rows of a sealed file: zeros that fill the last chunk, the index."""
+    missing = num_chunks(num_rows) * CHUNK_ROWS - num_rows
+    return bytes(missing * row_bytes) + index_bytes(num_rows, row_bytes)
 
 
 class ShardFile:
@@ -60,9 +66,7 @@ class ShardFile:
 
     def seal(self) -> None:
         """Make the file a complete Zarr shard and close it."""
-        missing = num_chunks(self.num_rows) * CHUNK_ROWS - self.num_rows
-        self._write(memoryview(bytes(missing * self._row_bytes)))
-        self._write(memoryview(index_bytes(self.num_rows, self._row_bytes)))
+        self._write(memoryview(shard_end(self.num_rows, self._row_bytes)))
         self.sync()
         self.close()
 

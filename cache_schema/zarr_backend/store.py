@@ -5,11 +5,10 @@ docs/format.md is the law; layout.py has the names.
 
 import errno
 import fcntl
-import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -17,30 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.errors import (
-    SchemaVersionError,
-    StoreCorruptError,
-    StoreError,
-    StoreNotFoundError,
-)
-from cache_schema.parsing import parse, to_mapping
+from cache_schema.errors import StoreError
 from cache_schema.recipe import Recipe
-from cache_schema.records import VideoRecord, append_line, json_object, read_journal
-from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.records import VideoRecord, append_line
+from cache_schema.stream import Array, Stream
 from cache_schema.writing.closing import ClosedOnExit
-from cache_schema.writing.durable import (
-    make_folders,
-    new_file,
-    replaced_file,
-    replaced_folder,
-    sync_path,
-)
+from cache_schema.writing.durable import make_folders, new_file, replaced_folder, sync_path
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors
-from cache_schema.zarr_backend.rows import ZarrPartRows, shard_path
-from cache_schema.zarr_backend.shard import ShardFile, shard_metadata
+from cache_schema.zarr_backend.headers import (
+    StreamHeader,
+    group,
+    read_stream_header,
+    root_attributes,
+    to_text,
+    write_document,
+)
+from cache_schema.zarr_backend.reader import (
+    check_store,
+    has_parts,
+    read_zarr_stream,
+    stream_folders,
+)
+from cache_schema.zarr_backend.rows import shard_path
+from cache_schema.zarr_backend.seal import write_seal
+from cache_schema.zarr_backend.shard import ShardFile
 
-__all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "read_zarr_streams"]
+__all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "locked_part"]
 
 
 def create_zarr_store(path: Path) -> None:
@@ -49,35 +51,20 @@ def create_zarr_store(path: Path) -> None:
     Raises:
         StoreError: if the path holds something else.
     """
-    if (path / layout.ZARR_JSON).exists():
+    if (path / layout.ZARR_JSON).exists() or (path.is_dir() and any(stream_folders(path))):
         check_store(path)
         return
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path}: exists and is not a feature store. Choose another --out.")
-    attributes = {"kind": layout.KIND, "schema_version": layout.SCHEMA_VERSION}
     make_folders(path.parent)
     try:
         # Whole or absent: a folder without zarr.json would be refused from then on.
         with replaced_folder(path) as temporary:
-            _write_json(temporary / layout.ZARR_JSON, _group(attributes))
+            write_document(temporary / layout.ZARR_JSON, group(root_attributes()))
     except OSError:
         if not (path / layout.ZARR_JSON).exists():
             raise
         check_store(path)  # another writer was faster
-
-
-def check_store(path: Path) -> None:
-    """Raise unless ``path`` is a store of the version this code reads."""
-    if not (path / layout.ZARR_JSON).exists():
-        raise StoreNotFoundError(f"{path}: no feature store here. Make one with vllm-extract.")
-    attributes = _attributes(path)
-    if attributes.get("kind") != layout.KIND:
-        raise StoreError(f"{path}: is a Zarr group but not a {layout.KIND}.")
-    version = attributes.get("schema_version")
-    if version != layout.SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"{path}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
-        )
 
 
 def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Path:
@@ -90,56 +77,27 @@ def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[
     """
     check_stream_name(name)
     folder = store / name
-    if not (folder / layout.ZARR_JSON).exists():
+    # A stream with parts has lost its header: read below, that is an error, and no reason to make
+    # one that may say something else about rows that are there.
+    if not (folder / layout.ZARR_JSON).exists() and not has_parts(folder):
         with suppress(FileExistsError):
-            _make_stream(folder, recipe, row_shape)
-            return folder
-    check_same_stream(str(store), _read_stream(folder), recipe, row_shape)
+            _make_stream(folder, StreamHeader(recipe=recipe, row_shape=row_shape))
+    check_same_stream(str(store), read_zarr_stream(folder), recipe, row_shape)
+    if not (folder / layout.PARTS / layout.ZARR_JSON).exists() and not has_parts(folder):
+        _copy_header(folder, read_stream_header(folder))
     return folder
 
 
-def _make_stream(folder: Path, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
+def _make_stream(folder: Path, header: StreamHeader) -> None:
     (folder / layout.PARTS).mkdir(parents=True, exist_ok=True)
     sync_path(folder.parent)  # the names of the two above are synced with what is written into them
-    attributes = {
-        "recipe": to_mapping(recipe),
-        "fingerprint": recipe.fingerprint,
-        "row_shape": list(row_shape),
-    }
-    _write_json(folder / layout.PARTS / layout.ZARR_JSON, _group({}))
     with new_file(folder / layout.ZARR_JSON) as temporary:
-        temporary.write_text(_json(_group(attributes)), encoding="utf-8")
+        temporary.write_text(to_text(group(header.attributes())), encoding="utf-8")
 
 
-def read_zarr_streams(store: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
-    """Return every stream with its committed rows, sorted by name."""
-    check_store(store)
-    folders = sorted(path.parent for path in store.glob(f"*/{layout.ZARR_JSON}"))
-    return [_read_stream(folder, on_damage) for folder in folders]
-
-
-def _read_stream(folder: Path, on_damage: OnDamage = raise_damage) -> Stream:
-    attributes = _attributes(folder)
-    recipe = parse(
-        Recipe, json.dumps(attributes.get("recipe")), where=f"{folder}", error=StoreCorruptError
-    )
-    row_shape = tuple(int(size) for size in attributes["row_shape"])  # type: ignore[attr-defined]
-    parts = []
-    for part in part_folders(folder):
-        try:
-            commits = read_journal(part / layout.COMMITS)
-        except StoreCorruptError as error:
-            on_damage(error)
-            continue
-        rows = ZarrPartRows(part, row_shape, recipe.store_dtype)
-        if commits:
-            parts.append(StreamPart(id=part.name, commits=commits, rows=rows))
-    return Stream(folder.name, recipe, row_shape, parts)
-
-
-def part_folders(stream: Path) -> list[Path]:
-    """Return the folders of all parts of a stream, whatever their state, oldest first."""
-    return sorted(path for path in (stream / layout.PARTS).iterdir() if path.is_dir())
+def _copy_header(folder: Path, header: StreamHeader) -> None:
+    """Write the header a second time, after the first, which of two writers only one can make."""
+    write_document(folder / layout.PARTS / layout.ZARR_JSON, group(header.attributes()))
 
 
 class ZarrStreamWriter:
@@ -260,8 +218,6 @@ class _OpenPart:
         self, folder: Path, row_shape: tuple[int, ...], dtype: np.dtype[np.generic]
     ) -> None:
         self._folder = folder
-        self._row_shape = row_shape
-        self._dtype = dtype
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
         self._row_bytes = row_bytes
         features = shard_path(self._folder, layout.FEATURES, ndim=1 + len(row_shape))
@@ -314,21 +270,18 @@ class _OpenPart:
             self._journal = -1
 
     def seal(self) -> None:
+        """Make the part complete; its lock is kept until it is."""
         self.abandon()
-        self._close_journal()
         if self._committed_rows == 0:
+            self._close_journal()
             self._remove()
             return
         self._features.seal()
         self._time.seal()
-        rows = self._committed_rows
-        arrays = {
-            layout.FEATURES: shard_metadata(rows, self._row_shape, self._dtype.name),
-            layout.TIME: shard_metadata(rows, (2,), "float64"),
-        }
-        for name, metadata in arrays.items():
-            _write_json(self._folder / name / layout.ZARR_JSON, metadata)
-        _write_json(self._folder / layout.ZARR_JSON, _group({"num_rows": rows}))
+        header = read_stream_header(self._folder.parents[1])
+        journal = (self._folder / layout.COMMITS).read_bytes()
+        write_seal(self._folder, header, self._committed_rows, journal)
+        self._close_journal()
 
     def _remove(self) -> None:
         """Take away a part nothing was committed to."""
@@ -355,21 +308,15 @@ def lock_journal(descriptor: int) -> bool:
     return True
 
 
-def _group(attributes: Mapping[str, object]) -> dict[str, object]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
-def _attributes(folder: Path) -> dict[str, object]:
-    attributes = json_object(folder / layout.ZARR_JSON).get("attributes", {})
-    if not isinstance(attributes, dict):
-        raise StoreCorruptError(f"{folder / layout.ZARR_JSON}: 'attributes' is not an object.")
-    return attributes
-
-
-def _write_json(path: Path, value: dict[str, object]) -> None:
-    with replaced_file(path) as temporary:
-        temporary.write_text(_json(value), encoding="utf-8")
-
-
-def _json(value: dict[str, object]) -> str:
-    return json.dumps(value, indent=1)
+@contextmanager
+def locked_part(part: Path) -> Iterator[bool]:
+    """Hold the lock of a part's writer; yields False if a living writer has it."""
+    try:
+        descriptor = os.open(part / layout.COMMITS, os.O_RDWR)
+    except FileNotFoundError:
+        yield True  # its writer was killed before it made the journal, or is about to make it
+        return
+    try:
+        yield lock_journal(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,7 +10,7 @@ from pathlib import Path
 from cache_schema import layout
 from cache_schema.errors import StoreError
 from cache_schema.records import read_journal
-from cache_schema.zarr_backend.store import part_folders
+from cache_schema.zarr_backend.reader import part_folders
 
 __all__ = ["CommittedVideos"]
 

@@ -1,10 +1,10 @@
-"""``vllm-store``: look at, check, import into, convert and compact feature stores."""
+"""``vllm-store``: look at, check, repair, import into, convert and compact feature stores."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cache_schema.proof.verify import Problem
+    from cache_schema.proof.report import Problem
     from cache_schema.store import Store
     from cache_schema.stream import Stream
     from extract.tools.recompute import RowDifference
@@ -21,6 +21,15 @@ __all__ = ["main", "store_command"]
 
 STORE = click.argument("path", metavar="STORE", type=click.Path(path_type=Path))
 STREAM = click.option("--stream", "stream_name", help="Name of the stream.")
+QUIET = click.option(
+    "--unsealed-older-than",
+    "quiet_hours",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Leave a killed writer's part alone until nothing was written to it for this long.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -120,23 +129,65 @@ def verify(
 
     with _row_bar("verify", path, hidden=as_json) as advance:
         report = verify_store(path, advance)
-    rows: list[RowDifference] = []
+    problems, rows = report.problems, list["RowDifference"]()
     if recompute:
         from extract.tools.recompute import recompute_rows
 
-        stream = open_store(path).stream(stream_name)
-        rows = recompute_rows(stream, recompute, seed, encoder)
+        stream = open_store(path, lambda damage: None).stream(stream_name)
+        again = recompute_rows(stream, recompute, seed, encoder)
+        problems, rows = [*problems, *again.problems], again.rows
     different = [row for row in rows if not row.ok]
     if as_json:
-        found = {**asdict(report), "recomputed": [asdict(row) for row in rows]}
+        found = {
+            **asdict(replace(report, problems=problems)),
+            "recomputed": [asdict(row) for row in rows],
+        }
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
-        _show_verification(report.problems, report.notes, rows)
+        _show_verification(problems, report.notes, rows)
         click.echo(
             f"{report.num_videos} videos, {report.num_rows} rows checked; {len(rows)} rows made "
-            f"again: {len(report.problems) + len(different)} problems."
+            f"again: {len(problems) + len(different)} problems."
         )
-    context.exit(1 if report.problems or different else 0)
+    context.exit(1 if problems or different else 0)
+
+
+@store_command.command()
+@STORE
+@click.option("--dry-run", is_flag=True, help="Change nothing, and say what would be put back.")
+@QUIET
+@JSON
+@click.pass_context
+def repair(
+    context: click.Context, /, path: Path, dry_run: bool, quiet_hours: float, as_json: bool
+) -> None:
+    """Put back the files a .zarr store lost, as far as what is left proves what they were.
+
+    Headers, the journal and the end of the shard files of sealed parts, and nothing else: no row
+    is ever written, no part is touched whose writer lives. Then the store is verified, which names
+    what stays lost. An .h5 file is only verified.
+
+    Exit codes: 0 nothing is wrong (any more), 1 problems are left.
+    """
+    from cache_schema.repair.store import repair_store
+
+    with _row_bar("verify", path, hidden=as_json) as advance:
+        done = repair_store(
+            path, quiet_seconds=quiet_hours * 3600, dry_run=dry_run, progress=advance
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=1, ensure_ascii=False))
+    else:
+        for sentence in done.mended:
+            click.echo(f"{'would put back' if dry_run else 'put back'}: {sentence}")
+        for place, reason in done.left_alone.items():
+            click.echo(f"left alone: {place}: {reason}.")
+        _show_verification(done.report.problems, [], [])
+        click.echo(
+            f"{len(done.mended)} files {'to put' if dry_run else 'put'} back; "
+            f"{len(done.report.problems)} problems left."
+        )
+    context.exit(1 if done.report.problems else 0)
 
 
 @store_command.command(name="import")
@@ -228,15 +279,7 @@ def export(path: Path, target: Path, as_json: bool) -> None:
 
 @store_command.command()
 @STORE
-@click.option(
-    "--unsealed-older-than",
-    "quiet_hours",
-    type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    metavar="HOURS",
-    help="Leave a killed writer's part alone until nothing was written to it for this long.",
-)
+@QUIET
 @JSON
 def compact(path: Path, quiet_hours: float, as_json: bool) -> None:
     """Merge small and unsealed parts into big ones and drop rows no reader sees.

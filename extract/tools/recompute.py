@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cache_schema.errors import StoreError
+from cache_schema.errors import StoreError, VideoError
+from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
+from cache_schema.records import VideoRecord
 from cache_schema.stream import Stream, as_float32
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
@@ -18,8 +20,9 @@ from extract.encode.batching import to_stored
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.plan.targets import Target, build_targets, check_recipe, config_of
+from extract.sources.videos import content_digest
 
-__all__ = ["RowDifference", "recompute_rows"]
+__all__ = ["Recomputed", "RowDifference", "recompute_rows"]
 
 Floats = NDArray[np.float32]
 
@@ -41,10 +44,22 @@ class RowDifference:
     ok: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recomputed:
+    """What making rows again showed."""
+
+    rows: list[RowDifference]
+    problems: list[Problem]
+    """Videos whose rows could not be made again: the file is another one, or gone."""
+
+
 def recompute_rows(
     stream: Stream, num_rows: int, seed: int = 0, encoder: str | None = None
-) -> list[RowDifference]:
+) -> Recomputed:
     """Decode and encode random rows of a stream again.
+
+    A video whose file is not the one its rows were made from is named, and the others are gone on
+    with: the file that is there says nothing about the rows.
 
     Args:
         stream: Extracted here, with its videos still where they were.
@@ -54,7 +69,7 @@ def recompute_rows(
             folder or file is not in the recipe, so it must be given.
 
     Raises:
-        StoreError: if the stream was imported, a video has moved, or the recipe cannot be met.
+        StoreError: if the stream was imported, or the recipe cannot be met.
     """
     recipe = stream.recipe
     if recipe.origin != "extracted":
@@ -67,11 +82,14 @@ def recompute_rows(
     for pick in sorted(picks.tolist()):
         video = int(np.searchsorted(ends, pick, side="right"))
         drawn[ids[video]].append(pick - (int(ends[video - 1]) if video else 0))
-    return [
-        difference
-        for video_id, rows in drawn.items()
-        for difference in _compare(stream, target, video_id, rows)
-    ]
+    done = Recomputed(rows=[], problems=[])
+    for video_id, rows in drawn.items():
+        try:
+            done.rows.extend(_compare(stream, target, video_id, rows))
+        except (VideoError, StoreError) as error:
+            problem = Problem(stream=stream.name, video=video_id, what=str(error))
+            done.problems.append(problem)
+    return done
 
 
 def _target(recipe: Recipe, encoder: str | None) -> Target:
@@ -81,15 +99,40 @@ def _target(recipe: Recipe, encoder: str | None) -> Target:
 
 
 def _compare(stream: Stream, target: Target, video_id: str, rows: list[int]) -> list[RowDifference]:
-    path = Path(stream.commit(video_id).video.path)
-    if not path.exists():
-        raise StoreError(
-            f"{video_id}: its file {path} is not there any more. "
-            "Run this where the videos lie, with the paths they were extracted from."
-        )
+    path = _same_file(stream.commit(video_id).video)
     stored = as_float32(stream.read(video_id).values, stream.recipe.store_dtype)
     made = _rows_again(target, path, set(rows))
+    if missing := sorted(set(rows) - made.keys()):
+        raise VideoError(
+            f"its file {path} is the same and makes no row {missing[0]} any more, of "
+            f"{len(stored)} that are stored; another version of the decoder may read it."
+        )
     return [_difference(video_id, row, stored[row], made[row], stream.recipe) for row in rows]
+
+
+def _same_file(video: VideoRecord) -> Path:
+    """Return a video's file if it is the one its rows were made from.
+
+    Raises:
+        VideoError: if it is gone, cannot be read, or is another one.
+    """
+    path = Path(video.path)
+    if not path.exists():
+        raise VideoError(
+            f"its file {path} is not there any more. Run this where the videos lie, with the "
+            "paths they were extracted from."
+        )
+    try:
+        digest = content_digest(path)
+    except VideoError as error:
+        raise VideoError(f"its file {path} {error}") from error
+    if digest != video.digest:
+        raise VideoError(
+            f"its file {path} was changed since its rows were made: it has "
+            f"{path.stat().st_size} bytes and digest {digest}, recorded are {video.size_bytes} "
+            f"and {video.digest}. Put the old file back, or extract into a new store."
+        )
+    return path
 
 
 def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Floats]:

@@ -1,6 +1,6 @@
 import pytest
 
-from cache_schema.proof import files as verify_files
+from cache_schema.proof import foreign
 from tests.kill.server import KillServer
 
 
@@ -15,4 +15,4 @@ def server(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick_verification(monkeypatch):
     """Compare the first and last rows of a part through zarr-python: a store is verified often."""
-    monkeypatch.setattr(verify_files, "SAMPLED_WINDOWS", 2)
+    monkeypatch.setattr(foreign, "SAMPLED_WINDOWS", 2)

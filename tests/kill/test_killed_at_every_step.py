@@ -1,5 +1,6 @@
 """Random kills seldom meet what takes microseconds: here a process dies at its own calls."""
 
+import os
 import shutil
 
 import pytest
@@ -69,4 +70,40 @@ def test_a_compaction_killed_in_any_call_changes_nothing(server, tmp_path, suffi
         assert store_digest(open_store(out)) == digest
         killing.check_one_commit_each(out)
         last += EVERY
+    assert last > 15
+
+
+def damage(out):
+    """Take away all that repair can put back; return what the files held."""
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    first, second = sorted(path.parent for path in files if path.name == "commits.copy")
+    for path in files:
+        if path.name == "zarr.json" and second not in path.parents:
+            path.unlink()
+    (first / "commits.log").unlink()
+    (second / "commits.copy").unlink()
+    (shard,) = second.glob("time/c/0/0")
+    os.truncate(shard, shard.stat().st_size - 5)
+    return files
+
+
+def test_a_repair_killed_in_any_call_goes_on(server, tmp_path):
+    before = tmp_path / "before.zarr"
+    for seed, videos in enumerate((["01", "02"], ["03"])):
+        write_session(before, videos, seed + 1)
+    last = 0
+    while True:
+        out = tmp_path / f"{last}.zarr"
+        shutil.copytree(before, out)
+        whole = damage(out)
+        command = ["vllm-store", "repair", str(out), "--unsealed-older-than", "0"]
+        outcome = server.run(command, calls=last)
+        again = server.run(command)
+        assert again.exit_code == 0, again.stderr
+        killing.check_equal(out, open_store(before))
+        assert killing.visible(out) == killing.visible(before)
+        assert {path: path.read_bytes() for path in whole} == whole
+        if not outcome.killed:
+            break
+        last += EVERY - 2
     assert last > 15

@@ -9,6 +9,8 @@ import struct
 import sys
 from dataclasses import replace
 
+import zarr
+
 from cache_schema import cli_edge, layout
 from cache_schema.convert import compact
 from cache_schema.hdf5_backend import store as hdf5_store
@@ -49,6 +51,7 @@ def warm_up() -> None:
     """Import what a worker needs; a test must not wait for it at each fork."""
     assert extractor
     assert import_features
+    assert zarr
     layout.PART_BYTES = PART_BYTES
     hdf5_store.CHUNK_BYTES = HDF5_CHUNK_BYTES
     hdf5_store.TIME_CHUNK_ROWS = HDF5_TIME_CHUNK_ROWS

@@ -51,9 +51,9 @@ def test_rows_equal_a_naive_reference_with_the_real_encoder(store):
 
 
 def test_real_rows_can_be_made_again(store):
-    differences = recompute_rows(store.stream(), 3, seed=1)
-    assert len(differences) == 3
-    assert all(difference.ok and difference.cosine > 0.9999 for difference in differences)
+    again = recompute_rows(store.stream(), 3, seed=1)
+    assert (len(again.rows), again.problems) == (3, [])
+    assert all(row.ok and row.cosine > 0.9999 for row in again.rows)
     assert verify_store(store.path).problems == []
 
 

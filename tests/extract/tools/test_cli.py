@@ -12,7 +12,7 @@ from cache_schema.row_writer import RowWriter, imported_recipe
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import make_recipe, make_rows, make_store, make_times, make_video
 from extract.tools.cli import store_command
-from extract.tools.recompute import RowDifference
+from extract.tools.recompute import Recomputed, RowDifference
 
 VIDEOS = {"a": 100, "b/c": 60}
 
@@ -106,7 +106,7 @@ def test_verify_recomputes_rows(path, monkeypatch, ok):
     def recompute_rows(stream, num_rows, seed, encoder):
         assert (stream.name, encoder) == ("tiny", "models/vit")
         row = RowDifference(video_id="a", row=seed, max_abs=0.5, cosine=0.9, tolerance=0.6, ok=ok)
-        return [row] * num_rows
+        return Recomputed(rows=[row] * num_rows, problems=[])
 
     monkeypatch.setattr("extract.tools.recompute.recompute_rows", recompute_rows)
     result = vllm_store("verify", path, "--recompute", 3, "--seed", 7, "--encoder", "models/vit")

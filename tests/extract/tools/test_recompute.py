@@ -1,0 +1,89 @@
+import os
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from cache_schema.proof.report import Problem
+from cache_schema.store import open_store
+from extract.sources.videos import content_digest
+from extract.tools.cli import store_command
+from extract.tools.recompute import recompute_rows
+from tests.extract.running import extract
+from tests.extract.videos import write_video
+
+ROWS = {"a": 8, "b": 6}
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory):
+    """Two videos of 4 and 3 seconds, at two rows a second."""
+    folder = tmp_path_factory.mktemp("extracted")
+    for name, rows in ROWS.items():
+        write_video(folder / f"videos/{name}.mp4", [40 * k for k in range(15 * rows)])
+    extract(folder / "videos", folder / "s.zarr")
+    return folder
+
+
+@pytest.fixture
+def stream(extracted):
+    """The stream, with its videos as they were; a test may change their files."""
+    videos = extracted / "videos"
+    shutil.copytree(videos, extracted / "kept")
+    yield open_store(extracted / "s.zarr").stream()
+    shutil.rmtree(videos)
+    (extracted / "kept").rename(videos)
+
+
+def test_all_rows_of_unchanged_videos_are_made_again(stream):
+    again = recompute_rows(stream, 100)
+    found = {video: sum(row.video_id == video for row in again.rows) for video in ROWS}
+    assert (found, again.problems) == (ROWS, [])
+    assert all(row.ok for row in again.rows)
+
+
+def test_a_video_replaced_by_a_shorter_one_is_named_and_the_others_are_gone_on_with(
+    extracted, stream
+):
+    path = extracted / "videos" / "a.mp4"
+    write_video(path, [40 * k for k in range(30)])
+    recorded = stream.commit("a").video
+    again = recompute_rows(stream, 100)
+    assert again.problems == [
+        Problem(
+            stream="fake",
+            video="a",
+            what=f"its file {path} was changed since its rows were made: it has "
+            f"{path.stat().st_size} bytes and digest {content_digest(path)}, recorded are "
+            f"{recorded.size_bytes} and {recorded.digest}. Put the old file back, or extract "
+            "into a new store.",
+        )
+    ]
+    assert [row.video_id for row in again.rows] == ["b"] * ROWS["b"]
+
+
+def test_a_video_that_is_gone_is_named_and_the_others_are_gone_on_with(extracted, stream):
+    (extracted / "videos" / "b.mp4").unlink()
+    again = recompute_rows(stream, 100)
+    (problem,) = again.problems
+    assert (problem.video, "is not there any more" in problem.what) == ("b", True)
+    assert [row.video_id for row in again.rows] == ["a"] * ROWS["a"]
+
+
+def test_rows_the_same_file_does_not_make_any_more_are_named(stream, monkeypatch):
+    monkeypatch.setattr("extract.tools.recompute.sample_frames", lambda *_: iter(()))
+    again = recompute_rows(stream, 100)
+    assert [problem.video for problem in again.problems] == ["a", "b"]
+    assert "is the same and makes no row 0 any more, of 8 that are stored" in again.problems[0].what
+
+
+def test_the_command_names_changed_videos_and_ends_with_1(extracted, stream):
+    path = extracted / "videos" / "a.mp4"
+    os.truncate(path, path.stat().st_size // 2)
+    command = ["verify", str(extracted / "s.zarr"), "--recompute", "100"]
+    result = CliRunner().invoke(store_command, command)
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert lines[0].startswith(f"PROBLEM: fake / a: its file {path} was changed since")
+    assert [line[:7] for line in lines[1:-1]] == ["same: b"] * ROWS["b"]
+    assert lines[-1] == "2 videos, 14 rows checked; 6 rows made again: 1 problems."
