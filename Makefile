@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster lint types unit bench-read clean
+.PHONY: install demo docs test test-cluster lint types unit bench-read bench-stream clean
 
 install: $(VENV)/.installed
 
@@ -48,6 +48,9 @@ test-cluster: install
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py
+
+bench-stream: install
+	$(BIN)/python benchmarks/stream.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build

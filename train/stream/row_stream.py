@@ -76,6 +76,7 @@ class RowStream:
         self._row_dtype = row_dtype
         self._device = model.translator.mean_D.device
         self._query_1LE = _query_tokens(model, task, query, self._device)
+        self._check_head()
         self._pool_rows = model.translator.config.pool_rows
         max_tokens = data.window_rows + self._query_1LE.shape[1]
         self._llm = None if model.llm is None else CachedLlm(model.llm, max_tokens)
@@ -169,31 +170,39 @@ class RowStream:
         pooled = min(self._pool_rows, self._row - self._start + 1)
         token_11E = self._tokens([*self._past, features][-pooled:])[:, -1:]
         state_11E = token_11E if self._llm is None else self._llm.read(token_11E)
+        outputs = self._head(state_11E, final_11E=state_11E)
+        return {name: _array(values[0, 0]) for name, values in outputs.items()}
+
+    def _head(self, state_11E: Tensor, *, final_11E: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = self._model.heads[self._task](
             States(
                 rows_BTE=state_11E,
                 valid_BT=torch.ones(1, 1, dtype=torch.bool, device=self._device),
-                final_BSE=state_11E[:, :0],  # of a window that has not ended there is none
+                final_BSE=final_11E,
                 targets=_NoTargets(self._task),
             )
         )
-        return {name: self._of_row(name, values) for name, values in outputs.items()}
+        return outputs
+
+    @torch.inference_mode()
+    def _check_head(self) -> None:
+        """Check that the head speaks of single rows: that is known before the first one comes."""
+        llm = self._model.llm
+        width = self._model.translator.linear.out_features if llm is None else llm.width_out
+        state_11E = torch.linspace(-1, 1, width, device=self._device)[None, None]
+        # The last state of a window is not there yet: whatever reads it shows it.
+        outputs = self._head(state_11E, final_11E=torch.full_like(state_11E, torch.nan))
+        for name, values in outputs.items():
+            if values.shape[:2] != (1, 1) or bool(values.isnan().any()):
+                raise ConfigError(
+                    f"task {self._task}: output '{name}' of its head does not speak of single rows "
+                    f"(one row gives the shape {tuple(values.shape)}), or it needs the last row of "
+                    "a window. Predict whole videos with vllm-predict."
+                )
 
     def _tokens(self, rows: Sequence[Tensor]) -> Tensor:
         tokens_1TE: Tensor = self._model.translator(torch.stack(list(rows))[None])
         return tokens_1TE
-
-    def _of_row(self, name: str, values: Tensor) -> NDArray[Any]:
-        if values.shape[:2] != (1, 1):
-            raise ConfigError(
-                f"task {self._task}: output '{name}' of its head has the shape "
-                f"{tuple(values.shape)} for one row, expected (1, 1, ...): it does not speak of "
-                "single rows. Predict whole videos with vllm-predict."
-            )
-        # As in evaluation: half precision goes to float32.
-        own = values[0, 0].float() if values.is_floating_point() else values[0, 0]
-        array: NDArray[Any] = own.cpu().numpy()
-        return array
 
     def _check_row(self, stored_row: Tensor) -> None:
         width = self._model.translator.mean_D.shape[0]
@@ -245,6 +254,12 @@ def _query_tokens(model: VideoLLM, task: str, query: str, device: torch.device) 
     with torch.inference_mode():
         tokens_1LE: Tensor = model.text([query], device)[0]
     return tokens_1LE
+
+
+def _array(values: Tensor) -> NDArray[Any]:
+    # As in evaluation: half precision goes to float32.
+    array: NDArray[Any] = (values.float() if values.is_floating_point() else values).cpu().numpy()
+    return array
 
 
 def _span(times: Sequence[Times | None]) -> Times | None:

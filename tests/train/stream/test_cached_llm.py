@@ -128,3 +128,18 @@ def test_a_family_without_keys_and_values_is_refused(tmp_path):
     llm = load_llm(config, torch.device("cpu"), seed=0).eval()
     with pytest.raises(ConfigError, match=r"\(family rwkv\): 24 tokens read in pieces give other"):
         CachedLlm(llm, NUM_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"), [("llama", (1, 1, 1, 10)), ("gpt2", None), ("gemma3", None)]
+)
+def test_heads_that_share_keys_get_a_mask_that_hides_nothing(tmp_path, family, shape):
+    llm = load(tmp_path, family)
+    cached = CachedLlm(llm, NUM_TOKENS)
+    masks = []
+    llm.stack.register_forward_pre_hook(
+        lambda module, args, kwargs: masks.append(kwargs.get("attention_mask")), with_kwargs=True
+    )
+    in_pieces(cached, tokens_of(llm, 10), [9, 1])
+    assert masks[0] is None
+    assert (None if masks[1] is None else tuple(masks[1].shape)) == shape

@@ -11,6 +11,9 @@ from tests.train.stream.streaming import AskingTask, setup
 from tests.train.toy import WIDTH, ToyTask
 from train.config import DataConfig, TranslatorConfig
 from train.data.windows import evaluation_windows, window_start
+from train.model.heads.future import FutureHeads
+from train.model.heads.moments import MomentHead
+from train.model.heads.pointer import PointerHead
 from train.stream.row_stream import RowStream
 
 
@@ -199,9 +202,12 @@ class ReadsTargets(torch.nn.Module):
         return {"current": states.rows_BTE * states.targets["rows"]}
 
 
-class Pooled(ToyTask):
-    def build_head(self, context):
-        return MeanOfWindow()
+class Headed(ToyTask):
+    """The toy task with another head."""
+
+    def __init__(self, build):
+        super().__init__()
+        self.build_head = build
 
 
 class MeanOfWindow(torch.nn.Module):
@@ -226,13 +232,22 @@ def test_what_is_known_at_the_end_of_a_window_only_is_refused(tmp_path, task, me
     ("task", "message"),
     [
         (Labelled(), "task toy: its head asks for 'rows' of the annotations"),
-        (Pooled(), r"output 'current' of its head has the shape \(1, 32\) for one row"),
+        (Headed(lambda _: MeanOfWindow()), r"'current' of its head does not .* shape \(1, 32\)"),
+        (Headed(lambda one: MomentHead(one.width, 1, 4)), "needs the last row of a window"),
+        (Headed(lambda one: MomentHead(one.width, 9, 4)), r"'classes' .* shape \(1, 9, 5\)"),
+        (Headed(lambda one: PointerHead(one.width)), r"'start' .* shape \(1, 2\)"),
     ],
 )
 def test_a_head_that_does_not_answer_single_rows_is_refused(tmp_path, task, message):
-    live = setup(tmp_path, task=task).row_stream()
+    made = setup(tmp_path, task=task)
     with pytest.raises(ConfigError, match=message):
-        live.push(torch.zeros(WIDTH))
+        made.row_stream()
+
+
+def test_a_head_of_future_steps_answers_single_rows(tmp_path):
+    future = Headed(lambda one: FutureHeads(one.width, 4, {"verb": 3}))
+    live = setup(tmp_path, task=future).row_stream()
+    assert live.push(torch.zeros(WIDTH)).arrays["verb"].shape == (4, 3)
 
 
 def test_an_unknown_task_is_refused(tmp_path):
