@@ -19,8 +19,8 @@ from train.model.llm import LanguageModel
 __all__ = ["CachedLlm"]
 
 LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.1}
-"""Of the largest state, between reading at once and in pieces. Rounding stays far below; what is
-read wrongly differs by about 1."""
+"""Of the largest state, between reading at once and in pieces. Rounding stays far below (1.4e-2 for
+all 30 blocks of SmolLM2 in bfloat16); what is read without its past differs by 0.2 and more."""
 
 
 class CachedLlm:
