@@ -105,13 +105,18 @@ class Recipe:
         return hashlib.sha256(to_json(self).encode()).hexdigest()
 
 
-def read_recipe(text: str, fingerprint: object, *, where: str) -> Recipe:
+def read_recipe(text: str, fingerprint: object, *, where: str, hint: str) -> Recipe:
     """Return a recipe that was stored as JSON, proven by the fingerprint stored beside it.
+
+    Args:
+        text: The recipe.
+        fingerprint: What was stored as its fingerprint.
+        where: File or stream, for the message.
+        hint: What to do if it is damaged.
 
     Raises:
         StoreCorruptError: if it is none, or has another fingerprint.
     """
-    hint = "Run 'vllm-store repair', or restore it."
     try:
         recipe = parse(Recipe, text, where="recipe", error=StoreCorruptError)
     except StoreCorruptError as error:

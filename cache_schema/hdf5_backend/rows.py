@@ -23,11 +23,12 @@ from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, is_marked
 from cache_schema.hdf5_backend.view import ClosedView
 from cache_schema.stream import Array
 
-__all__ = ["Hdf5File", "Hdf5Rows", "look"]
+__all__ = ["RESTORE", "Hdf5File", "Hdf5Rows", "look"]
 
 Hdf5File = h5py.File
 T = TypeVar("T")
 
+RESTORE = "Restore the file, or extract again into a .zarr store."
 PAUSES_SECONDS = (0.01, 0.05, 0.2)
 """A block takes microseconds to write."""
 
@@ -69,8 +70,7 @@ def _look(path: Path, at: Callable[[h5py.File], T]) -> T:
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise StoreCorruptError(
-            f"{path}: HDF5 cannot read its metadata: {error}. Restore the file, or extract again "
-            "into a .zarr store."
+            f"{path}: HDF5 cannot read its metadata: {error}. {RESTORE}"
         ) from error
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cache_schema import layout
 from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
 from cache_schema.hdf5_backend.lock import lock_file, locked_folder
-from cache_schema.hdf5_backend.rows import Hdf5Rows, look
+from cache_schema.hdf5_backend.rows import RESTORE, Hdf5Rows, look
 from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, clear_writer_mark, was_closed
 from cache_schema.parsing import to_json
 from cache_schema.recipe import Recipe, read_recipe
@@ -66,7 +66,7 @@ def _read_stream(path: Path, group: h5py.Group) -> Stream:
     name = group.name.lstrip("/")
     where = f"{path}: stream '{name}'"
     stored = group.attrs.get("recipe", "null"), group.attrs.get("fingerprint")
-    recipe = read_recipe(*stored, where=where)
+    recipe = read_recipe(*stored, where=where, hint=RESTORE)
     row_shape = tuple(int(size) for size in group[layout.FEATURES].shape[1:])
     commits, _ = read_commits(group)
     store_id = group.file.attrs["store_id"]

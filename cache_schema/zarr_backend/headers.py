@@ -58,7 +58,7 @@ class StreamHeader:
             StoreCorruptError: if they are not those of a stream.
         """
         text, fingerprint = json.dumps(attributes.get("recipe")), attributes.get("fingerprint")
-        recipe = read_recipe(text, fingerprint, where=where)
+        recipe = read_recipe(text, fingerprint, where=where, hint=RESTORE)
         return cls(recipe=recipe, row_shape=_row_shape(attributes.get("row_shape"), where))
 
 
