@@ -90,7 +90,8 @@ def test_a_stream_made_another_way_is_refused_at_once(path):
         (features(2), [[0, 1], [1, 1]], "each start before its end"),
         (features(2), [[1, 2], [0, 3]], "neither starts nor ends may decrease"),
         (features(2), [[0, 3], [1, 2]], "neither starts nor ends may decrease"),
-        (features(2), [[0, 1], [1, np.inf]], "times must be finite"),
+        (features(2), [[0, 1], [1, np.inf]], "times must be finite seconds"),
+        (features(2), [[-2, -1], [-1, 0]], "from the video's start"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_and_leaves_no_trace(tmp_path, rows, times, message):

@@ -5,6 +5,7 @@ import pytest
 
 from cache_schema import ConfigError, VideoError, open_store
 from extract import extract, load_encoder
+from tests.extract.encode.test_encoders_foreign import MINE, NAME
 from tests.extract.tiny_models import write_model
 from tests.extract.videos import constant_pts, naive_frames, numbered_frame, write_video
 
@@ -74,8 +75,6 @@ def test_what_are_no_frames_is_refused(frames, message):
 
 def test_a_row_that_does_not_fit_its_dtype_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    from tests.extract.encode.test_encoders_foreign import MINE, NAME
-
     (tmp_path / "mine.py").write_text(MINE.replace("mean(1)", "mean(1) + 1e6"))
     with pytest.raises(VideoError, match=r"infinite or NaN in float16\. Choose another store_d"):
         load_encoder(NAME, **CPU).encode(FRAMES)
