@@ -5,16 +5,15 @@ Shapes: R rows of a video, T rows of a window, W windows of a video, P = 1 + T p
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import ConfigError
 from cache_schema.writing.durable import make_folders, replaced_file
+from train.formats.writer import Writer
 from train.npz import add_array
 from train.task import SampleOutput, TaskFacts
 
@@ -23,8 +22,8 @@ __all__ = ["ScoreWriter"]
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class ScoreWriter:
-    """Write a file of scores video by video; it is whole or absent. A context manager."""
+class ScoreWriter(Writer):
+    """Write a file of scores, video by video; it is whole or absent."""
 
     def __init__(self, path: Path, facts: TaskFacts) -> None:
         """Start a file.
@@ -43,8 +42,8 @@ class ScoreWriter:
             )
         if path.suffix != ".npz" or path.is_dir():
             raise ConfigError(f"--scores {path}: expected a file that ends in .npz.")
+        super().__init__()
         self._facts = facts
-        self._open = ExitStack()
         make_folders(path.parent)
         temporary = self._open.enter_context(replaced_file(path))
         self._archive = self._open.enter_context(zipfile.ZipFile(temporary, "w"))
@@ -92,18 +91,3 @@ class ScoreWriter:
                 behind = (0, 1 + most - len(own))
                 scores = np.pad(own, behind, constant_values=-np.inf)
             yield scores
-
-    def close(self) -> None:
-        """Finish the file; without this it is not there."""
-        self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, trace)

@@ -12,20 +12,16 @@ from cache_schema.errors import ConfigError
 from cache_schema.writing.durable import make_folders, replaced_file
 from train.answer import Answer
 
-__all__ = ["AnswerWriter", "FolderWriter", "StreamWriter"]
+__all__ = ["AnswerWriter", "FolderWriter", "StreamWriter", "Writer"]
 
 STANDARD_OUTPUT = Path("-")
 
 
-class AnswerWriter(ABC):
-    """Write answers one by one, in any order; only the one at hand is held."""
+class Writer:
+    """Something open that is written video by video; to be closed, or used in a ``with`` block."""
 
     def __init__(self) -> None:
         self._open = ExitStack()
-
-    @abstractmethod
-    def write(self, answer: Answer) -> None:
-        """Write what is said about one video."""
 
     def close(self) -> None:
         """Finish what was written; without this nothing that is one file is there."""
@@ -41,6 +37,14 @@ class AnswerWriter(ABC):
         trace: TracebackType | None,
     ) -> None:
         self._open.__exit__(kind, error, trace)
+
+
+class AnswerWriter(Writer, ABC):
+    """Write answers one by one, in any order; only the one at hand is held."""
+
+    @abstractmethod
+    def write(self, answer: Answer) -> None:
+        """Write what is said about one video."""
 
 
 class StreamWriter(AnswerWriter):
