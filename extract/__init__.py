@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from extract.encode.encoders.weights import weights_sha256
     from extract.extraction import extract, extract_like
     from extract.frame_encoder import FrameEncoder, load_encoder
+    from extract.live.counts import LiveCounts
+    from extract.live.feed import LiveFeed, open_live
+    from extract.live.rows import LiveRow
     from extract.report.ledger import Failure
     from extract.report.progress import Progress
     from extract.report.run_report import RunReport
@@ -33,6 +36,9 @@ __all__ = [
     "EncoderRecipe",
     "Failure",
     "FrameEncoder",
+    "LiveCounts",
+    "LiveFeed",
+    "LiveRow",
     "PreprocessRecipe",
     "Progress",
     "RunReport",
@@ -43,6 +49,7 @@ __all__ = [
     "extract_like",
     "find_videos",
     "load_encoder",
+    "open_live",
     "single_frame",
     "weights_sha256",
 ]
@@ -55,6 +62,9 @@ _HOMES = {
     "extract.encode.encoders.weights": ["weights_sha256"],
     "extract.extraction": ["extract", "extract_like"],
     "extract.frame_encoder": ["FrameEncoder", "load_encoder"],
+    "extract.live.counts": ["LiveCounts"],
+    "extract.live.feed": ["LiveFeed", "open_live"],
+    "extract.live.rows": ["LiveRow"],
     "extract.report.ledger": ["Failure"],
     "extract.report.progress": ["Progress"],
     "extract.report.run_report": ["RunReport"],

@@ -18,7 +18,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.stream import Array, FeatureRows
 from cache_schema.timeline import RowClock
 from extract.config import EncoderSettings, ExtractConfig, settings_of_call
-from extract.decode.frames import SampledFrame
+from extract.decode.frames import SampledFrame, checked_frame
 from extract.encode.batching import EncodeQueue, Result, Rows, to_stored
 from extract.encode.cpu_threads import EncodeThreads, threads_for
 from extract.encode.network_input import network_input
@@ -133,6 +133,4 @@ def load_encoder(
 
 
 def _sampled(rgb: NDArray[np.uint8]) -> SampledFrame:
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
-        raise VideoError(f"a frame is {rgb.dtype} {rgb.shape}, expected RGB as uint8 (H, W, 3).")
-    return SampledFrame(rgb=rgb, num_ticks=1)
+    return SampledFrame(rgb=checked_frame(rgb), num_ticks=1)

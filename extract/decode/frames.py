@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from cache_schema.errors import VideoError
 from cache_schema.timeline import FrameSampler
 
-__all__ = ["Frame", "FrameSource", "SampledFrame", "VideoFacts", "sample_frames"]
+__all__ = [
+    "Frame",
+    "FrameSource",
+    "SampledFrame",
+    "VideoFacts",
+    "checked_frame",
+    "sample_frames",
+]
 
 Frame = NDArray[np.uint8]
 
@@ -56,6 +63,17 @@ class SampledFrame:
 
     rgb: Frame
     num_ticks: int
+
+
+def checked_frame(rgb: Frame) -> Frame:
+    """Return a frame that came from elsewhere.
+
+    Raises:
+        VideoError: if it is no RGB image.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise VideoError(f"a frame is {rgb.dtype} {rgb.shape}, expected RGB as uint8 (H, W, 3).")
+    return rgb
 
 
 class FrameSource(Protocol):

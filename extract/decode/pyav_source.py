@@ -13,7 +13,15 @@ from cache_schema.errors import VideoError
 from extract.decode.frames import Frame
 from extract.decode.versions import pyav_version
 
-__all__ = ["PyavSource", "average_fps", "probe", "start_seconds"]
+__all__ = [
+    "PyavSource",
+    "av_reason",
+    "average_fps",
+    "frame_converter",
+    "probe",
+    "start_seconds",
+    "video_stream",
+]
 
 STILL_IMAGES = ("_pipe", "image2")
 """FFmpeg's names of what reads a single picture end so."""
@@ -28,7 +36,7 @@ def probe(path: Path) -> float:
         VideoError: if the file holds no video.
     """
     with _open(path) as container:
-        stream = _video_stream(container)
+        stream = video_stream(container)
         return float(_declared_duration(container, stream) or 0)
 
 
@@ -37,7 +45,7 @@ class PyavSource:
 
     def __init__(self, path: Path) -> None:
         self._container = _open(path)
-        self._stream = _video_stream(self._container)
+        self._stream = video_stream(self._container)
         self._stream.thread_type = "AUTO"
         self._zero = start_seconds(self._container, self._stream)
         self._declared = _declared_duration(self._container, self._stream)
@@ -63,7 +71,7 @@ class PyavSource:
                         f"is damaged: the frame at {float(seconds):.2f} s does not decode cleanly. "
                         "Get the file again; to accept the damage, re-encode it."
                     )
-                yield seconds, _converter(frame)
+                yield seconds, frame_converter(frame)
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``; a file that stops well before its declared end is cut off."""
@@ -85,7 +93,7 @@ class PyavSource:
             yield from self._container.decode(self._stream)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
-                f"cannot be decoded beyond {float(self._last_seconds):.2f} s: {_reason(error)}. "
+                f"cannot be decoded beyond {float(self._last_seconds):.2f} s: {av_reason(error)}. "
                 "Get the file again."
             ) from error
 
@@ -124,16 +132,21 @@ def _open(path: Path) -> av.container.InputContainer:
 
 def _no_video(path: Path, error: Exception) -> str:
     if not isinstance(error, av.error.InvalidDataError):
-        return f"cannot be opened as a video: {_reason(error)}."
+        return f"cannot be opened as a video: {av_reason(error)}."
     if path.stat().st_size == 0:
         return "is empty (0 bytes). Get the file again."
     return (
-        f"cannot be opened as a video: {_reason(error)}. It is no video, or its index was cut "
+        f"cannot be opened as a video: {av_reason(error)}. It is no video, or its index was cut "
         "off. Get the file again."
     )
 
 
-def _video_stream(container: av.container.InputContainer) -> VideoStream:
+def video_stream(container: av.container.InputContainer) -> VideoStream:
+    """Return the first stream that is a video.
+
+    Raises:
+        VideoError: if there is none, or nothing that decodes it; the container is closed then.
+    """
     for stream in container.streams.video:
         # Cover art of an audio file is a video stream of one picture.
         if not stream.disposition & av.stream.Disposition.attached_pic:
@@ -159,7 +172,7 @@ def _upright_size(frame: VideoFrame) -> tuple[int, int]:
     return (frame.width, frame.height) if turned else (frame.height, frame.width)
 
 
-def _converter(frame: VideoFrame) -> Callable[[], Frame]:
+def frame_converter(frame: VideoFrame) -> Callable[[], Frame]:
     """Return a function that converts one frame, so that skipped frames cost nothing."""
 
     def convert() -> Frame:
@@ -170,6 +183,7 @@ def _converter(frame: VideoFrame) -> Callable[[], Frame]:
     return convert
 
 
-def _reason(error: Exception) -> str:
+def av_reason(error: Exception) -> str:
+    """Return what FFmpeg says, without the number and the place."""
     text = getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".")

@@ -25,6 +25,7 @@ from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 from cache_schema.user_cache import user_cache_folder
 from cache_schema.writing.durable import replaced_file
 from extract.encode.encoders import ENCODERS, EncoderOptions, load_encoder
+from extract.encode.encoders.foreign import find_foreign
 
 if TYPE_CHECKING:
     from extract.encode.encoders.base import Encoder
@@ -155,8 +156,8 @@ def _folders(name: str) -> list[Path] | None:
         package = WEIGHTS_PACKAGES[name]
         spec = importlib.util.find_spec(package) if package else None
         return [Path(place) for place in (spec and spec.submodule_search_locations) or []]
-    if name in ENCODERS:
-        return None
+    if name in ENCODERS or find_foreign(name) is not None:
+        return None  # of others' code nobody knows what its rows follow from
     if Path(name).is_dir():
         return [Path(name).resolve()]
     from huggingface_hub import try_to_load_from_cache

@@ -1,0 +1,133 @@
+"""A live source as a feed of rows: capture -> windows -> encoder, by the recipe of others."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cache_schema.errors import ConfigError, VideoError
+from cache_schema.recipe import Recipe
+from extract.encode.cpu_threads import EncodeThreads
+from extract.live.capture import Capture, End, Tick
+from extract.live.counts import LiveCounts
+from extract.live.memory import Shown, ticks_of
+from extract.live.rows import LiveRow, RowMaker, smallest_equal_batch
+from extract.live.source import Address, open_address
+from extract.plan.targets import Target, build_targets, check_recipe, config_of
+
+__all__ = ["LiveFeed", "open_live"]
+
+Source = str | Path | Iterable[Shown]
+
+
+class LiveFeed:
+    """Rows of a source as they come. A context manager, to be gone through once."""
+
+    def __init__(
+        self, source: Source, target: Target, *, batch_size: int, is_paced: bool = False
+    ) -> None:
+        self.counts = LiveCounts()
+        self.end_seconds: float | None = None
+        """Of the video, once it has ended; None where it broke off."""
+        self._source = source
+        self._target = target
+        self._batch_size = batch_size
+        self._is_paced = is_paced
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        # One thread: with more, matrix libraries sum in another order.
+        threads = self._stack.enter_context(EncodeThreads(1))
+        encoder, _ = threads.spread(self._target.encoder, self._batch_size)
+        size = smallest_equal_batch(encoder, self._batch_size)
+        encoder, size = threads.spread(self._target.encoder, size)
+        self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
+        self._ticks: Iterable[Tick | End]
+        if isinstance(self._source, str | Path):
+            self._ticks = self._stack.enter_context(self._capture(Address(str(self._source))))
+        else:
+            self._ticks = ticks_of(self._source, self._fps)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[LiveRow]:
+        """Yield rows until the source ends.
+
+        Raises:
+            VideoError: if the source cannot be read any further.
+        """
+        for thing in self._ticks:
+            if isinstance(thing, Tick):
+                yield from self._maker.push(thing)
+                continue
+            if thing.error is not None:
+                raise VideoError(f"{self._source}: {thing.error}") from thing.error
+            self.end_seconds = thing.end_seconds
+            if thing.end_seconds is not None:
+                yield from self._maker.finish(thing.end_seconds)
+
+    @property
+    def _fps(self) -> Fraction:
+        fps = self._target.recipe.sampling.fps
+        assert fps is not None, "open_live has seen to it"
+        return fps
+
+    def _capture(self, address: Address) -> Capture:
+        recipe = self._target.recipe
+        assert recipe.decoder is not None, "only extracted streams have targets"
+        backend = recipe.decoder.backend
+        loses = address.waits_for_nobody or self._is_paced
+        return Capture(
+            lambda: open_address(address, backend, self.counts),
+            self._fps,
+            self.counts,
+            most_ticks=recipe.sampling.frames_per_window if loses else 2,
+            waits_for_nobody=loses,
+            is_paced=self._is_paced,
+            reconnects=address.waits_for_nobody,
+        )
+
+
+def open_live(
+    recipe: Recipe,
+    source: Source,
+    *,
+    encoder: str | None = None,
+    device: str = "auto",
+    realtime: bool = False,
+) -> LiveFeed:
+    """Open a source that may still be running, for rows made by the recipe of others.
+
+    Args:
+        recipe: Of an extracted stream. The version of the decoder alone may differ here.
+        source: A file, ``-``, an address such as ``rtsp://host/path``, a camera such as
+            ``/dev/video0``; or frames in memory: RGB uint8 (H, W, 3), the recipe's ``fps`` of
+            them a second, or pairs of second and frame.
+        encoder: Where to load the encoder from; None takes the recipe's id.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        realtime: Hold the frames of a file back until their time, and drop what the machine is too
+            slow for, as if a camera filmed it now.
+
+    Raises:
+        ConfigError: if the recipe takes every frame: then a row has no length of its own.
+        RecipeMismatchError: naming what would differ here, such as the encoder's weights.
+    """
+    if recipe.sampling.fps is None:
+        raise ConfigError(
+            "the run's features were made of every frame (fps 0), of which a live source has any "
+            "number a second. Train on features of a fixed rate, such as fps 4."
+        )
+    config = replace(config_of(recipe, encoder), device=device)
+    target = build_targets(config, None)[0]
+    check_recipe(recipe, target.recipe, any_decoder_version=True)
+    return LiveFeed(source, target, batch_size=config.batch_size, is_paced=realtime)

@@ -1,0 +1,44 @@
+"""Where one thread leaves things for another: it waits for room, or throws away the oldest."""
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["Mailbox"]
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """A queue of at most so many things; ``queue.Queue`` cannot drop its oldest."""
+
+    def __init__(self, most: int, *, drops_oldest: bool) -> None:
+        self._things: deque[T] = deque()
+        self._most = most
+        self._drops_oldest = drops_oldest
+        self._changed = threading.Condition()
+        self._is_closed = False
+
+    def put(self, thing: T) -> bool:
+        """Leave a thing; tell whether anybody will take it."""
+        with self._changed:
+            if self._drops_oldest and len(self._things) >= self._most:
+                self._things.popleft()
+            self._changed.wait_for(lambda: self._is_closed or len(self._things) < self._most)
+            self._things.append(thing)
+            self._changed.notify_all()
+            return not self._is_closed
+
+    def get(self) -> T:
+        """Take the oldest thing, as soon as there is one."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._things))
+            thing = self._things.popleft()
+            self._changed.notify_all()
+            return thing
+
+    def close(self) -> None:
+        """Say that nothing will be taken any more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()

@@ -1,0 +1,161 @@
+"""Where a live source comes from, and its frames with times, through PyAV (FFmpeg).
+
+clip.mp4                        a file, read by the backend of the recipe, as stage 1 reads it
+-                               standard input: Matroska, MPEG-TS or another format without seeks
+rtsp://, http://, udp:// ...    an address that FFmpeg knows
+/dev/video0                     a camera (Video4Linux)
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.video.frame import VideoFrame
+
+from cache_schema.errors import SourceError, VideoError
+from extract.decode.backends import open_video
+from extract.decode.frames import Frame, FrameSource
+from extract.decode.pyav_source import (
+    av_reason,
+    average_fps,
+    frame_converter,
+    start_seconds,
+    video_stream,
+)
+from extract.decode.versions import pyav_version
+from extract.live.counts import LiveCounts
+
+__all__ = ["Address", "open_address"]
+
+SILENT_SECONDS = 10.0
+"""A network source that sends nothing for so long is given up."""
+
+CAMERA_FOLDER = "/dev/video"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What was typed, and what it means."""
+
+    text: str
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether it is standard input."""
+        return self.text == "-"
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it is a device of this machine."""
+        return self.text.startswith(CAMERA_FOLDER)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is an address for FFmpeg."""
+        return "://" in self.text
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, which stage 1 could read."""
+        return not (self.is_pipe or self.is_camera or self.is_network)
+
+    @property
+    def waits_for_nobody(self) -> bool:
+        """Whether frames that are not taken in time are lost."""
+        return self.is_network or self.is_camera
+
+
+def open_address(address: Address, backend: str, counts: LiveCounts) -> FrameSource:
+    """Open a source.
+
+    Args:
+        address: Which.
+        backend: Decoder of files; everything else is read by PyAV.
+        counts: Gets frames that cannot be used.
+
+    Raises:
+        SourceError: if there is no such file.
+        VideoError: if it cannot be opened, or holds no video.
+    """
+    if not address.is_file:
+        return LiveSource(address, counts)
+    path = Path(address.text)
+    if not path.exists():
+        raise SourceError(
+            f"{path}: no such file. A live source is a file, - for standard input, an address "
+            "such as rtsp://host/path, or a camera such as /dev/video0."
+        )
+    return open_video(path, backend)
+
+
+class LiveSource:
+    """A source that may have begun long ago and lose frames on its way.
+
+    What a file would be refused for is counted here: damaged frames, and frames that come behind a
+    later one.
+    """
+
+    def __init__(self, address: Address, counts: LiveCounts) -> None:
+        self._address = address
+        self._counts = counts
+        self._container = _open(address)
+        self._stream = video_stream(self._container)
+        self._stream.thread_type = "SLICE"  # threads by frame would hold frames back
+        self._zero = start_seconds(self._container, self._stream) if address.is_pipe else None
+        self._last_duration = Fraction(0)
+        self.has_end = self._container.duration is not None
+        """Whether it is a whole video, such as a file on a web server."""
+        self.decoder = pyav_version()
+        self.fps = average_fps(self._stream)
+        self.size = (self._stream.height, self._stream.width)
+
+    def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+        """See ``FrameSource``; a network source's time starts with its first frame."""
+        last = None
+        with self._container:
+            for frame in self._decode():
+                if frame.pts is None or frame.time_base is None or frame.is_corrupt:
+                    self._counts.damaged_frames += 1
+                    continue
+                seconds = frame.pts * Fraction(frame.time_base)
+                if self._zero is None:
+                    self._zero = seconds
+                seconds -= self._zero
+                if last is not None and seconds <= last:
+                    self._counts.damaged_frames += 1
+                    continue
+                last = seconds
+                self._last_duration = (frame.duration or 0) * Fraction(frame.time_base)
+                yield seconds, frame_converter(frame)
+
+    def end_seconds(self, last_seconds: Fraction) -> Fraction:
+        """See ``FrameSource``."""
+        return last_seconds + (self._last_duration or 1 / self.fps)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    yield from packet.decode()
+                except av.error.InvalidDataError:
+                    self._counts.damaged_frames += 1
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"broke off: {av_reason(error)}.") from error
+
+
+def _open(address: Address) -> av.container.InputContainer:
+    place, format_name, options = address.text, None, {}
+    if address.is_pipe:
+        place = "pipe:0"
+    elif address.is_camera:
+        format_name = "v4l2"
+    elif place.startswith("rtsp"):
+        options = {"rtsp_transport": "tcp"}  # over UDP lost packets damage pictures
+    timeout = SILENT_SECONDS if address.is_network else None
+    try:
+        return av.open(place, mode="r", format=format_name, options=options, timeout=timeout)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        hint = " A pipe needs a format without seeks: mkv or ts." if address.is_pipe else ""
+        raise VideoError(f"cannot be opened as a video: {av_reason(error)}.{hint}") from error

@@ -1,0 +1,84 @@
+import itertools
+import threading
+import time
+
+import pytest
+
+from cache_schema import open_store
+from extract import extract, open_live
+from extract.live import capture
+from extract.live.mailbox import Mailbox
+from tests.extract.live.servers import camera
+from tests.extract.videos import constant_pts, rot, write_video
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = write_video(tmp_path / "a.mp4", constant_pts(30))
+    extract(path, tmp_path / "f.zarr", encoders="fake", fps=4, device="cpu")
+    return open_store(tmp_path / "f.zarr").stream().recipe
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(capture, "FIRST_WAIT_SECONDS", 0.05)
+
+
+def test_a_source_that_breaks_off_is_connected_again(tmp_path, recipe, quick):
+    content = write_video(tmp_path / "b.ts", constant_pts(60)).read_bytes()
+    with (
+        camera([content, None, content]) as address,
+        open_live(recipe, address) as feed,
+    ):
+        rows = []
+        for row in feed:
+            rows.append(row)
+            if row.connection == 1:
+                break
+    *before, later = rows
+    assert before
+    assert {row.start for row in before} <= {number / 4 for number in range(8)}
+    assert later.start > 0.05  # the stream's own clock went on
+    assert feed.counts.reconnects == 1
+
+
+def test_damaged_frames_are_counted_and_the_others_go_on(tmp_path, recipe, quick):
+    path = tmp_path / "b.mkv"
+    write_video(path, constant_pts(60), options={"bf": "0"}, container_options={"live": "1"})
+    rot(path, range(30, 40))
+    content = path.read_bytes()
+    with camera([content, content]) as address, open_live(recipe, address) as feed:
+        rows = list(itertools.takewhile(lambda row: row.connection == 0, feed))
+    assert feed.counts.damaged_frames > 0
+    assert len(rows) > 3
+
+
+def test_the_end_of_the_reader_ends_the_thread(tmp_path, recipe):
+    path = write_video(tmp_path / "b.mp4", constant_pts(300))
+    before = threading.active_count()
+    with open_live(recipe, path) as feed:
+        next(iter(feed))
+    assert threading.active_count() <= before
+
+
+def test_a_mailbox_waits_or_drops():
+    dropping: Mailbox[int] = Mailbox(2, drops_oldest=True)
+    assert all(dropping.put(number) for number in range(5))
+    assert (dropping.get(), dropping.get()) == (3, 4)
+    waiting: Mailbox[int] = Mailbox(2, drops_oldest=False)
+    thread = threading.Thread(target=lambda: [waiting.put(number) for number in range(5)])
+    thread.start()
+    time.sleep(0.05)
+    assert [waiting.get() for _ in range(5)] == [0, 1, 2, 3, 4]
+    thread.join()
+
+
+def test_a_closed_mailbox_lets_go_of_who_waits():
+    waiting: Mailbox[int] = Mailbox(1, drops_oldest=False)
+    waiting.put(0)
+    said = []
+    thread = threading.Thread(target=lambda: said.append(waiting.put(1)))
+    thread.start()
+    waiting.close()
+    thread.join(5)
+    assert said == [False]
