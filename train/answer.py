@@ -16,6 +16,7 @@ __all__ = [
     "Row",
     "Segment",
     "Span",
+    "StreamedRow",
     "as_json",
 ]
 
@@ -125,8 +126,32 @@ class Answer:
     schema_version: int = SCHEMA_VERSION
 
 
-def as_json(answer: Answer) -> dict[str, object]:
-    """Return an answer as plain values, without the kinds of things that it does not hold."""
-    plain = to_mapping(answer)
+@record
+class StreamedRow:
+    """What a run says about a row of a source that is still running."""
+
+    video: str
+    task: str
+    start: float
+    end: float
+    """Seconds from the start of the stream."""
+    latency_ms: float
+    """From the moment the row's last frame was there."""
+    dropped_rows: int = 0
+    """So far, as the other three counts: rows that the machine was too slow for."""
+    late_frames: int = 0
+    damaged_frames: int = 0
+    reconnects: int = 0
+    now: tuple[ClassScore, ...] = ()
+    next: tuple[ClassScore, ...] = ()
+    ahead: tuple[Forecast, ...] = ()
+    futures: tuple[Future, ...] = ()
+    captions: tuple[Caption, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+
+def as_json(said: Answer | StreamedRow) -> dict[str, object]:
+    """Return what is said as plain values, without the kinds of things that it does not hold."""
+    plain = to_mapping(said)
     head = {"schema_version": plain.pop("schema_version")}
     return head | {key: value for key, value in plain.items() if value not in ((), [])}

@@ -237,6 +237,15 @@ class Answers(ABC, Generic[Known, Chosen]):
         """Return what the head must be told of a window of a sample without annotations."""
         return {}
 
+    def row_inputs(self, end: float, next_end: float) -> Arrays:
+        """Return the same of a row that has just come, as if it were a window of its own.
+
+        Args:
+            end: Of the row, in seconds.
+            next_end: Of the row that will follow; ``math.inf`` where none will.
+        """
+        return {}
+
     @abstractmethod
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> "Answer":
         """Say what the outputs mean.

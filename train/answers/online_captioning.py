@@ -3,6 +3,7 @@
 Shapes: R rows of a video, C captions of a window, L tokens of a caption.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,6 +130,13 @@ class CaptionAnswers(Answers[CaptionKnowledge, OnlineCaptioningOptions]):
         """Return ``rows`` (C,): the new rows of a window that are to give a caption."""
         rows_C = self._rows(times_R2)
         return {"rows": rows_C[is_new(rows_C, window)] - window.start}
+
+    def row_inputs(self, end: float, next_end: float) -> Arrays:
+        """Return ``rows``: the row itself if it is the latest that has ended at a turn."""
+        seconds = self.knowledge.seconds
+        turn = max(1, math.ceil((end - ROUNDING_SECONDS) / seconds)) * seconds
+        is_turn = turn + ROUNDING_SECONDS < next_end
+        return {"rows": np.zeros(int(is_turn), np.int64)}
 
     def _rows(self, times_R2: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the rows that give a caption: the latest ended at each turn of the narrators."""

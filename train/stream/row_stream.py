@@ -8,8 +8,9 @@ Shapes: D feature width, N tokens of a grid row, T rows read at once, L tokens o
 width.
 """
 
+import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -30,6 +31,9 @@ __all__ = ["RowOutput", "RowStream"]
 Times = tuple[float, float]
 """Start and end second."""
 
+RowInputs = Callable[[float, float], Mapping[str, NDArray[Any]]]
+"""``Answers.row_inputs``: what a head must be told of a row."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowOutput:
@@ -40,7 +44,8 @@ class RowOutput:
     times: Times | None
     """From the start of the first stored row to the end of the last; None if those had none."""
     arrays: Mapping[str, NDArray[Any]]
-    """Output of the head -> array of this row, without the dimensions of batch and rows."""
+    """Output of the head -> array of this row, without the dimensions of batch and rows; none if
+    the head has nothing to say of it."""
 
 
 class RowStream:
@@ -54,6 +59,8 @@ class RowStream:
         row_dtype: torch.dtype,
         *,
         query: str = "",
+        inputs: RowInputs = lambda end, next_end: {},
+        row_seconds: float = math.nan,
     ) -> None:
         """Begin at the start of a video; the model is set to evaluation mode.
 
@@ -63,6 +70,9 @@ class RowStream:
             data: Windows, context and rows per token of the run.
             row_dtype: Of the store the model was trained on; rows are rounded to it.
             query: What to look for, for a task with queries.
+            inputs: Of the task's answers, for heads that must be told something; their rows need
+                times.
+            row_seconds: From the end of one stored row to the end of the next, for ``inputs``.
 
         Raises:
             ConfigError: if what the task says of a row depends on rows that come later, or the LLM
@@ -75,6 +85,10 @@ class RowStream:
         self._data = data
         self._row_dtype = row_dtype
         self._device = model.translator.mean_D.device
+        self._inputs = inputs
+        self._row_seconds = row_seconds * data.rows_per_token
+        self._unsaid: tuple[Tensor, RowOutput] | None = None
+        """State and output of the last row, if the head had nothing to say of it."""
         self._query_1LE = _query_tokens(model, task, query, self._device)
         self._check_head()
         self._pool_rows = model.translator.config.pool_rows
@@ -117,11 +131,13 @@ class RowStream:
 
     @torch.inference_mode()
     def finish(self) -> RowOutput | None:
-        """End the video; return what its last, shorter group says, None if there is none.
+        """End the video; return what is said only then, None if nothing is.
 
-        The next row that is pushed is the first of another video.
+        That is what its last, shorter group says, or what a head says of a last row that it would
+        have left out if the video had gone on. The next row that is pushed is the first of another
+        video.
         """
-        output = self._answer() if self._group else None
+        output = self._answer(is_last=True) if self._group else self._last_word()
         self._begin()
         return output
 
@@ -151,35 +167,56 @@ class RowStream:
         self._group_times.clear()
         self._row = 0
         self._start = None
+        self._unsaid = None
 
-    def _answer(self) -> RowOutput:
+    def _answer(self, *, is_last: bool = False) -> RowOutput:
         """Predict the row that the group makes, and let it become past."""
         features = self._group[0] if len(self._group) == 1 else torch.stack(self._group).mean(dim=0)
         self.prime()
-        arrays = self._predict(features)
-        output = RowOutput(row=self._row, times=_span(self._group_times), arrays=arrays)
+        times = _span(self._group_times)
+        state_11E = self._state(features)
+        output = self._output(state_11E, self._row, times, is_last=is_last)
+        self._unsaid = None if output.arrays else (state_11E, output)
         self._past.append(features)
         self._group.clear()
         self._group_times.clear()
         self._row += 1
         return output
 
-    def _predict(self, features: Tensor) -> dict[str, NDArray[Any]]:
+    def _last_word(self) -> RowOutput | None:
+        if self._unsaid is None:
+            return None
+        state_11E, output = self._unsaid
+        return self._output(state_11E, output.row, output.times, is_last=True)
+
+    def _state(self, features: Tensor) -> Tensor:
         assert self._start is not None, "a window is primed before its rows are predicted"
         # Pooling looks at rows of the window only, as it does where the window is whole.
         pooled = min(self._pool_rows, self._row - self._start + 1)
         token_11E = self._tokens([*self._past, features][-pooled:])[:, -1:]
-        state_11E = token_11E if self._llm is None else self._llm.read(token_11E)
-        outputs = self._head(state_11E, final_11E=state_11E)
-        return {name: _array(values[0, 0]) for name, values in outputs.items()}
+        return token_11E if self._llm is None else self._llm.read(token_11E)
 
-    def _head(self, state_11E: Tensor, *, final_11E: Tensor) -> dict[str, Tensor]:
+    def _output(
+        self, state_11E: Tensor, row: int, times: Times | None, *, is_last: bool
+    ) -> RowOutput:
+        inputs: Mapping[str, NDArray[Any]] = {}
+        if times is not None:
+            end = times[1]
+            inputs = self._inputs(end, math.inf if is_last else end + self._row_seconds)
+        outputs = self._head(state_11E, inputs, final_11E=state_11E)
+        arrays = {name: _array(values[0, 0]) for name, values in outputs.items() if values.shape[1]}
+        return RowOutput(row=row, times=times, arrays=arrays)
+
+    def _head(
+        self, state_11E: Tensor, inputs: Mapping[str, NDArray[Any]], *, final_11E: Tensor
+    ) -> dict[str, Tensor]:
+        told = {name: torch.from_numpy(one)[None].to(self._device) for name, one in inputs.items()}
         outputs: dict[str, Tensor] = self._model.heads[self._task](
             States(
                 rows_BTE=state_11E,
                 valid_BT=torch.ones(1, 1, dtype=torch.bool, device=self._device),
                 final_BSE=final_11E,
-                targets=_NoTargets(self._task),
+                targets=_Told(self._task, told),
             )
         )
         return outputs
@@ -191,7 +228,8 @@ class RowStream:
         width = self._model.translator.linear.out_features if llm is None else llm.width_out
         state_11E = torch.linspace(-1, 1, width, device=self._device)[None, None]
         # The last state of a window is not there yet: whatever reads it shows it.
-        outputs = self._head(state_11E, final_11E=torch.full_like(state_11E, torch.nan))
+        unknown_11E = torch.full_like(state_11E, torch.nan)
+        outputs = self._head(state_11E, self._inputs(0.0, math.inf), final_11E=unknown_11E)
         for name, values in outputs.items():
             if values.shape[:2] != (1, 1) or bool(values.isnan().any()):
                 raise ConfigError(
@@ -214,11 +252,11 @@ class RowStream:
             )
 
 
-class _NoTargets(dict[str, Tensor]):
-    """The targets of a row nobody has labelled."""
+class _Told(dict[str, Tensor]):
+    """What a head is told of a row nobody has labelled."""
 
-    def __init__(self, task: str) -> None:
-        super().__init__()
+    def __init__(self, task: str, told: Mapping[str, Tensor]) -> None:
+        super().__init__(told)
         self._task = task
 
     def __missing__(self, name: str) -> NoReturn:
