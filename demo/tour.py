@@ -99,7 +99,8 @@ print(f"accuracy {accuracy:.2f}, of the most frequent label {majority:.2f}")
 video = videos[-1]
 encoder = load_encoder(ENCODER, fps=FPS)
 drawn = islice(render_frames(video, SPEC), 0, None, FRAMES_PER_SECOND // FPS)
-fresh_RD = torch.from_numpy(encoder.encode(drawn).float32)
+fresh = encoder.encode(drawn)
+fresh_RD = torch.from_numpy(fresh.float32)
 stored_RD = torch.from_numpy(stream.read(video.video_id).float32)
 similarity = functional.cosine_similarity(fresh_RD, stored_RD).mean().item()
 print(f"cosine between rows of drawn and of compressed frames: {similarity:.3f}")
@@ -116,7 +117,7 @@ run = load_run(FOLDER / "run")
 print(f"{answer.video}: {len(answer.segments)} segments of {len(run.labels['current'])} classes")
 
 # %% The same of the rows that were made in memory, and what was drawn
-told = run.predict_rows(fresh_RD.numpy(), stream.read(video.video_id).times_R2)
+told = run.predict_rows(fresh.float32, fresh.times_R2)
 for segment in told.segments[:3]:
     seen = [
         one.action.name

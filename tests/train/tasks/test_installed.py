@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from cache_schema import ConfigError, PipelineError
+from cache_schema import ConfigError, PipelineError, RowWriter, imported_recipe
 from tests.docs_blocks import blocks_of
 from tests.packages import install
 from train import HeadContext, States
+from train.config import LlmConfig, OptimConfig, TrainConfig
+from train.run import train
 from train.tasks import load_task, task_class
 
 (DISH,) = (block.text for block in blocks_of("extending.md") if block.file == "dish.py")
@@ -64,16 +67,41 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("member", USES)
-def test_an_error_in_a_task_of_others_says_whose_it_is(offer, member):
+def failing_in(member):
     first_line = rf"(    def {member}\(.*\):\n)"
     text, count = re.subn(first_line, r"\1        raise ValueError('no soup')\n", DISH)
     assert count == 1
-    offer(text)
-    with pytest.raises(PipelineError) as caught:
+    return text
+
+
+def said_of(member):
+    return rf"^{WHOSE}failed in .*{member} \(dish\.py, line \d+\): ValueError: no soup\."
+
+
+@pytest.mark.parametrize("member", USES)
+def test_an_error_in_a_task_of_others_says_whose_it_is(offer, member):
+    offer(failing_in(member))
+    with pytest.raises(PipelineError, match=said_of(member)):
         USES[member]()
-    said = rf"{WHOSE}failed in .*{member} \(dish\.py, line \d+\): ValueError: no soup\."
-    assert re.match(said, str(caught.value))
+
+
+@pytest.mark.parametrize("member", ["targets", "forward", "loss", "answer", "score"])
+def test_a_training_says_whose_the_error_is_that_ends_it(offer, member):
+    offer(failing_in(member))
+    with RowWriter("f.zarr", imported_recipe("toy", fps=2)) as writer:
+        for name in ("a", "b"):
+            writer.write(name, np.eye(4, dtype=np.float32))
+    config = TrainConfig(
+        task=("dish",),
+        annotations=("dishes.csv",),
+        features="f.zarr",
+        out="run",
+        device="cpu",
+        llm=LlmConfig(name="none"),
+        optim=OptimConfig(epochs=1),
+    )
+    with pytest.raises(PipelineError, match=said_of(member)):
+        train(config, resume=False)
 
 
 def test_an_error_in_the_making_of_outputs_is_not_theirs(offer):
