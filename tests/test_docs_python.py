@@ -59,6 +59,11 @@ def features(folder):
             writer.write(f"kitchen/{name}", values.astype(np.float32))
 
 
+ENCODER = ["An encoder of your own", "The same in a package"]
+TASK = ["A task of your own"]
+METRIC = ["A metric of your own"]
+
+
 def run_page(page, sections, monkeypatch):
     """Run all blocks of these sections, as a reader would."""
     names = {}
@@ -90,7 +95,7 @@ def test_the_tour_of_the_python_interface_runs_from_top_to_bottom(monkeypatch):
 
 @pytest.mark.usefixtures("videos")
 def test_an_encoder_of_one_s_own_works_as_a_file_and_as_a_package(monkeypatch, capsys):
-    run_page("extending.md", ["An encoder of your own", "The same in a package"], monkeypatch)
+    run_page("extending.md", ENCODER, monkeypatch)
     assert capsys.readouterr().out.count("same: ") == 4
     streams = open_store("feats.zarr").streams
     assert list(streams) == ["edges", "mine.py-Edges"]
@@ -101,7 +106,7 @@ def test_an_encoder_of_one_s_own_works_as_a_file_and_as_a_package(monkeypatch, c
 
 @pytest.mark.usefixtures("features")
 def test_a_task_of_one_s_own_trains_predicts_and_is_scored(monkeypatch, capsys):
-    run_page("extending.md", ["A task of your own"], monkeypatch)
+    run_page("extending.md", TASK, monkeypatch)
     answers = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
     assert [one["task"] for one in answers] == ["dish", "dish"]
     assert json.loads(Path("submission.json").read_text()) == {"kitchen/0008": "omelette"}
@@ -110,7 +115,7 @@ def test_a_task_of_one_s_own_trains_predicts_and_is_scored(monkeypatch, capsys):
 
 @pytest.mark.usefixtures("features")
 def test_a_metric_of_one_s_own_is_in_the_log_and_the_scores(monkeypatch, capsys):
-    run_page("extending.md", ["A metric of your own"], monkeypatch)
+    run_page("extending.md", METRIC, monkeypatch)
     run = Path("runs/balanced_segmentation/1")
     logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert any("balanced_acc" in line for line in logged)
@@ -119,6 +124,11 @@ def test_a_metric_of_one_s_own_is_in_the_log_and_the_scores(monkeypatch, capsys)
     assert in_table[1] == "100.00"  # then those of chance and of the most frequent label
     assert float(in_table[3]) == 50.0  # two classes, of which one is always right
     assert in_score[1:] == ["100.0000"]
+
+
+def test_no_block_of_the_page_is_left_out():
+    sections = {block.section for block in blocks_of("extending.md")}
+    assert sections == {*ENCODER, *TASK, *METRIC}
 
 
 @pytest.mark.parametrize("name", ["mine.py", "dish.py", "balanced.py"])
