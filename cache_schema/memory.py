@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,14 +49,15 @@ def _part(
             f"video '{video_id}' has {len(values)} rows and times {times_R2.shape}, expected at "
             "least one row and a start and an end for each."
         )
+    times_R2 = np.asarray(times_R2, np.float64)
     commit = Commit(
         video=imported_video(video_id, recipe, times_R2),
         first_row=0,
         num_rows=len(values),
-        features_crc32c=0,
-        time_crc32c=0,
+        features_crc32c=0,  # nothing was stored that could be damaged
+        time_crc32c=google_crc32c.value(times_R2.astype("<f8", copy=False).tobytes()),
     )
-    rows = _MemoryRows(values.astype(np.float32), np.asarray(times_R2, np.float64))
+    rows = _MemoryRows(values.astype(np.float32), times_R2)
     return StreamPart(id=video_id, commits=[commit], rows=rows)
 
 

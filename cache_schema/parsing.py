@@ -117,7 +117,9 @@ def _sentence(cls: type[Any], item: Mapping[str, Any], where: str) -> str:
     *parents, key = [str(part) for part in item["loc"]] or [""]
     table = f"{where}{''.join(f' [{parent}]' for parent in parents)}"
     if item["type"] == "unexpected_keyword_argument":
-        return f"{table}: unknown key '{key}'. {nearest(key, _known_keys(cls, parents))}"
+        known = _known_keys(cls, parents)
+        hint = nearest(key, known) if known else "Leave it out."
+        return f"{table}: unknown key '{key}'. {hint}"
     if item["type"] in {"missing", "missing_argument"}:
         return f"{table}: key '{key}' is missing."
     said = item["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""The whole way in Python, on the generated videos: features, labels, a model, frames in memory.
+"""The whole way in Python, on the generated videos: features, labels, a model, a run's answers.
 
 Run it as a script from the repository's root (``python -m demo.tour``), or cell by cell where
 ``# %%`` means a cell. Makes the folder ``demo-tour``; a second run finds there what the first made.
@@ -6,6 +6,8 @@ docs/python.md explains every step.
 """
 
 # %% What it needs, and what it makes
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -20,12 +22,13 @@ from demo.grammar import FRAMES_PER_SECOND
 from demo.scenes import render_frames
 from demo.truth import DemoSpec
 from extract import extract, load_encoder
-from train import IGNORED, LabelledRows, WindowDataset, rows_with_labels
+from train import IGNORED, LabelledRows, WindowDataset, load_run, rows_with_labels
 
 FOLDER = Path("demo-tour")
 SPEC = DemoSpec(train_videos=12, val_videos=4, seconds=24)
 ENCODER = "efficientnet_lite0"
 FPS = 3
+TRAINING = ["--epochs", "12", "--lr", "0.003"]  # more flags of vllm-train
 
 # %% Videos with exact labels
 videos = list(write_demo(FOLDER / "set", SPEC))
@@ -96,7 +99,29 @@ print(f"accuracy {accuracy:.2f}, of the most frequent label {majority:.2f}")
 video = videos[-1]
 encoder = load_encoder(ENCODER, fps=FPS)
 drawn = islice(render_frames(video, SPEC), 0, None, FRAMES_PER_SECOND // FPS)
-fresh_RD = torch.from_numpy(encoder.encode(drawn).float32)
+fresh = encoder.encode(drawn)
+fresh_RD = torch.from_numpy(fresh.float32)
 stored_RD = torch.from_numpy(stream.read(video.video_id).float32)
 similarity = functional.cosine_similarity(fresh_RD, stored_RD).mean().item()
 print(f"cosine between rows of drawn and of compressed frames: {similarity:.3f}")
+
+# %% A trained run: vllm-train learns the action of every moment
+annotations = FOLDER / "set" / "annotations" / "action_segmentation"
+flags = f"--features {FOLDER}/feats.zarr --task action_segmentation --annotations {annotations}"
+command = [str(Path(sys.executable).with_name("vllm-train")), *flags.split(), *TRAINING]
+subprocess.run([*command, "--out", str(FOLDER / "run"), "--resume"], check=True)
+
+# %% What it says about a video of the store
+run = load_run(FOLDER / "run")
+(answer,) = run.predict(stream, [video.video_id])
+print(f"{answer.video}: {len(answer.segments)} segments of {len(run.labels['current'])} classes")
+
+# %% The same of the rows that were made in memory, and what was drawn
+told = run.predict_rows(fresh.float32, fresh.times_R2)
+for segment in told.segments[:3]:
+    seen = [
+        one.action.name
+        for one in video.segments
+        if one.start_seconds < segment.end and segment.start < one.end_seconds
+    ]
+    print(f"{segment.start:.1f}-{segment.end:.1f} s {segment.label}; drawn: {', '.join(seen)}")

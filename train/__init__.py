@@ -17,15 +17,28 @@ from typing import TYPE_CHECKING
 from cache_schema.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from train.answer import Answer
+    from cache_schema.parsing import record
+    from train.answer import (
+        Answer,
+        Caption,
+        ClassScore,
+        Forecast,
+        Future,
+        QueryAnswer,
+        Row,
+        Segment,
+        Span,
+    )
     from train.data.labelled_rows import LabelledRows, rows_with_labels
     from train.data.window_dataset import FeatureWindow, WindowDataset
+    from train.model.losses import cross_entropy_sum
     from train.predict.load_run import Run, load_run
     from train.task import (
         IGNORED,
         Answers,
         HeadContext,
         LossSum,
+        Nothing,
         Sample,
         SampleOutput,
         States,
@@ -41,20 +54,31 @@ __all__ = [
     "IGNORED",
     "Answer",
     "Answers",
+    "Caption",
+    "ClassScore",
     "FeatureWindow",
+    "Forecast",
+    "Future",
     "HeadContext",
     "LabelledRows",
     "LossSum",
+    "Nothing",
+    "QueryAnswer",
+    "Row",
     "Run",
     "Sample",
     "SampleOutput",
+    "Segment",
+    "Span",
     "States",
     "Task",
     "TaskFacts",
     "Window",
     "WindowDataset",
     "WindowOutput",
+    "cross_entropy_sum",
     "load_run",
+    "record",
     "rows_with_labels",
     "task_class",
     "whole_video",
@@ -63,10 +87,16 @@ __all__ = [
 _HOMES = {
     "train.data.labelled_rows": ["LabelledRows", "rows_with_labels"],
     "train.data.window_dataset": ["FeatureWindow", "WindowDataset"],
-    "train.answer": ["Answer"],
+    "cache_schema.parsing": ["record"],
+    "train.answer": [
+        *("Answer", "Caption", "ClassScore", "Forecast", "Future", "QueryAnswer", "Row", "Segment"),
+        "Span",
+    ],
+    "train.model.losses": ["cross_entropy_sum"],
     "train.predict.load_run": ["Run", "load_run"],
     "train.task": [
-        *("IGNORED", "Answers", "HeadContext", "LossSum", "Sample", "SampleOutput", "States"),
+        *("IGNORED", "Answers", "HeadContext", "LossSum", "Nothing", "Sample"),
+        *("SampleOutput", "States"),
         *("Task", "TaskFacts", "Window", "WindowOutput", "whole_video"),
     ],
     "train.tasks": ["task_class"],

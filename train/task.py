@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cache_schema.parsing import record
+
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     import torch
     from torch import Tensor, nn
@@ -32,6 +34,7 @@ __all__ = [
     "Entries",
     "HeadContext",
     "LossSum",
+    "Nothing",
     "QueryPlace",
     "Sample",
     "SampleOutput",
@@ -65,6 +68,11 @@ to, which are "nothing here" and then the rows; the window as a whole; the words
 Known = TypeVar("Known")
 Chosen = TypeVar("Chosen")
 Source = TypeVar("Source")
+
+
+@record
+class Nothing:
+    """Nothing to know, or nothing to choose."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,9 +223,9 @@ class Answers(ABC, Generic[Known, Chosen]):
     options: Chosen
 
     facts: ClassVar[TaskFacts]
-    knowledge_type: ClassVar[type]
+    knowledge_type: ClassVar[type] = Nothing
     """Record of ``knowledge``."""
-    options_type: ClassVar[type]
+    options_type: ClassVar[type] = Nothing
     """Record of ``options``."""
 
     @property
@@ -326,10 +334,10 @@ class Task(ABC, Generic[Source, Chosen]):
         value = scores[self.main_metric]
         return None if value is None else value / self.metric_scale
 
-    @abstractmethod
     def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
-        """Return the scores of ``chance`` and ``majority``, by the same official rules.
+        """Return the scores of ``chance`` and ``majority``, by the same official rules, if any.
 
         Args:
             folder: Where their submission files may be written.
         """
+        return {}

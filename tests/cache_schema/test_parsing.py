@@ -84,3 +84,13 @@ def test_a_record_is_frozen_and_checked():
 )
 def test_the_nearest_name_is_suggested(name, hint):
     assert nearest(name, ["pooling", "dtype"]) == hint
+
+
+@record
+class Nothing:
+    pass
+
+
+def test_a_key_where_none_is_known_is_to_be_left_out():
+    with pytest.raises(ConfigError, match=r"^options: unknown key 'x'\. Leave it out\.$"):
+        parse(Nothing, {"x": 1}, where="options")

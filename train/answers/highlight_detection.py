@@ -15,7 +15,7 @@ from cache_schema.parsing import record
 from train.answer import Answer, QueryAnswer, Span
 from train.answers.parts import duration, rounded
 from train.data.row_times import ROUNDING_SECONDS, rows_at
-from train.task import Answers, HeadContext, SampleOutput, TaskFacts
+from train.task import Answers, HeadContext, Nothing, SampleOutput, TaskFacts
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import nn
@@ -24,7 +24,6 @@ __all__ = [
     "CLIP_SECONDS",
     "HighlightAnswers",
     "HighlightDetectionOptions",
-    "HighlightKnowledge",
     "clip_scores",
     "clips_of",
     "highlights",
@@ -39,16 +38,10 @@ class HighlightDetectionOptions:
     """Nothing can be chosen for this task."""
 
 
-@record
-class HighlightKnowledge:
-    """Nothing of the annotations need be known."""
-
-
-class HighlightAnswers(Answers[HighlightKnowledge, HighlightDetectionOptions]):
+class HighlightAnswers(Answers[Nothing, HighlightDetectionOptions]):
     """The saliency of every row for the query before it, from one linear layer."""
 
     facts = TaskFacts(name="highlight_detection", submission=".jsonl", query_place="before")
-    knowledge_type = HighlightKnowledge
     options_type = HighlightDetectionOptions
 
     def labels(self) -> Mapping[str, Sequence[str]]:

@@ -14,7 +14,7 @@ from cache_schema.parsing import record
 from train.answer import Answer, QueryAnswer, Span
 from train.answers.parts import duration, rounded
 from train.decoders.nms import nms
-from train.task import Answers, HeadContext, SampleOutput, TaskFacts, WindowOutput
+from train.task import Answers, HeadContext, Nothing, SampleOutput, TaskFacts, WindowOutput
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import nn
@@ -23,7 +23,6 @@ __all__ = [
     "MAX_ANSWERS",
     "NaturalLanguageQueryOptions",
     "QueryAnswers",
-    "QueryKnowledge",
     "best_windows",
     "question",
 ]
@@ -53,12 +52,7 @@ class NaturalLanguageQueryOptions:
     """Nothing can be chosen for this task."""
 
 
-@record
-class QueryKnowledge:
-    """Nothing of the annotations need be known."""
-
-
-class QueryAnswers(Answers[QueryKnowledge, NaturalLanguageQueryOptions]):
+class QueryAnswers(Answers[Nothing, NaturalLanguageQueryOptions]):
     """The rows where the answer starts and ends, pointed at by a learned token behind the text."""
 
     facts = TaskFacts(
@@ -68,7 +62,6 @@ class QueryAnswers(Answers[QueryKnowledge, NaturalLanguageQueryOptions]):
         query_text=question,
         entries="places",
     )
-    knowledge_type = QueryKnowledge
     options_type = NaturalLanguageQueryOptions
 
     @property

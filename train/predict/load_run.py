@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache_schema.errors import ConfigError, RecipeMismatchError
 from cache_schema.memory import memory_stream
+from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.answer import Answer
 from train.predict.answering import answer_videos
 from train.predict.ensemble import Ensemble, open_runs
+from train.predict.trained_run import Trained
 from train.runs import chosen_run
 
 __all__ = ["Run", "load_run"]
@@ -61,8 +64,7 @@ class Run:
         """
         streams = self._streams(features)
         ids = streams[0].video_ids if videos is None else videos
-        for one in answer_videos(self._ensemble, streams, ids, queries):
-            yield one.answer
+        yield from self._answers(streams, ids, queries)
 
     def predict_rows(
         self,
@@ -80,9 +82,19 @@ class Run:
             times_R2: Start and end second of each row.
             queries: What is asked, for tasks that have queries.
             video: What the answer calls it.
+
+        Raises:
+            ConfigError: if rows have another shape than those the run was trained on.
+            StoreError: if there is no row, or not a time for each.
         """
+        for run in self._ensemble.runs:
+            if values.shape[1:] != run.checkpoint.row_shape:
+                raise ConfigError(
+                    f"{run.where}: got rows of {values.shape[1:]} each, the run was trained "
+                    f"on {run.checkpoint.row_shape}. Make them by the run's recipe."
+                )
         stream = memory_stream(self.recipe, {video: (values, times_R2)})
-        (answer,) = self.predict(stream, [video], queries=queries)
+        (answer,) = self._answers([stream] * len(self._ensemble.runs), [video], queries)
         return answer
 
     def predict_videos(
@@ -115,15 +127,31 @@ class Run:
             workers=workers,
             hides_progress=True,
         ) as made:
-            answers = answer_videos(self._ensemble, made.streams, made.video_ids, queries)
-            for one in answers:
-                yield one.answer
+            yield from self._answers(made.streams, made.video_ids, queries)
+
+    def _answers(
+        self, streams: Sequence[Stream], video_ids: Sequence[str], queries: Sequence[str]
+    ) -> Iterator[Answer]:
+        for one in answer_videos(self._ensemble, streams, video_ids, queries):
+            yield one.answer
 
     def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
         if isinstance(features, Stream):
+            for run in self._ensemble.runs:
+                _check_recipe(features, run)
             return [features] * len(self._ensemble.runs)
         store = features if isinstance(features, Store) else open_store(features)
         return [run.choose_stream(store) for run in self._ensemble.runs]
+
+
+def _check_recipe(stream: Stream, run: Trained) -> None:
+    """Hold a stream to what ``require_stream`` asks of those in a store."""
+    recipe = run.checkpoint.recipe
+    if fields := differences(stream.recipe, recipe, ignore={"decoder.version"}):
+        raise RecipeMismatchError(
+            f"stream '{stream.name}' was made another way than {run.where} needs: "
+            f"{'; '.join(fields)}. Extract with the same settings, or choose another stream."
+        )
 
 
 def load_run(

@@ -7,8 +7,9 @@ from typing import Any
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest, parse
-from cache_schema.plugins import find_installed, installed_names, their_errors
+from cache_schema.plugins import find_installed, installed_names
 from train.task import Answers, Task
+from train.tasks.installed import load_installed
 
 __all__ = ["TASKS", "load_answers", "load_task", "task_class"]
 
@@ -86,24 +87,4 @@ def task_class(name: str) -> type[AnyTask]:
         raise ConfigError(
             f"Unknown task '{name}'. {nearest(name, [*TASKS, *installed_names(GROUP)])}"
         )
-    whose = f"task '{name}' {part.whose}"
-    with their_errors(whose, "cannot be imported"):
-        loaded = part.entry_point.load()
-    return _checked(name, loaded, whose)
-
-
-def _checked(name: str, loaded: object, whose: str) -> type[AnyTask]:
-    """Check what of a foreign task can be seen before it is used."""
-    if not (isinstance(loaded, type) and issubclass(loaded, Task)):
-        got = f"{loaded.__name__}" if isinstance(loaded, type) else type(loaded).__name__
-        raise ConfigError(f"{whose}: is {got}, expected a class made from train.Task.")
-    if missing := sorted(getattr(loaded, "__abstractmethods__", ())):
-        raise ConfigError(f"{whose}: lacks {', '.join(missing)}. See docs/extending.md.")
-    half = getattr(loaded, "answers_type", None)
-    if not (isinstance(half, type) and issubclass(half, Answers)):
-        raise ConfigError(f"{whose}: answers_type is {half!r}, expected a class of train.Answers.")
-    if half.facts.name != name:
-        raise ConfigError(
-            f"{whose}: its facts name it '{half.facts.name}', expected the entry point's name."
-        )
-    return loaded
+    return load_installed(name, part)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ Floats = NDArray[np.float64]
 class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptions]):
     """The action at each of the next seconds, from one linear layer behind as many norms."""
 
-    answers_type = AnticipationAnswers
+    answers_type: ClassVar[type[AnticipationAnswers]] = AnticipationAnswers
     main_metric = "overall_action_mt5r"
 
     @staticmethod
@@ -61,7 +62,7 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
     def answers(self) -> AnticipationAnswers:
         """What the head says, with the names of the actions."""
         knowledge = AnticipationKnowledge(class_names=tuple(self.source.action_names()))
-        return AnticipationAnswers(knowledge, self.options)
+        return self.answers_type(knowledge, self.options)
 
     @cached_property
     def _classes(self) -> list[VerbNoun]:

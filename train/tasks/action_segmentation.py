@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ BACKGROUND = "background"
 class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentationOptions]):
     """One action label per frame, from one linear layer on every row."""
 
-    answers_type = SegmentationAnswers
+    answers_type: ClassVar[type[SegmentationAnswers]] = SegmentationAnswers
     main_metric = "F1@0.25"
 
     @staticmethod
@@ -56,7 +57,7 @@ class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentati
             class_names=tuple(self.source.class_names),
             transcripts=tuple(_runs(self.source.labels(video_id)) for video_id in videos),
         )
-        return SegmentationAnswers(knowledge, self.options)
+        return self.answers_type(knowledge, self.options)
 
     # --- samples --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,12 @@ from train.annotations.qvhighlights import (
 from train.answers.highlight_detection import (
     HighlightAnswers,
     HighlightDetectionOptions,
-    HighlightKnowledge,
     clip_scores,
     clips_of,
     highlights,
 )
 from train.metrics.highlights import highlight_scores, moment_scores
-from train.task import LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
+from train.task import LossSum, Nothing, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["HighlightDetection", "HighlightDetectionOptions"]
 
@@ -41,7 +41,7 @@ __all__ = ["HighlightDetection", "HighlightDetectionOptions"]
 class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
     """The saliency of every row for the query before it, from one linear layer."""
 
-    answers_type = HighlightAnswers
+    answers_type: ClassVar[type[HighlightAnswers]] = HighlightAnswers
     main_metric = "HL-min-VeryGood-mAP"
 
     @staticmethod
@@ -52,7 +52,7 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
     @cached_property
     def answers(self) -> HighlightAnswers:
         """What the head says; nothing of the annotations need be known."""
-        return HighlightAnswers(HighlightKnowledge(), self.options)
+        return self.answers_type(Nothing(), self.options)
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _queries(self, subset: Subset) -> dict[int, HighlightQuery]:

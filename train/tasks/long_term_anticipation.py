@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ Integers = NDArray[np.int64]
 class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
     """Verb and noun of each of the next actions, from two linear layers behind as many norms."""
 
-    answers_type = FutureAnswers
+    answers_type: ClassVar[type[FutureAnswers]] = FutureAnswers
 
     @staticmethod
     def open(annotations: Path, options: LongTermAnticipationOptions) -> LtaSource:
@@ -59,7 +60,7 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
                 for clip in self.source.clips("train")
             ),
         )
-        return FutureAnswers(knowledge, self.options)
+        return self.answers_type(knowledge, self.options)
 
     @property
     def main_metric(self) -> str:

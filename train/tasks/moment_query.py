@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ VISIBLE_SHARE = 0.5
 class MomentQuery(Task[MomentSource, MomentQueryOptions]):
     """Classes and boundaries of a window's moments, from learned tokens behind its rows."""
 
-    answers_type = MomentAnswers
+    answers_type: ClassVar[type[MomentAnswers]] = MomentAnswers
     main_metric = "average_mAP"
     metric_scale = 1.0
 
@@ -61,7 +61,7 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
     def answers(self) -> MomentAnswers:
         """What the head says, with the classes of the training moments, sorted."""
         names = {one.label for clip in self._clips("train").values() for one in clip.moments}
-        return MomentAnswers(MomentKnowledge(class_names=tuple(sorted(names))), self.options)
+        return self.answers_type(MomentKnowledge(class_names=tuple(sorted(names))), self.options)
 
     @property
     def _class_names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,22 @@ from train.answers.natural_language_query import (
     MAX_ANSWERS,
     NaturalLanguageQueryOptions,
     QueryAnswers,
-    QueryKnowledge,
     best_windows,
     question,
 )
 from train.metrics.retrieval import Answer, rank_recalls
 from train.metrics.tiou import clipped_share
-from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
+from train.task import (
+    IGNORED,
+    LossSum,
+    Nothing,
+    Sample,
+    SampleOutput,
+    Subset,
+    Task,
+    Tensors,
+    Window,
+)
 
 __all__ = ["NaturalLanguageQuery", "NaturalLanguageQueryOptions"]
 
@@ -52,7 +61,7 @@ Answers = list[list[float]]
 class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     """The rows where the answer starts and ends, pointed at by a learned token behind the text."""
 
-    answers_type = QueryAnswers
+    answers_type: ClassVar[type[QueryAnswers]] = QueryAnswers
     main_metric = "Rank@1 mIoU@0.3"
 
     @staticmethod
@@ -63,7 +72,7 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     @cached_property
     def answers(self) -> QueryAnswers:
         """What the head says; nothing of the annotations need be known."""
-        return QueryAnswers(QueryKnowledge(), self.options)
+        return self.answers_type(Nothing(), self.options)
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _queries(self, subset: Subset) -> Mapping[QueryKey, ClipQuery]:

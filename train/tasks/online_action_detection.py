@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ BACKGROUND = 0
 class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectionOptions]):
     """The current and the next row's action, from two linear layers on every row."""
 
-    answers_type = DetectionAnswers
+    answers_type: ClassVar[type[DetectionAnswers]] = DetectionAnswers
     main_metric = "overall_action_mt5r"
 
     @staticmethod
@@ -53,7 +54,7 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
     def answers(self) -> DetectionAnswers:
         """What the head says, with the names of its columns."""
         names = ("background", *self.source.action_names())
-        return DetectionAnswers(DetectionKnowledge(class_names=names), self.options)
+        return self.answers_type(DetectionKnowledge(class_names=names), self.options)
 
     @cached_property
     def _classes(self) -> list[VerbNoun]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ SECONDS_OF_ONE = 5.0
 class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
     """A caption from the state of the latest row that has ended, by a generative LM."""
 
-    answers_type = CaptionAnswers
+    answers_type: ClassVar[type[CaptionAnswers]] = CaptionAnswers
     main_metric = "METEOR"
 
     @staticmethod
@@ -53,7 +54,7 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
         seconds = [np.diff([one.seconds for one in narrations]) for narrations in videos]
         gaps = np.concatenate([*seconds, []])
         median = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else SECONDS_OF_ONE
-        return CaptionAnswers(CaptionKnowledge(seconds=median), self.options)
+        return self.answers_type(CaptionKnowledge(seconds=median), self.options)
 
     @cached_property
     def _tokens_by_video(self) -> dict[str, NDArray[np.int64]]:

@@ -1,8 +1,10 @@
 import pytest
 
 from cache_schema.errors import AnnotationError, ConfigError
+from demo.annotations import write_annotations
+from demo.truth import SMALL_SPEC, make_truth
 from tests.train.annotations.annotation_folders import breakfast_folder, epic_folder, epic_row
-from train.tasks import TASKS, load_task
+from train.tasks import TASKS, load_task, task_class
 
 
 def test_every_registered_task_loads_under_its_own_name(tmp_path):
@@ -20,3 +22,16 @@ def test_an_unknown_task_names_the_nearest_one(tmp_path):
 def test_a_task_without_its_annotation_folder_is_refused(tmp_path):
     with pytest.raises(AnnotationError, match="found nothing, expected a folder"):
         load_task("online_action_detection", tmp_path / "none", {})
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_made_from_one_of_ours_has_answers_of_its_own(name, tmp_path):
+    write_annotations(tmp_path, make_truth(SMALL_SPEC))
+    base = task_class(name)
+    answers = type("Answers", (base.answers_type,), {})
+    annotations = tmp_path / name
+    options = base.answers_type.options_type()
+    made = type("Made", (base,), {"answers_type": answers})(
+        base.open(annotations, options), options
+    )
+    assert type(made.answers) is answers
