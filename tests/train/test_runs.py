@@ -14,6 +14,7 @@ from train.runs import chosen_run, new_run, newest_number, planned_folder
 def make(root, *folders, checkpoint=LAST):
     for folder in folders:
         (root / folder / checkpoint).mkdir(parents=True)
+        (root / folder / checkpoint / "run.json").touch()
 
 
 def test_runs_are_numbered_from_one(tmp_path):

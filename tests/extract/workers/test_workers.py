@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
 from extract.config import ExtractConfig
 from extract.plan.jobs import plan_jobs
-from extract.plan.targets import build_targets, streams_of
+from extract.plan.targets import build_targets, make_streams, streams_of
 from extract.report.ledger import Ledger
 from extract.report.run_report import RunReport
 from extract.sources.videos import find_videos
@@ -197,12 +198,14 @@ def test_a_worker_that_would_make_other_rows_is_refused(workers, folder, tmp_pat
 
 def test_a_write_error_in_a_worker_ends_the_run(workers, folder, tmp_path):
     out = tmp_path / "f.zarr"
-    create_store(out).close()
     targets = build_targets(CONFIG, None)
+    with create_store(out) as writer:
+        make_streams(targets, writer, out)
     plan = plan_jobs(find_videos([str(folder)]), ["fake"], None)
     report = RunReport(store=str(out), streams=["fake"])
-    (out / "fake").write_text("in the way")
-    with pytest.raises(OSError, match="fake"):
+    shutil.rmtree(out / "fake" / "parts")
+    (out / "fake" / "parts").symlink_to("/proc/sys/kernel/random")  # nobody can write there
+    with pytest.raises(OSError, match="fake/parts"):
         extract_on_workers(
             plan.jobs, targets, None, CONFIG, report, advance=lambda _: None, workers=workers
         )

@@ -1,35 +1,32 @@
 """Models on toy videos, and both ways to predict one: whole by the Predictor, and row by row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from tests.train.model.tiny_llms import save_tiny_llm, save_tiny_tokenizer
-from tests.train.toy import WIDTH, ToyTask, learnable, make_store
+from tests.train.toy import WIDTH, ToyAnswers, ToyTask, learnable, make_store
 from train.config import DataConfig, LlmConfig, TextConfig, TrainConfig, TranslatorConfig
 from train.data.samples import find_rows
 from train.model.video_llm import VideoLLM, build_model
 from train.predict.predictor import Predictor
 from train.stream.row_stream import RowStream
-from train.task import Sample
 
 CPU = torch.device("cpu")
 QUERY = "where is it"
 
 
+@dataclass
 class AskingTask(ToyTask):
     """The toy task with a query before its rows."""
 
-    query_place = "before"
-    online = False
+    answers: ToyAnswers = field(
+        default_factory=lambda: ToyAnswers(query_place="before", online=False)
+    )
 
     def samples(self, subset):
-        return [
-            Sample(video_id=one.video_id, start_seconds=0.0, end_seconds=np.inf, target=None,
-                   query=QUERY)
-            for one in super().samples(subset)
-        ]  # fmt: skip
+        return [replace(one, query=QUERY) for one in super().samples(subset)]
 
 
 @dataclass
@@ -43,7 +40,7 @@ class Setup:
 
     @property
     def query(self):
-        return QUERY if self.task.query_place == "before" else ""
+        return QUERY if self.task.facts.query_place == "before" else ""
 
     def offline(self):
         """What evaluation says of each video: id -> (R, classes)."""
@@ -53,8 +50,8 @@ class Setup:
             allow_missing=0,
         ).rows  # fmt: skip
         predictor = Predictor(
-            model=self.model, task=self.task, stream=stream, data=self.data, batch_size=3,
-            device=CPU,
+            model=self.model, name="toy", ask=self.task.targets, loss=self.task.loss,
+            stream=stream, data=self.data, batch_size=3, device=CPU,
         )  # fmt: skip
         return {
             one.sample.video_id: (one.times_R2, one.rows("current"))
@@ -110,7 +107,7 @@ def setup(
             for video, values in videos.items()
         }
     shape = next(iter(videos.values())).shape[1:]
-    model = build_model(config, shape, {"toy": task}, CPU).eval()
+    model = build_model(config, shape, {"toy": task.answers}, CPU).eval()
     spread = torch.tensor([100, 100, 100, 1, 0.01, 10]) * (1 + grid)
     model.translator.set_statistics(torch.linspace(-1, 1, WIDTH) * spread, spread)
     if model.llm is not None:

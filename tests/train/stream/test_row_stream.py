@@ -8,7 +8,7 @@ from transformers import BertConfig, BertModel
 from cache_schema.errors import ConfigError
 from tests.train.model.tiny_llms import save_tiny_tokenizer
 from tests.train.stream.streaming import AskingTask, setup
-from tests.train.toy import WIDTH, ToyTask
+from tests.train.toy import WIDTH, ToyAnswers, ToyTask
 from train.config import DataConfig, TranslatorConfig
 from train.data.windows import evaluation_windows, window_start
 from train.model.heads.future import FutureHeads
@@ -184,17 +184,8 @@ def test_every_row_is_read_in_the_window_that_evaluation_predicts_it_in(
     assert got == starts
 
 
-class Late(ToyTask):
-    query_place = "after"
-
-
-class Appending(ToyTask):
+class Appending(ToyAnswers):
     appended_tokens = 2
-
-
-class Labelled(ToyTask):
-    def build_head(self, context):
-        return ReadsTargets()
 
 
 class ReadsTargets(torch.nn.Module):
@@ -202,12 +193,11 @@ class ReadsTargets(torch.nn.Module):
         return {"current": states.rows_BTE * states.targets["rows"]}
 
 
-class Headed(ToyTask):
+def headed(build):
     """The toy task with another head."""
-
-    def __init__(self, build):
-        super().__init__()
-        self.build_head = build
+    answers = ToyAnswers()
+    answers.build_head = build
+    return ToyTask(answers=answers)
 
 
 class MeanOfWindow(torch.nn.Module):
@@ -218,8 +208,14 @@ class MeanOfWindow(torch.nn.Module):
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (Late(), "task toy reads its query behind the last row of a window"),
-        (Appending(), "task toy reads learned tokens behind the last row of a window"),
+        (
+            ToyTask(answers=ToyAnswers(query_place="after", online=False)),
+            "task toy reads its query behind the last row of a window",
+        ),
+        (
+            ToyTask(answers=Appending()),
+            "task toy reads learned tokens behind the last row of a window",
+        ),
     ],
 )
 def test_what_is_known_at_the_end_of_a_window_only_is_refused(tmp_path, task, message):
@@ -231,11 +227,11 @@ def test_what_is_known_at_the_end_of_a_window_only_is_refused(tmp_path, task, me
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (Labelled(), "task toy: its head asks for 'rows' of the annotations"),
-        (Headed(lambda _: MeanOfWindow()), r"'current' of its head does not .* shape \(1, 32\)"),
-        (Headed(lambda one: MomentHead(one.width, 1, 4)), "needs the last row of a window"),
-        (Headed(lambda one: MomentHead(one.width, 9, 4)), r"'classes' .* shape \(1, 9, 5\)"),
-        (Headed(lambda one: PointerHead(one.width)), r"'start' .* shape \(1, 2\)"),
+        (headed(lambda _: ReadsTargets()), "task toy: its head asks for 'rows' of the annotations"),
+        (headed(lambda _: MeanOfWindow()), r"'current' of its head does not .* shape \(1, 32\)"),
+        (headed(lambda one: MomentHead(one.width, 1, 4)), "needs the last row of a window"),
+        (headed(lambda one: MomentHead(one.width, 9, 4)), r"'classes' .* shape \(1, 9, 5\)"),
+        (headed(lambda one: PointerHead(one.width)), r"'start' .* shape \(1, 2\)"),
     ],
 )
 def test_a_head_that_does_not_answer_single_rows_is_refused(tmp_path, task, message):
@@ -245,7 +241,7 @@ def test_a_head_that_does_not_answer_single_rows_is_refused(tmp_path, task, mess
 
 
 def test_a_head_of_future_steps_answers_single_rows(tmp_path):
-    future = Headed(lambda one: FutureHeads(one.width, 4, {"verb": 3}))
+    future = headed(lambda one: FutureHeads(one.width, 4, {"verb": 3}))
     live = setup(tmp_path, task=future).row_stream()
     assert live.push(torch.zeros(WIDTH)).arrays["verb"].shape == (4, 3)
 
