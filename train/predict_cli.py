@@ -3,6 +3,7 @@
 vllm-predict RUN VIDEOS... --out answers.jsonl              any videos, no annotations
 vllm-predict RUN --features STORE --out answers.jsonl       videos of a store
 vllm-predict RUN --features STORE --subset val --out FILE   an annotated subset: the submission
+vllm-predict RUN --stream SOURCE                            live, a line for every row
 """
 
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:  # torch must not be imported before the command runs: --help answers at once.
-    pass
+    from train.predict.command import Report
 
 __all__ = ["main", "predict"]
 
@@ -21,9 +22,9 @@ __all__ = ["main", "predict"]
 @click.argument("places", nargs=-1, required=True, metavar="RUN... [VIDEOS...]")
 @click.option(
     "--out",
-    required=True,
+    default="-",
     metavar="PATH",
-    help="Answers or submission; - prints answers.",
+    help="Answers or submission; answers are printed without it.",
 )
 @click.option(
     "--features",
@@ -53,6 +54,13 @@ __all__ = ["main", "predict"]
     type=click.Path(path_type=Path),
     help="Also write what the head said before decoding.",
 )
+@click.option(
+    "--stream",
+    "source",
+    metavar="SOURCE",
+    help="Answer every row as it comes: of a file, - (standard input), rtsp://..., /dev/video0.",
+)
+@click.option("--realtime", is_flag=True, help="Play the file of --stream at its own speed.")
 @click.option("--subset", type=click.Choice(["train", "val"]), help="Write its submission instead.")
 @click.option("--annotations", default="", metavar="PATH", help="Of --subset; default: the run's.")
 @click.option(
@@ -88,6 +96,8 @@ def predict(
     query_file: Path | None,
     queries: tuple[str, ...],
     subset: str | None,
+    source: str | None,
+    realtime: bool,
     as_json: bool,
     **asked: object,
 ) -> None:
@@ -102,11 +112,12 @@ def predict(
       vllm-predict runs/action_segmentation holiday/ --out answers.jsonl
       vllm-predict runs/natural_language_query tour.mp4 --query "where is the cat?" --out a.jsonl
       vllm-predict runs/action_segmentation --features feats.zarr --subset val --out predictions
+      vllm-predict runs/online_action_detection --stream rtsp://camera/1
 
     Exit codes: 0 all done, 3 some videos cannot be used, 2 wrong usage, 1 failed.
     """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     from train.loop.logs import show_progress
-    from train.predict.command import Asked, answer, submit
+    from train.predict.command import Asked, answer, follow, submit
 
     show_progress(True)
     made = Asked(
@@ -115,7 +126,11 @@ def predict(
         hides_progress=as_json or not sys.stderr.isatty(),
         **asked,  # type: ignore[arg-type]  # click's own names and types
     )
-    report = submit(made, subset) if subset else answer(made)
+    report: Report
+    if source is not None:
+        report = follow(made, source, realtime=realtime, subset=subset)
+    else:
+        report = submit(made, subset) if subset else answer(made)
     # Standard output may hold the answers.
     click.echo(report.to_json() if as_json else report.text(), err=made.out == "-")
     context.exit(report.exit_code)

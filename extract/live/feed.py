@@ -77,6 +77,11 @@ class LiveFeed:
                 yield from self._maker.finish(thing.end_seconds)
 
     @property
+    def recipe(self) -> Recipe:
+        """How its rows are made."""
+        return self._target.recipe
+
+    @property
     def _fps(self) -> Fraction:
         fps = self._target.recipe.sampling.fps
         assert fps is not None, "open_live has seen to it"

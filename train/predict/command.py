@@ -17,10 +17,11 @@ from train.formats.scores import ScoreWriter
 from train.predict.answering import answer_videos, check_queries
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.from_videos import MadeFeatures, features_of
+from train.predict.live import StreamReport, stream
 from train.predict.subset import predict_subset
 from train.runs import chosen_run, is_run
 
-__all__ = ["Asked", "PredictReport", "answer", "submit"]
+__all__ = ["Asked", "PredictReport", "Report", "answer", "follow", "submit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,9 @@ class PredictReport:
         return "\n".join(lines)
 
 
+Report = PredictReport | StreamReport
+
+
 def submit(asked: Asked, subset: str) -> PredictReport:
     """Write the official submission of an annotated subset.
 
@@ -92,6 +96,8 @@ def submit(asked: Asked, subset: str) -> PredictReport:
     """
     if asked.features is None:
         raise ConfigError("--subset needs --features: the store with the videos' features.")
+    if asked.out == "-":
+        raise ConfigError("--subset needs --out: where the submission goes.")
     if asked.videos or asked.video_ids or asked.queries:
         raise ConfigError(
             f"--subset {subset} takes videos and queries from the annotations; leave videos, "
@@ -140,6 +146,34 @@ def answer(asked: Asked) -> PredictReport:
     return report
 
 
+def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> StreamReport:
+    """Answer the rows of a source that is still running.
+
+    Raises:
+        ConfigError: if something is asked for that a stream has no use for, or the task cannot be
+            streamed.
+    """
+    useless = {
+        "VIDEOS": asked.videos,
+        "--videos": asked.video_ids,
+        "--features": asked.features,
+        "--subset": subset,
+        "--format": asked.format_name != "jsonl",
+    }
+    if names := [name for name, is_given in useless.items() if is_given]:
+        raise ConfigError(f"--stream writes a line of JSON for every row; leave {names[0]} out.")
+    ensemble = _open(asked)
+    check_queries(ensemble.facts, asked.queries)
+    return stream(
+        ensemble,
+        source,
+        asked.out,
+        scores=asked.scores,
+        encoder=asked.encoder,
+        realtime=realtime,
+    )
+
+
 def _open(asked: Asked) -> Ensemble:
     return open_runs(asked.runs, device=asked.device, task_name=asked.task, options=asked.options)
 
@@ -159,7 +193,9 @@ def _features(asked: Asked, ensemble: Ensemble) -> Iterator[MadeFeatures]:
             yield made
         return
     if asked.features is None:
-        raise ConfigError("Nothing to predict: give videos, or a store with --features.")
+        raise ConfigError(
+            "Nothing to predict: give videos, a store with --features, or a source with --stream."
+        )
     store = open_store(asked.features)
     streams = [run.choose_stream(store, asked.stream_name) for run in ensemble.runs]
     yield MadeFeatures(streams=streams, video_ids=_chosen(streams, asked), failures=[])

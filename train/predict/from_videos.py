@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache_schema.errors import CheckpointError
 from cache_schema.stream import Stream
 from extract import Failure, RunReport, extract_like, find_videos
 from train.predict.ensemble import Ensemble
@@ -83,15 +82,8 @@ def _extract(
     workers: int,
     hides_progress: bool,
 ) -> RunReport:
-    recipe = run.checkpoint.recipe
-    if recipe.origin != "extracted":
-        raise CheckpointError(
-            f"{run.where}: was trained on imported features ('{recipe.encoder.id}'); nothing says "
-            "how to make them of videos. Import the features of these videos too, and predict with "
-            "--features."
-        )
     report = extract_like(
-        recipe,
+        run.extracted_recipe(),
         list(videos),
         store,
         encoder=encoder,

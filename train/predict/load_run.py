@@ -13,11 +13,13 @@ from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
-from train.answer import Answer
+from train.answer import Answer, StreamedRow
 from train.predict.answering import answer_videos
 from train.predict.ensemble import Ensemble, open_runs
+from train.predict.live import Source, feed_of, name_of, row_stream_of
 from train.predict.trained_run import Trained
 from train.runs import chosen_run
+from train.stream.live import live_answers
 
 __all__ = ["Run", "load_run"]
 
@@ -134,6 +136,26 @@ class Run:
     ) -> Iterator[Answer]:
         for one in answer_videos(self._ensemble, streams, video_ids, queries):
             yield one.answer
+
+    def stream(
+        self, source: Source, *, encoder: str | None = None, realtime: bool = False
+    ) -> Iterator[StreamedRow]:
+        """Say something about each row of a source that is still running, as soon as it is there.
+
+        Args:
+            source: A file, ``-`` for standard input, an address such as ``rtsp://host/path``, a
+                camera such as ``/dev/video0``; or frames in memory: RGB uint8 (H, W, 3), as many a
+                second as the recipe's ``fps`` says, or pairs of second and frame.
+            encoder: Where to load the run's encoder from, if its name in the recipe is no place.
+            realtime: Play a file at its own speed, and drop what the machine is too slow for.
+
+        Raises:
+            ConfigError: if the task looks at whole videos, or there are several runs.
+            VideoError: if the source cannot be read.
+        """
+        rows = row_stream_of(self._ensemble)
+        with feed_of(self._ensemble, source, encoder=encoder, realtime=realtime) as feed:
+            yield from live_answers(rows, self._ensemble.answers, feed, video=name_of(source))
 
     def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
         if isinstance(features, Stream):

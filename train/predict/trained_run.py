@@ -13,6 +13,7 @@ import torch
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest
+from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.checkpoints.checkpoint import (
@@ -97,6 +98,21 @@ class Trained:
             where=str(self.where),
         )
         return task
+
+    def extracted_recipe(self) -> Recipe:
+        """Return the recipe of the features, which says how to make them of videos.
+
+        Raises:
+            CheckpointError: if they were imported.
+        """
+        recipe = self.checkpoint.recipe
+        if recipe.origin != "extracted":
+            raise CheckpointError(
+                f"{self.where}: was trained on imported features ('{recipe.encoder.id}'); nothing "
+                "says how to make them of videos. Import the features of these videos too, and "
+                "predict with --features."
+            )
+        return recipe
 
     def stream(self, features: Path, name: str = "") -> Stream:
         """Return the stream of a store that has features of the run's recipe."""

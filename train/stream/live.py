@@ -21,7 +21,6 @@ def live_answers(
     rows: RowStream,
     answers: AnyAnswers,
     feed: LiveFeed,
-    store_dtype: str,
     *,
     video: str,
     on_output: Callable[[RowOutput], None] = lambda output: None,
@@ -34,7 +33,6 @@ def live_answers(
         rows: At the start of a video.
         answers: Of the run's task.
         feed: Of the run's recipe.
-        store_dtype: Of the recipe.
         video: What the answers call it.
         on_output: Gets what the head said of each row.
     """
@@ -49,7 +47,7 @@ def live_answers(
         if last is not None and row.connection != last.connection:
             yield from said(rows.finish(), last)
         last = row
-        values = torch.from_numpy(as_float32(row.values, store_dtype))
+        values = torch.from_numpy(as_float32(row.values, feed.recipe.store_dtype))
         yield from said(rows.push(values, (row.start, row.end)), row)
         rows.prime()  # while nobody waits for an answer
     if last is not None:

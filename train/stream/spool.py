@@ -21,11 +21,12 @@ __all__ = ["RowSpool"]
 class RowSpool:
     """Rows of one stream; all have the same outputs. A context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         """Start without rows.
 
         Args:
-            folder: On a disk with room for them; the files have no names there.
+            folder: On a disk with room for them; the files have no names there. None takes the
+                system's.
         """
         self._folder = folder
         self._stack = ExitStack()

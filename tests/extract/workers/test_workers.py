@@ -17,7 +17,7 @@ from distributed import WorkerPlugin
 
 import extract.run
 import extract.workers.worker
-from cache_schema.errors import ConfigError, PipelineError
+from cache_schema.errors import ConfigError, PipelineError, StoreError
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
@@ -205,7 +205,7 @@ def test_a_write_error_in_a_worker_ends_the_run(workers, folder, tmp_path):
     report = RunReport(store=str(out), streams=["fake"])
     shutil.rmtree(out / "fake" / "parts")
     (out / "fake" / "parts").symlink_to("/proc/sys/kernel/random")  # nobody can write there
-    with pytest.raises(OSError, match="fake/parts"):
+    with pytest.raises(StoreError, match="fake/parts"):
         extract_on_workers(
             plan.jobs, targets, None, CONFIG, report, advance=lambda _: None, workers=workers
         )

@@ -1,0 +1,218 @@
+"""What one call of ``vllm-predict --stream`` does: a line for every row, as soon as it is there."""
+
+import json
+import logging
+import math
+import signal
+import statistics
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cache_schema.errors import ConfigError, VideoError
+from cache_schema.writing.durable import make_folders
+from extract import LiveCounts, LiveFeed, open_live
+from train.answer import StreamedRow, as_json
+from train.formats.scores import ScoreWriter
+from train.predict.ensemble import Ensemble
+from train.stream.live import live_answers
+from train.stream.row_stream import RowStream
+from train.stream.spool import RowSpool
+
+__all__ = ["Source", "StreamReport", "feed_of", "name_of", "row_stream_of", "stream"]
+
+Image = NDArray[np.uint8]
+Source = str | Path | Iterable[Image | tuple[float, Image]]
+"""A file, an address or a camera; or frames in memory, with or without times."""
+
+logger = logging.getLogger(__name__)
+
+LATENCIES_KEPT = 100_000
+"""The last so many are told of in the report; memory stays flat."""
+
+
+@dataclass(kw_only=True)
+class StreamReport:
+    """What became of a stream."""
+
+    source: str
+    out: str
+    num_rows: int = 0
+    seconds: float = 0.0
+    """Of video that was answered."""
+    counts: LiveCounts = field(default_factory=LiveCounts)
+    error: str = ""
+    """Why it broke off."""
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+
+    @property
+    def exit_code(self) -> int:
+        """3 if the source could not be read to its end."""
+        return 3 if self.error else 0
+
+    def add(self, row: StreamedRow) -> None:
+        """Count a row."""
+        self.num_rows += 1
+        self.seconds = row.end
+        self.latencies_ms.append(row.latency_ms)
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """Percentiles; none without rows."""
+        if not self.latencies_ms:
+            return {}
+        cuts = statistics.quantiles([*self.latencies_ms, self.latencies_ms[-1]], n=100)
+        return {f"p{n}": round(cuts[n - 1], 3) for n in (50, 95, 99)}
+
+    def to_json(self) -> str:
+        """Return it as one JSON object."""
+        plain = {"source": self.source, "out": self.out, "num_rows": self.num_rows}
+        told = {"seconds": self.seconds, "latency_ms": self.latency_ms, "error": self.error}
+        return json.dumps(plain | told | asdict(self.counts))
+
+    def text(self) -> str:
+        """Return it for a reader."""
+        counts = self.counts
+        latency = ", ".join(f"{name} {value:.0f} ms" for name, value in self.latency_ms.items())
+        lines = [
+            f"{self.source}: {self.num_rows} rows, {self.seconds:.1f} s; latency {latency or '-'}.",
+            f"{counts.dropped_rows} rows dropped, {counts.late_frames} frames late, "
+            f"{counts.damaged_frames} damaged, {counts.reconnects} reconnects.",
+        ]
+        return "\n".join(lines + [f"failed: {self.error}"] * bool(self.error))
+
+
+def stream(
+    ensemble: Ensemble,
+    source: str,
+    out: str,
+    *,
+    scores: Path | None,
+    encoder: str | None,
+    realtime: bool,
+) -> StreamReport:
+    """Answer a source until it ends or somebody ends it, by Ctrl-C or SIGTERM.
+
+    Args:
+        ensemble: One run of an online task.
+        source: File, ``-``, address or camera.
+        out: File of the lines, ``-`` for standard output.
+        scores: File of what the head said, for comparing with a whole video.
+        encoder: Where to load the encoder from; None takes what the checkpoint says.
+        realtime: Whether a file is played at its own speed.
+    """
+    torch.set_num_threads(1)  # for single tokens more only wait for each other
+    rows = row_stream_of(ensemble)
+    report = StreamReport(source=source, out=out)
+    with ExitStack() as stack:
+        spool = stack.enter_context(RowSpool(scores.parent if scores else None))
+        written = scores and stack.enter_context(ScoreWriter(scores, ensemble.facts))
+        feed = stack.enter_context(feed_of(ensemble, source, encoder=encoder, realtime=realtime))
+        lines = stack.enter_context(_lines(out))
+        report.counts = feed.counts
+        said = live_answers(
+            rows,
+            ensemble.answers,
+            feed,
+            video=name_of(source),
+            on_output=spool.add if written else lambda output: None,
+        )
+        try:
+            with _ended_by_signals():
+                for row in said:
+                    lines.write(json.dumps(as_json(row), ensure_ascii=False) + "\n")
+                    lines.flush()
+                    report.add(row)
+        except KeyboardInterrupt:
+            logger.info("ended by a signal")  # who watches a camera ends it so
+        except VideoError as error:
+            report.error = str(error)
+        output = spool.output(name_of(source), feed.end_seconds)
+        if written and output is not None:
+            written.write([output], ())
+    return report
+
+
+def row_stream_of(ensemble: Ensemble) -> RowStream:
+    """Return what answers the rows of a source, one by one.
+
+    Raises:
+        ConfigError: if the task looks at whole videos, or there are several runs.
+    """
+    facts = ensemble.facts
+    if not facts.online:
+        raise ConfigError(
+            f"{facts.name} looks at whole videos, so it cannot be streamed. Predict the file with "
+            "vllm-predict RUN VIDEO."
+        )
+    if len(ensemble.runs) > 1:
+        raise ConfigError("A stream is answered by one run; leave the others out.")
+    (run,) = ensemble.runs
+    sampling = run.checkpoint.recipe.sampling
+    return RowStream(
+        run.model,
+        run.name,
+        run.checkpoint.config.data,
+        getattr(torch, run.checkpoint.recipe.store_dtype),
+        inputs=run.answers.row_inputs,
+        row_seconds=float(sampling.stride_frames / sampling.fps) if sampling.fps else math.nan,
+    )
+
+
+def feed_of(
+    ensemble: Ensemble, source: Source, *, encoder: str | None = None, realtime: bool = False
+) -> LiveFeed:
+    """Return the rows of a source, made by the recipe of a run; see ``extract.open_live``.
+
+    Raises:
+        CheckpointError: if the run was trained on features that nobody knows how to make.
+    """
+    run = ensemble.runs[0]
+    recipe = run.extracted_recipe()
+    device = run.device.type
+    return open_live(recipe, source, encoder=encoder, device=device, realtime=realtime)
+
+
+def name_of(source: Source) -> str:
+    """Return what answers call a source: a file by its name without suffix, as stores do."""
+    if not isinstance(source, str | Path):
+        return "frames"
+    return Path(source).stem if Path(source).is_file() else str(source)
+
+
+@contextmanager
+def _lines(out: str) -> Iterator[TextIO]:
+    if out == "-":
+        yield sys.stdout
+        return
+    make_folders(Path(out).parent)
+    # Not under another name first: whoever follows it wants the rows while they come.
+    with Path(out).open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
