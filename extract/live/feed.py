@@ -45,11 +45,7 @@ class LiveFeed:
         size = smallest_equal_batch(encoder, self._batch_size)
         encoder, size = threads.spread(self._target.encoder, size)
         self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
-        self._ticks: Iterable[Tick | End]
-        if isinstance(self._source, str | Path):
-            self._ticks = self._stack.enter_context(self._capture(Address(str(self._source))))
-        else:
-            self._ticks = ticks_of(self._source, self._fps)
+        self._ticks = self._open()
         return self
 
     def __exit__(
@@ -86,6 +82,14 @@ class LiveFeed:
         fps = self._target.recipe.sampling.fps
         assert fps is not None, "open_live has seen to it"
         return fps
+
+    def _open(self) -> Iterable[Tick | End]:
+        if not isinstance(self._source, str | Path):
+            return ticks_of(self._source, self._fps)
+        try:
+            return self._stack.enter_context(self._capture(Address(str(self._source))))
+        except VideoError as error:
+            raise VideoError(f"{self._source}: {error}") from error
 
     def _capture(self, address: Address) -> Capture:
         recipe = self._target.recipe

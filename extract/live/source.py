@@ -32,6 +32,8 @@ __all__ = ["Address", "open_address"]
 SILENT_SECONDS = 10.0
 """A network source that sends nothing for so long is given up."""
 
+PIPE_HINT = " A pipe needs a format that is read without seeks, such as mkv or ts."
+
 CAMERA_FOLDER = "/dev/video"
 
 
@@ -142,7 +144,8 @@ class LiveSource:
                 except av.error.InvalidDataError:
                     self._counts.damaged_frames += 1
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"broke off: {av_reason(error)}.") from error
+            hint = PIPE_HINT if self._address.is_pipe else ""
+            raise VideoError(f"broke off: {av_reason(error)}.{hint}") from error
 
 
 def _open(address: Address) -> av.container.InputContainer:
@@ -157,5 +160,5 @@ def _open(address: Address) -> av.container.InputContainer:
     try:
         return av.open(place, mode="r", format=format_name, options=options, timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
-        hint = " A pipe needs a format without seeks: mkv or ts." if address.is_pipe else ""
+        hint = PIPE_HINT if address.is_pipe else ""
         raise VideoError(f"cannot be opened as a video: {av_reason(error)}.{hint}") from error
