@@ -33,7 +33,7 @@ def test_one_name_of_two_packages_is_refused(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, "jams", "plum")
     with pytest.raises(
         ConfigError,
-        match=r"thing 'plum': is offered by jams 1\.5 and pies 1\.5\. Uninstall one of them, or x\.",
+        match=r"thing 'plum': is offered by jams 1\.5 and pies 1\.5\. Uninstall one of them, or",
     ):
         find_installed(GROUP, "thing", "plum", instead=", or x")
 
@@ -42,7 +42,7 @@ def test_an_error_of_others_is_one_sentence_with_its_place():
     with (
         pytest.raises(
             ConfigError,
-            match=r"^thing 'plum': failed \(test_plugins\.py, line \d+\): KeyError: 'a'\. See docs/ex",
+            match=r"^thing 'plum': failed \(test_plugins\.py, line \d+\): KeyError: 'a'\. See",
         ) as raised,
         their_errors("thing 'plum'", "failed"),
     ):

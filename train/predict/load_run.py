@@ -1,5 +1,6 @@
 """A trained run for Python: load it, ask it about a store, about rows, or about video files."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.answer import Answer
+from train.checkpoints.checkpoint import check_stream
 from train.predict.answering import answer_videos
 from train.predict.ensemble import Ensemble, open_runs
 from train.runs import chosen_run
 
 __all__ = ["Run", "load_run"]
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -75,11 +79,15 @@ class Run:
         """Say something about rows that lie in memory.
 
         Args:
-            values: (R, D) or (R, N, D) features of one video, made by the run's recipe; nothing
-                can check that.
+            values: (R, D) or (R, N, D) features of one video, made by the run's recipe; only
+                their shape can be checked.
             times_R2: Start and end second of each row.
             queries: What is asked, for tasks that have queries.
             video: What the answer calls it.
+
+        Raises:
+            RecipeMismatchError: if rows have another shape than those the run was trained on.
+            StoreError: if values or times are such as no store would take.
         """
         stream = memory_stream(self.recipe, {video: (values, times_R2)})
         (answer,) = self.predict(stream, [video], queries=queries)
@@ -115,12 +123,16 @@ class Run:
             workers=workers,
             hides_progress=True,
         ) as made:
+            for failure in made.failures:
+                logger.warning("%s (%s): %s", failure.video_id, failure.path, failure.error)
             answers = answer_videos(self._ensemble, made.streams, made.video_ids, queries)
             for one in answers:
                 yield one.answer
 
     def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
         if isinstance(features, Stream):
+            for run in self._ensemble.runs:
+                check_stream(features, run.checkpoint)
             return [features] * len(self._ensemble.runs)
         store = features if isinstance(features, Store) else open_store(features)
         return [run.choose_stream(store) for run in self._ensemble.runs]

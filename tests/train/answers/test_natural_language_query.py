@@ -1,7 +1,7 @@
 import numpy as np
 
 from tests.train.outputs import logits_of, output_of, output_of_windows, rows_of
-from train.answer import Answer, Span
+from train.answer import Span
 from train.answers.natural_language_query import (
     NaturalLanguageQueryOptions,
     QueryAnswers,
