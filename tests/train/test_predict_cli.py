@@ -19,7 +19,9 @@ from cache_schema.store import open_store
 from tests.extract.videos import constant_pts, write_video
 from tests.train.runs import VIDEOS, make_config, make_trainer, make_video_run, use_toy_task
 from tests.train.toy import ToyTask, make_features
+from train.config import LlmConfig
 from train.export_cli import export
+from train.predict.ensemble import mean_log_probabilities
 from train.predict_cli import predict
 
 
@@ -282,14 +284,40 @@ def test_files_folders_and_lists_go_together(videos):
         typed(videos / "run", videos / "nowhere", "--out", videos / "a.jsonl")
 
 
-def test_a_store_keeps_features_and_what_it_has_is_not_made_again(videos):
-    command = [videos / "run", "--features", videos / "kept.zarr", "--out", videos / "a.jsonl"]
+@pytest.mark.parametrize("store", ["kept.zarr", "kept.h5"])
+def test_a_store_keeps_features_and_what_it_has_is_not_made_again(videos, store):
+    command = [videos / "run", "--features", videos / store, "--out", videos / "a.jsonl"]
     first = typed(*command[:1], videos / "videos" / "new", *command[1:])
     assert "1 videos encoded, 0 were there, 0 cannot be used" in first.stderr
-    assert open_store(videos / "kept.zarr").stream().video_ids == ["x"]
+    assert open_store(videos / store).stream().video_ids == ["x"]
     again = typed(*command[:1], videos / "videos" / "new", *command[1:])
     assert "0 videos encoded, 1 were there, 0 cannot be used" in again.stderr
     assert list(answers(videos / "a.jsonl")) == ["x"]
+
+
+def test_a_video_that_was_moved_is_answered_under_its_first_id(videos):
+    kept = ["--features", videos / "kept.zarr", "--out", videos / "a.jsonl"]
+    typed(videos / "run", videos / "videos" / "new", *kept)
+    (videos / "videos" / "new" / "x.mp4").rename(videos / "moved.mp4")
+    again = typed(videos / "run", videos / "moved.mp4", *kept)
+    assert "0 videos encoded, 1 were there" in again.stderr
+    assert list(answers(videos / "a.jsonl")) == ["x"]
+
+
+def test_several_runs_decide_together_about_videos(videos):
+    config = make_config(videos, llm=LlmConfig(name="none"), seed=1)
+    make_trainer(config, videos / "two").train()
+    runs, out = [videos / "run", videos / "two"], ["--out", videos / "made.jsonl"]
+    made = typed(*runs, videos / "videos", *out, "--scores", videos / "made.npz")
+    assert made.stderr.count("6 videos encoded") == 1
+    for name, places in (("one", runs[:1]), ("two", runs[1:])):
+        store = ["--features", videos / "f.zarr", "--out", videos / "a"]
+        typed(*places, *store, "--scores", videos / f"{name}.npz")
+    both, one, two = (np.load(videos / f"{name}.npz") for name in ("made", "one", "two"))
+    expected = mean_log_probabilities([one["d/current"], two["d/current"]])
+    np.testing.assert_array_equal(both["d/current"], expected)
+    for file in (both, one, two):
+        file.close()
 
 
 def test_several_workers_make_the_same(videos):

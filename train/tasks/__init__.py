@@ -1,13 +1,14 @@
 """The tasks by name; asking for one imports that one only."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest, parse
-from cache_schema.plugins import find_installed, installed_names, their_errors
+from cache_schema.plugins import InstalledPart, find_installed, installed_names, their_errors
 from train.task import Answers, Task
 
 __all__ = ["TASKS", "load_answers", "load_task", "task_class"]
@@ -31,6 +32,10 @@ GROUP = "video_feature_llm.tasks"
 """Entry points of other packages: a name, and a class made from ``Task``."""
 
 
+ANSWERS_HAVE = ("facts", "knowledge_type", "options_type")
+"""What a class of answers must say of itself."""
+
+
 def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> AnyTask:
     """Return a task bound to its annotations and options.
 
@@ -45,7 +50,8 @@ def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> AnyTa
     """
     made = task_class(name)
     parsed: Any = parse(made.answers_type.options_type, options, where=f"options of task {name}")
-    return made(made.open(annotations, parsed), parsed)
+    with _their_errors(name, "cannot open its annotations"):
+        return made(made.open(annotations, parsed), parsed)
 
 
 def load_answers(
@@ -86,10 +92,20 @@ def task_class(name: str) -> type[AnyTask]:
         raise ConfigError(
             f"Unknown task '{name}'. {nearest(name, [*TASKS, *installed_names(GROUP)])}"
         )
-    whose = f"task '{name}' {part.whose}"
+    whose = _whose(name, part)
     with their_errors(whose, "cannot be imported"):
         loaded = part.entry_point.load()
     return _checked(name, loaded, whose)
+
+
+def _whose(name: str, part: InstalledPart) -> str:
+    return f"task '{name}' {part.whose}"
+
+
+def _their_errors(name: str, what: str) -> AbstractContextManager[None]:
+    """Turn errors of a package's task into sentences; an error of ours stays what it is."""
+    part = None if name in TASKS else find_installed(GROUP, "task", name, instead="")
+    return nullcontext() if part is None else their_errors(_whose(name, part), what)
 
 
 def _checked(name: str, loaded: object, whose: str) -> type[AnyTask]:
@@ -97,11 +113,19 @@ def _checked(name: str, loaded: object, whose: str) -> type[AnyTask]:
     if not (isinstance(loaded, type) and issubclass(loaded, Task)):
         got = f"{loaded.__name__}" if isinstance(loaded, type) else type(loaded).__name__
         raise ConfigError(f"{whose}: is {got}, expected a class made from train.Task.")
-    if missing := sorted(getattr(loaded, "__abstractmethods__", ())):
-        raise ConfigError(f"{whose}: lacks {', '.join(missing)}. See docs/extending.md.")
     half = getattr(loaded, "answers_type", None)
     if not (isinstance(half, type) and issubclass(half, Answers)):
-        raise ConfigError(f"{whose}: answers_type is {half!r}, expected a class of train.Answers.")
+        raise ConfigError(
+            f"{whose}: answers_type is {half!r}, expected a class made from train.Answers."
+        )
+    for one in (loaded, half):
+        missing = sorted(one.__abstractmethods__)
+        if one is half:
+            missing += [key for key in ANSWERS_HAVE if not hasattr(half, key)]
+        if missing:
+            raise ConfigError(
+                f"{whose}: {one.__name__} lacks {', '.join(missing)}. See docs/extending.md."
+            )
     if half.facts.name != name:
         raise ConfigError(
             f"{whose}: its facts name it '{half.facts.name}', expected the entry point's name."
