@@ -21,9 +21,9 @@ __all__ = ["main", "predict"]
 @click.argument("places", nargs=-1, required=True, metavar="RUN... [VIDEOS...]")
 @click.option(
     "--out",
-    required=True,
+    default="-",
     metavar="PATH",
-    help="Answers or submission; - prints answers.",
+    help="Answers or submission; without it answers are printed.",
 )
 @click.option(
     "--features",

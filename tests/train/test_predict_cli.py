@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,13 +26,22 @@ from train.predict.ensemble import mean_log_probabilities
 from train.predict_cli import predict
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What ``run`` copies: training takes a second."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        use_toy_task(patch)
+        trainer = make_trainer(make_config(root), root / "run")
+        trainer.train()
+        trainer.score_best()
+    return root
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    toy = use_toy_task(monkeypatch)
-    trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
-    trainer.train()
-    trainer.score_best()
-    return tmp_path, toy
+def run(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path, use_toy_task(monkeypatch)
 
 
 def typed(*arguments):
@@ -137,7 +147,9 @@ def test_a_subset_is_a_whole_one(run, more, message):
         call(run[0], "--out", "p.json", *more)
 
 
-def test_a_subset_needs_a_store(run):
+def test_a_subset_needs_a_store_and_a_place(run):
+    with pytest.raises(ConfigError, match="--subset needs --out"):
+        call(run[0])
     with pytest.raises(ConfigError, match="--subset needs --features"):
         typed(run[0] / "run", "--subset", "val", "--out", "p.json")
 
@@ -167,9 +179,10 @@ def test_named_videos_of_a_store_also_by_the_last_part_of_their_id(run):
         typed(root / "run", *options, "--videos", "zz")
 
 
-def test_standard_output_holds_the_answers_alone(run):
+@pytest.mark.parametrize("out", [[], ["--out", "-"]])
+def test_standard_output_holds_the_answers_alone(run, out):
     root, _ = run
-    result = typed(root / "run", "--features", root / "f.zarr", "--out", "-", "--json")
+    result = typed(root / "run", "--features", root / "f.zarr", "--json", *out)
     assert {json.loads(line)["video"] for line in result.stdout.splitlines()} == set("abcde")
     assert json.loads(result.stderr.splitlines()[-1])["num_predicted"] == 5
 
@@ -246,13 +259,22 @@ def test_a_format_that_is_not_known_costs_no_prediction(run, monkeypatch):
 # From videos: features of the fake encoder, a toy task, no LLM.
 
 
+@pytest.fixture(scope="module")
+def trained_on_videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    with pytest.MonkeyPatch.context() as patch:
+        use_toy_task(patch)
+        make_video_run(root)
+    return root
+
+
 @pytest.fixture
-def videos(tmp_path, monkeypatch):
+def videos(trained_on_videos, tmp_path, monkeypatch):
     """A run and the videos that it was trained on, and one that nobody has labelled."""
+    shutil.copytree(trained_on_videos, tmp_path, dirs_exist_ok=True)
     use_toy_task(monkeypatch)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    make_video_run(tmp_path)
     return tmp_path
 
 

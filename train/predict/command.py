@@ -92,10 +92,12 @@ def submit(asked: Asked, subset: str) -> PredictReport:
     """Write the official submission of an annotated subset.
 
     Raises:
-        ConfigError: if there is no store, or videos or queries are given as well.
+        ConfigError: if there is no store or no place, or videos or queries are given as well.
     """
     if asked.features is None:
         raise ConfigError("--subset needs --features: the store with the videos' features.")
+    if asked.out == "-":
+        raise ConfigError("--subset needs --out: where its submission is to be written.")
     if asked.videos or asked.video_ids or asked.queries:
         raise ConfigError(
             f"--subset {subset} takes videos and queries from the annotations; leave videos, "
