@@ -142,8 +142,8 @@ def predict(out: Path, name: str, runs: tuple[str, ...], options: tuple[str, ...
         folders = [str(out / "runs" / run_name / f"fold{fold}") for run_name in runs]
         target = out / "runs" / name / f"fold{fold}" / "predictions" / "val" / "action_segmentation"
         more = [text for option in options for text in ("--option", option)]
-        run("vllm-predict", *folders, "--features", str(out / "feats.zarr"), "--out", str(target),
-            *more)  # fmt: skip
+        run("vllm-predict", *folders, "--features", str(out / "feats.zarr"), "--subset", "val",
+            "--out", str(target), *more)  # fmt: skip
 
 
 @main.command()

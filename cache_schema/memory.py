@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cache_schema.errors import StoreError
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit
-from cache_schema.row_writer import imported_video
+from cache_schema.row_writer import checked_rows, checked_times, imported_video
 from cache_schema.stream import Array, Stream, StreamPart
 
 __all__ = ["memory_stream"]
@@ -28,7 +28,7 @@ def memory_stream(recipe: Recipe, videos: Mapping[str, Rows]) -> Stream:
         videos: Video id -> its rows and their times.
 
     Raises:
-        StoreError: if a video has no row, rows and times do not go together, or shapes differ.
+        StoreError: if rows or times are such as no store would take, or shapes differ.
     """
     recipe = replace(recipe, store_dtype="float32")
     shapes = {values.shape[1:] for values, _ in videos.values()}
@@ -44,21 +44,19 @@ def _part(
     values: NDArray[np.floating[Any]],
     times_R2: NDArray[np.float64],
 ) -> StreamPart:
-    if not len(values) or times_R2.shape != (len(values), 2):
-        raise StoreError(
-            f"video '{video_id}' has {len(values)} rows and times {times_R2.shape}, expected at "
-            "least one row and a start and an end for each."
-        )
-    times_R2 = np.asarray(times_R2, np.float64)
+    try:
+        stored = checked_rows(values, recipe.store_dtype)
+        times_R2 = checked_times(np.array(times_R2, np.float64), len(stored))
+    except ValueError as error:
+        raise StoreError(f"rows in memory of '{video_id}': {error}.") from error
     commit = Commit(
         video=imported_video(video_id, recipe, times_R2),
         first_row=0,
-        num_rows=len(values),
-        features_crc32c=0,  # nothing was stored that could be damaged
-        time_crc32c=google_crc32c.value(times_R2.astype("<f8", copy=False).tobytes()),
+        num_rows=len(stored),
+        features_crc32c=google_crc32c.value(stored.tobytes()),
+        time_crc32c=google_crc32c.value(times_R2.tobytes()),
     )
-    rows = _MemoryRows(values.astype(np.float32), times_R2)
-    return StreamPart(id=video_id, commits=[commit], rows=rows)
+    return StreamPart(id=video_id, commits=[commit], rows=_MemoryRows(stored, times_R2))
 
 
 class _MemoryRows:

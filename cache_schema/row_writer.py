@@ -24,7 +24,14 @@ from cache_schema.timeline import RowClock
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.pending import check_same_stream, check_stream_name
 
-__all__ = ["RowWriter", "checked_rows", "imported_recipe", "imported_times", "imported_video"]
+__all__ = [
+    "RowWriter",
+    "checked_rows",
+    "checked_times",
+    "imported_recipe",
+    "imported_times",
+    "imported_video",
+]
 
 
 def imported_recipe(
@@ -224,20 +231,24 @@ class RowWriter(ClosedOnExit):
 
     def _times(self, num_rows: int, given: ArrayLike | None) -> NDArray[np.float64]:
         if given is not None:
-            return _checked_times(np.asarray(given, np.float64), num_rows)
+            return checked_times(np.asarray(given, np.float64), num_rows)
         if self._recipe.sampling.fps is None:
             raise ValueError("no times were given, and without fps they follow from nothing")
         return imported_times(self._recipe, num_rows)
 
 
-def _checked_times(times_R2: NDArray[np.float64], num_rows: int) -> NDArray[np.float64]:
-    """Return the times if they are as docs/format.md (section 1) asks."""
+def checked_times(times_R2: NDArray[np.float64], num_rows: int) -> NDArray[np.float64]:
+    """Return the times if they are as the format asks (docs/format.md, section 1).
+
+    Raises:
+        ValueError: if they are not.
+    """
     if times_R2.shape != (num_rows, 2):
         raise ValueError(f"times have shape {times_R2.shape}, expected ({num_rows}, 2)")
     is_sound = np.isfinite(times_R2).all() and bool((times_R2[:, 0] < times_R2[:, 1]).all())
-    if not is_sound or times_R2[0, 0] < 0 or bool((np.diff(times_R2, axis=0) < 0).any()):
+    if not is_sound or bool((np.diff(times_R2, axis=0) < 0).any()):
         raise ValueError(
-            "times must be finite seconds from the video's start, each start before its end, and "
-            "neither starts nor ends may decrease from row to row"
+            "times must be finite, each start before its end, and neither starts nor ends may "
+            "decrease from row to row"
         )
     return times_R2

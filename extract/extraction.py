@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from cache_schema.errors import ConfigError
+from cache_schema.parsing import parse, to_mapping
 from cache_schema.recipe import Recipe
 from extract.config import ExtractConfig, ExtractSettings, settings_of_call
 from extract.plan.targets import config_of
@@ -86,12 +88,22 @@ def extract_like(
 
     Raises:
         RecipeMismatchError: naming what would differ here, such as the encoder's weights.
+        ConfigError: if the encoder cannot be found.
         PipelineError: as ``extract``.
     """
-    config = replace(config_of(recipe, encoder), device=device, workers=workers)
+    settings = to_mapping(config_of(recipe, encoder)) | {"device": device, "workers": workers}
+    config = parse(ExtractConfig, settings, where="settings [extract]")
     options = _options(videos, out, config)
     options = replace(options, recipe=recipe, hides_progress=hides_progress)
-    return run_extraction(options, tell=_log.info)
+    try:
+        return run_extraction(options, tell=_log.info)
+    except ConfigError as error:  # settings were checked above: this is about the encoder
+        if encoder is not None:
+            raise
+        raise ConfigError(
+            f"{error} The rows are to be those of '{recipe.encoder.id}': if it lies elsewhere "
+            "here, name the place with --encoder."
+        ) from error
 
 
 def _options(

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from demo.folder import write_demo
@@ -62,7 +64,9 @@ def test_from_videos_to_official_scores(folder):
     assert "chance" in trained.stdout
     assert "majority" in trained.stdout
     runs = "runs/action_segmentation"
-    predicted = command(folder, f"vllm-predict {runs} --features feats.zarr --out predictions")
+    predicted = command(
+        folder, f"vllm-predict {runs} --features feats.zarr --subset val --out predictions"
+    )
     assert predicted.returncode == 0, predicted.stderr
     assert f"{runs}: run {runs}/1, the newest with a checkpoint\n" in predicted.stderr
     annotations = "set/annotations/action_segmentation"
@@ -77,6 +81,52 @@ def test_from_videos_to_official_scores(folder):
                             f"{annotations} --predictions {own}")  # fmt: skip
     assert scores == json.loads(again.stdout)
     assert 0 <= scores["Acc"] <= 100
+
+
+def test_a_copied_run_answers_a_video_without_annotations(folder, tmp_path):
+    trained = command(folder, "vllm-train --features feats.zarr --out own")
+    assert trained.returncode == 0, trained.stderr
+    shutil.copytree(folder / "own", tmp_path / "copied")
+    (folder / "set/annotations").rename(folder / "set/hidden")
+    try:
+        answered = command(
+            folder, f"vllm-predict {tmp_path}/copied set/videos/P01_01.mp4 --out {tmp_path}/a.jsonl"
+        )
+        stored = command(
+            folder,
+            f"vllm-predict {tmp_path}/copied/checkpoint-best --features feats.zarr "
+            f"--videos P01_01 --out {tmp_path}/b.jsonl --scores {tmp_path}/b.npz",
+        )
+    finally:
+        (folder / "set/hidden").rename(folder / "set/annotations")
+    assert answered.returncode == 0, answered.stderr
+    assert stored.returncode == 0, stored.stderr
+    (answer,) = map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())
+    assert (answer["video"], answer["task"]) == ("P01_01", "action_segmentation")
+    segments = answer["segments"]
+    assert segments[0]["start"] == 0.0
+    assert segments[-1]["end"] == answer["duration"]
+    classes = (folder / "set/annotations/action_segmentation/mapping.txt").read_text().split()[1::2]
+    assert {one["label"] for one in segments} <= set(classes)
+    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+    with np.load(tmp_path / "b.npz", allow_pickle=False) as scores:
+        assert scores["P01_01/current"].shape == (len(scores["P01_01/times"]), len(classes))
+
+
+def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
+    (tmp_path / "bad.mp4").write_text("no video")
+    command(folder, "vllm-train --features feats.zarr --out plain")
+    bad = command(folder, f"vllm-predict plain {tmp_path}/bad.mp4 --out {tmp_path}/a.jsonl")
+    assert bad.returncode == 3
+    assert f"failed: bad ({tmp_path}/bad.mp4): " in bad.stdout
+    asked = command(folder, "vllm-predict plain set/videos --query who? --out a.jsonl")
+    assert asked.returncode == 2
+    assert asked.stderr == "Error: action_segmentation has no queries; leave --query out.\n"
+    nobody = command(folder, "vllm-predict plain set/videos --workers 0 --out a.jsonl")
+    assert nobody.returncode == 2
+    assert "workers is 0, must be at least 1" in nobody.stderr
+    for done in (bad, asked, nobody):
+        assert "Traceback" not in done.stderr
 
 
 def test_the_second_task_trains_on_the_same_features(folder):

@@ -24,7 +24,7 @@ __all__ = ["main", "predict"]
     "--out",
     default="-",
     metavar="PATH",
-    help="Answers or submission; answers are printed without it.",
+    help="Answers or submission; without it answers are printed.",
 )
 @click.option(
     "--features",

@@ -116,7 +116,7 @@ def config_of(recipe: Recipe, encoder: str | None = None) -> ExtractConfig:
     assert recipe.decoder is not None
     return ExtractConfig(
         encoders=(encoder or name_of(recipe.encoder.id),),
-        fps=recipe.sampling.fps or 0,  # type: ignore[arg-type]
+        fps=recipe.sampling.fps or Fraction(0),
         stride_frames=recipe.sampling.stride_frames,
         pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
         compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]

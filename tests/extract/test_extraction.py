@@ -1,11 +1,11 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 
 import pytest
 
 from cache_schema import ConfigError, PipelineError, RecipeMismatchError, SourceError, open_store
 from cache_schema.proof.digest import store_digest
-from extract import extract
+from extract import extract, extract_like
 from extract.config import ExtractConfig, ExtractSettings
 from tests.extract.running import run
 from tests.extract.videos import constant_pts, write_video
@@ -104,3 +104,53 @@ def test_a_store_made_another_way_gets_another_stream(videos, tmp_path):
     assert report.streams == [name for name in store.streams if name != "fake"]
     with pytest.raises(RecipeMismatchError, match=r"sampling\.fps = 4, not 2"):
         store.require(report.streams[0], store.stream("fake").recipe)
+
+
+def recipe_of(store):
+    return open_store(store).stream().recipe
+
+
+def test_rows_are_made_again_by_a_recipe(videos, tmp_path):
+    extract(videos, tmp_path / "f.zarr", fps=3, store_dtype="float32", **FAKE)
+    report = extract_like(recipe_of(tmp_path / "f.zarr"), videos, tmp_path / "g.zarr", device="cpu")
+    assert (report.num_done, report.streams) == (2, ["fake"])
+    stores = [open_store(tmp_path / name) for name in ("f.zarr", "g.zarr")]
+    assert store_digest(stores[0]) == store_digest(stores[1])
+    again = extract_like(recipe_of(tmp_path / "f.zarr"), videos, tmp_path / "g.zarr", device="cpu")
+    assert (again.num_done, again.num_skipped, again.num_rows) == (0, 2, 0)
+
+
+def test_another_decoder_s_version_makes_a_stream_of_its_own(videos, tmp_path):
+    extract(videos, tmp_path / "f.zarr", **FAKE)
+    here = recipe_of(tmp_path / "f.zarr")
+    older = replace(here, decoder=replace(here.decoder, version="older"))
+    extract_like(older, str(videos / "a.mp4"), tmp_path / "g.zarr", device="cpu")
+    assert recipe_of(tmp_path / "g.zarr") == here
+
+
+def test_rows_that_would_differ_are_not_made(videos, tmp_path):
+    extract(videos, tmp_path / "f.zarr", **FAKE)
+    here = recipe_of(tmp_path / "f.zarr")
+    other = replace(here, encoder=replace(here.encoder, weights_sha256="0" * 64))
+    with pytest.raises(
+        RecipeMismatchError, match=r"cannot be made again here: encoder\.weights_sha256 = 0000"
+    ):
+        extract_like(other, videos, tmp_path / "g.zarr", device="cpu")
+    assert not (tmp_path / "g.zarr").exists()
+
+
+def test_an_encoder_that_is_not_here_is_named_with_what_to_do(videos, tmp_path):
+    extract(videos, tmp_path / "f.zarr", **FAKE)
+    here = recipe_of(tmp_path / "f.zarr")
+    moved = replace(here, encoder=replace(here.encoder, id="my-finetuned"))
+    with pytest.raises(ConfigError, match=r"encoder 'my-finetuned': neither .* with --encoder"):
+        extract_like(moved, videos, tmp_path / "g.zarr", device="cpu")
+    with pytest.raises(ConfigError, match=r"encoder 'elsewhere': neither .*:Name\.$"):
+        extract_like(moved, videos, tmp_path / "g.zarr", encoder="elsewhere", device="cpu")
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_settings_of_the_call_are_checked_too(videos, tmp_path, workers):
+    extract(videos, tmp_path / "f.zarr", **FAKE)
+    with pytest.raises(ConfigError, match=f"workers is {workers}, must be at least 1"):
+        extract_like(recipe_of(tmp_path / "f.zarr"), videos, tmp_path / "g.zarr", workers=workers)

@@ -1,5 +1,6 @@
 """What a task gets and gives when a sample is one window: for tests of tasks."""
 
+import numpy as np
 import torch
 
 from train.task import HeadContext, SampleOutput, States, Window, WindowOutput
@@ -32,3 +33,29 @@ def states_of(rows, final=None, targets=None, valid=None):
         final_BSE=rows[:, -1:] if final is None else final,
         targets=targets or {},
     )
+
+
+def output_of_windows(sample, times, *windows):
+    """A head's outputs window by window: (start, stop, context rows, arrays) of each."""
+    return SampleOutput(
+        sample=sample,
+        times_R2=times,
+        windows=[
+            WindowOutput(
+                window=Window(sample=0, start=start, stop=stop, num_context=context), arrays=arrays
+            )
+            for start, stop, context, arrays in windows
+        ],
+    )
+
+
+def rows_of(num_rows, seconds=1.0):
+    """Times of rows side by side."""
+    starts = np.arange(num_rows) * seconds
+    return np.stack([starts, starts + seconds], axis=1)
+
+
+def logits_of(probabilities):
+    """Scores of which softmax makes these."""
+    with np.errstate(divide="ignore"):  # what cannot be has -inf
+        return np.log(np.array(probabilities, np.float32))

@@ -4,6 +4,8 @@ from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
+from extract import extract
+from tests.extract.videos import constant_pts, write_video
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
 from train import prepare as prepare_module
@@ -11,6 +13,9 @@ from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, Trai
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.predict import trained_run as trained_run_module
+
+VIDEOS = {"a": 60, "b": 20, "c": 40, "d": 90, "e": 40, "new/x": 50}
+"""Frames of each; nobody has labelled the last."""
 
 # 3 videos, 5 crops of at most 16 rows: 3 steps per epoch.
 STEPS_PER_EPOCH = 3
@@ -33,6 +38,19 @@ def make_config(root, **settings):
         "optim": OptimConfig(epochs=2, batch_size=2, lr=0.01),
     }
     return TrainConfig(**{**defaults, **settings})
+
+
+def make_video_run(root, **settings):
+    """Train the toy task on features that stage 1 makes of tiny videos in ``root / "videos"``.
+
+    Returns the folder of the run.
+    """
+    for name, num_frames in VIDEOS.items():
+        write_video(root / "videos" / f"{name}.mp4", constant_pts(num_frames))
+    extract(root / "videos", root / "f.zarr", encoders="fake", fps=8, device="cpu")
+    config = make_config(root, llm=LlmConfig(name="none"), **settings)
+    make_trainer(config, root / "run").train()
+    return root / "run"
 
 
 def use_tasks(monkeypatch, tasks):

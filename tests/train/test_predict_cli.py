@@ -1,67 +1,101 @@
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cache_schema.errors import AnnotationError, CheckpointError, ConfigError
-from tests.train.runs import make_config, make_trainer, use_toy_task
+from cache_schema.errors import (
+    AnnotationError,
+    CheckpointError,
+    ConfigError,
+    RecipeMismatchError,
+    SourceError,
+    StoreError,
+)
+from cache_schema.store import open_store
+from tests.extract.videos import constant_pts, write_video
+from tests.train.runs import VIDEOS, make_config, make_trainer, make_video_run, use_toy_task
+from tests.train.toy import ToyTask, make_features
+from train.config import LlmConfig
 from train.export_cli import export
+from train.predict.ensemble import mean_log_probabilities
 from train.predict_cli import predict
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What ``run`` copies: training takes a second."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        use_toy_task(patch)
+        trainer = make_trainer(make_config(root), root / "run")
+        trainer.train()
+        trainer.score_best()
+    return root
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    toy = use_toy_task(monkeypatch)
-    trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
-    trainer.train()
-    trainer.score_best()
-    return tmp_path, toy
+def run(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path, use_toy_task(monkeypatch)
+
+
+def typed(*arguments):
+    """Type a command as it stands."""
+    texts = [*map(str, arguments), "--device", "cpu"]
+    return CliRunner().invoke(predict, texts, catch_exceptions=False)
 
 
 def call(root, *more):
-    arguments = [str(root / "run"), "--features", str(root / "f.zarr"), "--device", "cpu", *more]
-    return CliRunner().invoke(predict, arguments, catch_exceptions=False)
+    """Ask for an annotated subset."""
+    return typed(root / "run", "--features", root / "f.zarr", "--subset", "val", *more)
+
+
+def answers(path):
+    return {one["video"]: one for one in map(json.loads, path.read_text().splitlines())}
 
 
 def test_the_submission_is_that_of_the_best_checkpoint(run):
     root, _ = run
-    result = call(root, "--out", str(root / "new" / "submission.json"))
+    result = call(root, "--out", root / "new" / "submission.json")
     written = (root / "new" / "submission.json").read_text()
     assert json.loads(written) == json.loads(
         (root / "run" / "predictions" / "val" / "toy.json").read_text()
     )
-    assert "2 samples predicted, 0 videos missing" in result.stdout
+    assert "2 predicted, 0 videos missing" in result.stdout
+    assert result.exit_code == 0
 
 
 def test_missing_videos_are_refused_unless_allowed(run):
     root, toy = run
     toy.val["zz"] = 4
     with pytest.raises(AnnotationError, match="zz"):
-        call(root, "--out", str(root / "p.json"))
-    assert (
-        "1 videos missing"
-        in call(root, "--out", str(root / "p.json"), "--allow-missing", "1").stdout
-    )
+        call(root, "--out", root / "p.json")
+    assert "1 videos missing" in call(root, "--out", root / "p.json", "--allow-missing", 1).stdout
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no whole checkpoint here"):
-        call(tmp_path, "--out", str(tmp_path / "p.json"))
+        call(tmp_path, "--out", tmp_path / "p.json")
 
 
-def test_a_folder_of_runs_gives_its_newest_one_and_says_so(run):
+def test_a_folder_of_runs_gives_its_newest_one_and_says_so_once(run):
     root, _ = run
     runs = root / "runs" / "toy"
     runs.mkdir(parents=True)
     (root / "run").rename(runs / "1")
     (runs / "2").mkdir()
-    arguments = ["--features", str(root / "f.zarr"), "--device", "cpu", "--out", str(root / "p")]
     for name in ("runs/toy", "runs/toy/latest"):
-        result = CliRunner().invoke(predict, [str(root / name), *arguments], catch_exceptions=False)
-        assert f"{root / name}: run {runs / '1'}" in result.stderr
-        assert "2 samples predicted" in result.stdout
+        for more in ([], ["--subset", "val"]):
+            result = typed(
+                root / name, "--features", root / "f.zarr", "--out", root / "p.json", *more
+            )
+            assert result.stderr.count(f"{root / name}: run {runs / '1'}") == 1
+            assert " predicted, " in result.stdout
 
 
 def test_export_takes_the_newest_run_too(run):
@@ -91,10 +125,314 @@ def test_task_options_can_differ_from_the_runs(run, monkeypatch):
         lambda name, annotations, options: seen.update(options) or pytest.fail("loaded"),
     )
     with pytest.raises(pytest.fail.Exception, match="loaded"):
-        call(root, "--out", str(root / "p.json"), "--option", "decoder=two_head", "--option", "k=2")
+        call(root, "--out", root / "p.json", "--option", "decoder=two_head", "--option", "k=2")
     assert seen == {"decoder": "two_head", "k": 2}
 
 
 def test_an_option_without_a_value_is_refused(run):
     with pytest.raises(ConfigError, match="--option decoder: expected KEY=VALUE"):
         call(run[0], "--out", "p.json", "--option", "decoder")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--videos", "d"], "--subset val takes videos and queries from the annotations"),
+        (["--query", "who?"], "--subset val takes videos and queries from the annotations"),
+        (["--scores", "s.npz"], "--scores is for whole videos"),
+    ],
+)
+def test_a_subset_is_a_whole_one(run, more, message):
+    with pytest.raises(ConfigError, match=message):
+        call(run[0], "--out", "p.json", *more)
+
+
+def test_a_subset_needs_a_store_and_a_place(run):
+    with pytest.raises(ConfigError, match="--subset needs --out"):
+        call(run[0])
+    with pytest.raises(ConfigError, match="--subset needs --features"):
+        typed(run[0] / "run", "--subset", "val", "--out", "p.json")
+
+
+def test_all_videos_of_a_store_are_answered_without_annotations(run, monkeypatch):
+    root, _ = run
+    monkeypatch.setattr(
+        "train.predict.trained_run.load_task", lambda *_: pytest.fail("annotations were read")
+    )
+    result = typed(root / "run", "--features", root / "f.zarr", "--out", root / "a.jsonl")
+    assert result.exit_code == 0
+    assert "a.jsonl: 5 predicted" in result.stdout
+    found = answers(root / "a.jsonl")
+    assert sorted(found) == ["a", "b", "c", "d", "e"]
+    assert found["d"]["duration"] == 15.0
+    assert found["d"]["segments"][0]["start"] == 0.0
+
+
+def test_named_videos_of_a_store_also_by_the_last_part_of_their_id(run):
+    root, _ = run
+    task = ToyTask(train={"kitchen/a": 20}, val={"hall/d": 30, "e": 10})
+    make_features(root / "folders.zarr", task)
+    options = ["--features", root / "folders.zarr", "--out", root / "a.jsonl"]
+    typed(root / "run", *options, "--videos", "d", "--videos", "kitchen/a")
+    assert sorted(answers(root / "a.jsonl")) == ["hall/d", "kitchen/a"]
+    with pytest.raises(StoreError, match="no video 'zz' among 3"):
+        typed(root / "run", *options, "--videos", "zz")
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "-"]])
+def test_standard_output_holds_the_answers_alone(run, out):
+    root, _ = run
+    result = typed(root / "run", "--features", root / "f.zarr", "--json", *out)
+    assert {json.loads(line)["video"] for line in result.stdout.splitlines()} == set("abcde")
+    assert json.loads(result.stderr.splitlines()[-1])["num_predicted"] == 5
+
+
+def test_scores_are_what_the_head_said(run):
+    root, _ = run
+    store = ["--features", root / "f.zarr"]
+    typed(root / "run", *store, "--out", root / "a.jsonl", "--scores", root / "s.npz")
+    with np.load(root / "s.npz", allow_pickle=False) as scores:
+        assert sorted(scores.files) == [f"{v}/{n}" for v in "abcde" for n in ("current", "times")]
+        assert scores["d/current"].shape == (30, 3)
+        np.testing.assert_array_equal(
+            scores["d/times"], open_store(root / "f.zarr").stream().times("d")
+        )
+        first = answers(root / "a.jsonl")["d"]["segments"][0]
+        assert first["label"] == f"class {scores['d/current'][0].argmax()}"
+
+
+def test_a_store_of_another_recipe_is_refused(run):
+    root, _ = run
+    make_features(root / "other.zarr", ToyTask(), encoder="other")
+    with pytest.raises(RecipeMismatchError, match=r"encoder\.id = other, not toy"):
+        typed(root / "run", "--features", root / "other.zarr", "--out", root / "a.jsonl")
+    assert not (root / "a.jsonl").exists()
+
+
+def test_a_stream_can_be_named(run):
+    root, _ = run
+    options = ["--features", root / "f.zarr", "--out", root / "a.jsonl", "--features-stream"]
+    assert typed(root / "run", *options, "toy").exit_code == 0
+    with pytest.raises(ConfigError, match="no stream 'clip'; it holds: toy"):
+        typed(root / "run", *options, "clip")
+
+
+def test_an_old_checkpoint_says_what_to_do(run):
+    root, _ = run
+    for path in (root / "run").glob("*/knowledge.json"):
+        path.unlink()
+    for more in ([], ["--subset", "val"]):
+        with pytest.raises(CheckpointError, match="was written by an earlier version"):
+            typed(root / "run", "--features", root / "f.zarr", "--out", root / "a", *more)
+
+
+def test_neither_videos_nor_a_store(run):
+    with pytest.raises(ConfigError, match="Nothing to predict: give videos, or a store"):
+        typed(run[0] / "run", "--out", "a.jsonl")
+
+
+def test_a_query_for_a_task_without_is_refused(run):
+    root, _ = run
+    with pytest.raises(ConfigError, match="toy has no queries; leave --query out"):
+        typed(root / "run", "--features", root / "f.zarr", "--out", "a", "--query", "who?")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\n \n", "holds no query, expected one a line"), (b"\xff\xfe", "cannot be read"),
+     (None, "cannot be read")],
+)  # fmt: skip
+def test_a_file_of_queries_must_hold_some(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "q.txt").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"q\.txt: {message}"):
+        typed("run", "v.mp4", "--out", "a", "--queries", tmp_path / "q.txt")
+
+
+def test_a_format_that_is_not_known_costs_no_prediction(run, monkeypatch):
+    root, _ = run
+    monkeypatch.setattr("train.predict.command.features_of", lambda *_, **__: pytest.fail("made"))
+    with pytest.raises(ConfigError, match="Unknown format 'jsonn'"):
+        typed(root / "run", root, "--out", root / "a", "--format", "jsonn")
+
+
+# From videos: features of the fake encoder, a toy task, no LLM.
+
+
+@pytest.fixture(scope="module")
+def trained_on_videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    with pytest.MonkeyPatch.context() as patch:
+        use_toy_task(patch)
+        make_video_run(root)
+    return root
+
+
+@pytest.fixture
+def videos(trained_on_videos, tmp_path, monkeypatch):
+    """A run and the videos that it was trained on, and one that nobody has labelled."""
+    shutil.copytree(trained_on_videos, tmp_path, dirs_exist_ok=True)
+    use_toy_task(monkeypatch)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path
+
+
+def test_videos_are_answered_as_from_a_store_of_them(videos):
+    stored = ["--features", videos / "f.zarr", "--out", videos / "stored.jsonl"]
+    typed(videos / "run", *stored, "--scores", videos / "stored.npz")
+    (videos / "f.zarr").rename(videos / "gone.zarr")
+    result = typed(
+        *(videos / "run", videos / "videos", "--out", videos / "made.jsonl"),
+        *("--scores", videos / "made.npz"),
+    )
+    assert result.exit_code == 0
+    assert "made.jsonl: 6 predicted" in result.stdout
+    assert sorted(answers(videos / "made.jsonl")) == sorted(VIDEOS)
+    for suffix in ("jsonl", "npz"):
+        made, stored = ((videos / f"{name}.{suffix}").read_bytes() for name in ("made", "stored"))
+        assert made == stored
+    assert list((videos / "tmp").iterdir()) == []
+
+
+def test_files_folders_and_lists_go_together(videos):
+    (videos / "list.txt").write_text("videos/a.mp4\nvideos/b.mp4\n")
+    where = videos / "videos"
+    typed(videos / "run", where / "new", where / "c.mp4", "--out", videos / "a.jsonl")
+    assert sorted(answers(videos / "a.jsonl")) == ["c", "x"]
+    typed(videos / "run", videos / "list.txt", "--out", videos / "a.jsonl")
+    assert sorted(answers(videos / "a.jsonl")) == ["videos/a", "videos/b"]
+    with pytest.raises(SourceError, match="nowhere: no such file or folder"):
+        typed(videos / "run", videos / "nowhere", "--out", videos / "a.jsonl")
+
+
+@pytest.mark.parametrize("store", ["kept.zarr", "kept.h5"])
+def test_a_store_keeps_features_and_what_it_has_is_not_made_again(videos, store):
+    command = [videos / "run", "--features", videos / store, "--out", videos / "a.jsonl"]
+    first = typed(*command[:1], videos / "videos" / "new", *command[1:])
+    assert "1 videos encoded, 0 were there, 0 cannot be used" in first.stderr
+    assert open_store(videos / store).stream().video_ids == ["x"]
+    again = typed(*command[:1], videos / "videos" / "new", *command[1:])
+    assert "0 videos encoded, 1 were there, 0 cannot be used" in again.stderr
+    assert list(answers(videos / "a.jsonl")) == ["x"]
+
+
+def test_a_video_that_was_moved_is_answered_under_its_first_id(videos):
+    kept = ["--features", videos / "kept.zarr", "--out", videos / "a.jsonl"]
+    typed(videos / "run", videos / "videos" / "new", *kept)
+    (videos / "videos" / "new" / "x.mp4").rename(videos / "moved.mp4")
+    again = typed(videos / "run", videos / "moved.mp4", *kept)
+    assert "0 videos encoded, 1 were there" in again.stderr
+    assert list(answers(videos / "a.jsonl")) == ["x"]
+
+
+def test_several_runs_decide_together_about_videos(videos):
+    config = make_config(videos, llm=LlmConfig(name="none"), seed=1)
+    make_trainer(config, videos / "two").train()
+    runs, out = [videos / "run", videos / "two"], ["--out", videos / "made.jsonl"]
+    made = typed(*runs, videos / "videos", *out, "--scores", videos / "made.npz")
+    assert made.stderr.count("6 videos encoded") == 1
+    for name, places in (("one", runs[:1]), ("two", runs[1:])):
+        store = ["--features", videos / "f.zarr", "--out", videos / "a"]
+        typed(*places, *store, "--scores", videos / f"{name}.npz")
+    both, one, two = (np.load(videos / f"{name}.npz") for name in ("made", "one", "two"))
+    expected = mean_log_probabilities([one["d/current"], two["d/current"]])
+    np.testing.assert_array_equal(both["d/current"], expected)
+    for file in (both, one, two):
+        file.close()
+
+
+def test_several_workers_make_the_same(videos):
+    typed(videos / "run", videos / "videos", "--out", videos / "one.jsonl")
+    two = typed(videos / "run", videos / "videos", "--out", videos / "two.jsonl", "--workers", 2)
+    assert two.exit_code == 0
+    assert (videos / "two.jsonl").read_bytes() == (videos / "one.jsonl").read_bytes()
+
+
+def test_a_video_that_cannot_be_read_is_told_and_the_others_are_answered(videos):
+    (videos / "videos" / "bad.mp4").write_text("no video")
+    kept = ["--features", videos / "kept.zarr", "--out", videos / "a.jsonl"]
+    for _ in range(2):  # the second time the ledger knows
+        result = typed(videos / "run", videos / "videos", *kept, "--json")
+        assert result.exit_code == 3
+        report = json.loads(result.stdout)
+        assert (report["num_predicted"], len(report["failures"])) == (6, 1)
+        assert report["failures"][0]["video_id"] == "bad"
+        assert sorted(answers(videos / "a.jsonl")) == sorted(VIDEOS)
+    told = typed(videos / "run", videos / "videos", *kept)
+    assert f"failed: bad ({videos}/videos/bad.mp4): " in told.stdout
+    (ledger,) = videos.glob("kept.zarr*.jsonl")
+    assert json.loads(ledger.read_text().splitlines()[0])["video_id"] == "bad"
+
+
+def test_where_no_video_can_be_read_each_is_told(videos):
+    (videos / "bad.mp4").write_text("no video")
+    result = typed(videos / "run", videos / "bad.mp4", "--out", videos / "a.jsonl", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["failures"][0]["video_id"] == "bad"
+    assert (videos / "a.jsonl").read_text() == ""
+
+
+def test_a_video_that_has_changed_is_not_answered_from_its_old_rows(videos):
+    write_video(videos / "new.mp4", constant_pts(30))
+    command = videos / "run", videos / "new.mp4", "--features", videos / "kept.zarr"
+    assert typed(*command, "--out", videos / "a.jsonl").exit_code == 0
+    write_video(videos / "new.mp4", constant_pts(75))
+    result = typed(*command, "--out", videos / "a.jsonl")
+    assert result.exit_code == 3
+    assert "new" not in answers(videos / "a.jsonl")
+
+
+def edit_recipe(run, change):
+    """Change what a run's checkpoints say of how its features were made."""
+    for path in run.glob("*/run.json"):
+        content = json.loads(path.read_text())
+        change(content["recipe"])
+        path.write_text(json.dumps(content))
+
+
+def test_an_encoder_that_cannot_be_found_is_named(videos):
+    edit_recipe(videos / "run", lambda recipe: recipe["encoder"].update(id="my-finetuned"))
+    with pytest.raises(ConfigError, match=r"'my-finetuned'.* --encoder"):
+        typed(videos / "run", videos / "videos", "--out", videos / "a.jsonl")
+
+
+def test_an_encoder_that_makes_other_rows_is_refused(videos):
+    edit_recipe(videos / "run", lambda recipe: recipe["encoder"].update(weights_sha256="0" * 64))
+    with pytest.raises(RecipeMismatchError, match=r"cannot be made again here: encoder\.weights"):
+        typed(videos / "run", videos / "videos", "--out", videos / "a.jsonl")
+
+
+def test_another_version_of_the_decoder_will_do_also_beside_rows_of_the_old_one(videos):
+    edit_recipe(videos / "run", lambda recipe: recipe["decoder"].update(version="older"))
+    plain = typed(videos / "run", videos / "videos" / "new", "--out", videos / "a.jsonl")
+    assert (plain.exit_code, list(answers(videos / "a.jsonl"))) == (0, ["x"])
+
+
+def test_new_videos_go_beside_features_that_an_older_decoder_made(videos):
+    from dataclasses import replace
+
+    from cache_schema.store import create_store
+
+    new = open_store(videos / "f.zarr").stream()
+    old = replace(new.recipe, decoder=replace(new.recipe.decoder, version="older"))
+    with create_store(videos / "old.zarr") as writer:
+        stream = writer.stream("fake", old, new.row_shape)
+        stream.append(new.read("a").values)
+        stream.commit(new.commit("a").video, new.times("a"))
+    edit_recipe(videos / "run", lambda recipe: recipe["decoder"].update(version="older"))
+    kept = ["--features", videos / "old.zarr", "--out", videos / "a.jsonl"]
+    typed(videos / "run", videos / "videos" / "new", *kept)
+    assert list(answers(videos / "a.jsonl")) == ["x"]
+
+
+def test_imported_features_cannot_be_made_of_videos(run):
+    root, _ = run
+    write_video(root / "v.mp4", constant_pts(20))
+    with pytest.raises(CheckpointError, match=r"imported features \('toy'\); nothing says how"):
+        typed(root / "run", root / "v.mp4", "--out", root / "a.jsonl")
+
+
+def test_videos_are_named_by_place_or_by_id_not_both(videos):
+    with pytest.raises(ConfigError, match="--videos names videos of a store"):
+        typed(videos / "run", videos / "videos", "--videos", "a", "--out", videos / "a.jsonl")

@@ -3,6 +3,7 @@
 Shapes: R rows of a video, C 2-s clips of a video, 2 start and end seconds.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -69,7 +70,9 @@ class HighlightAnswers(Answers[Nothing, HighlightDetectionOptions]):
 
 def _spans(output: SampleOutput) -> tuple[Span, ...]:
     end = duration(output)
-    scores_C = clip_scores(output, int(end / CLIP_SECONDS) or 1)
+    # The last clip may be cut short: what it shows counts, too.
+    num_clips = math.ceil((end - ROUNDING_SECONDS) / CLIP_SECONDS) or 1
+    scores_C = clip_scores(output, num_clips)
     return tuple(
         Span(start=float(start), end=min(float(stop), end), score=rounded(expit(score)))
         for start, stop, score in highlights(scores_C)

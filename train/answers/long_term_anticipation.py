@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
 
 __all__ = ["FutureAnswers", "FutureKnowledge", "LongTermAnticipationOptions"]
 
+ANY_VIDEO = ""
+"""Key of the draws for a video: by another name it has the same futures."""
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -97,15 +100,14 @@ class FutureAnswers(Answers[FutureKnowledge, LongTermAnticipationOptions]):
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> Answer:
         """Return the candidate futures that the last row foretells."""
         (output,) = outputs
-        video_id = output.sample.video_id
         logits = (output.rows(kind)[-1] for kind in ("verb", "noun"))
         return Answer(
-            video=video_id,
+            video=output.sample.video_id,
             task=self.facts.name,
             duration=duration(output),
             futures=tuple(
                 Future(time=duration(output), actions=tuple(map(self._name, future_Z2.tolist())))
-                for future_Z2 in self.candidates(video_id, *logits)
+                for future_Z2 in self.candidates(ANY_VIDEO, *logits)
             ),
         )
 

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from cache_schema.parsing import record
 from train.answer import Answer, Segment
-from train.answers.parts import duration
+from train.answers.parts import duration, rounded
 from train.decoders.nms import nms, soft_nms
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
@@ -84,7 +84,12 @@ class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
             task=self.facts.name,
             duration=duration(output),
             segments=tuple(
-                one
+                Segment(
+                    start=rounded(one.start),
+                    end=rounded(one.end),
+                    label=one.label,
+                    score=rounded(one.score),
+                )
                 for one in self.moments(output, 0.0, duration(output))
                 if one.score >= LEAST_SCORE
             ),

@@ -128,7 +128,9 @@ def _candidates(output: WindowOutput, times_T2: Floats) -> tuple[Floats, Floats]
         log_softmax(output.arrays[name][: 1 + len(times_T2)].astype(np.float64))[1:]
         for name in ("start", "end")
     )
-    starts, ends = (np.argsort(-one_T)[:CANDIDATE_ROWS] for one_T in (start_T, end_T))
+    starts, ends = (
+        np.argsort(-one_T, kind="stable")[:CANDIDATE_ROWS] for one_T in (start_T, end_T)
+    )
     first, last = (pairs.ravel() for pairs in np.meshgrid(starts, ends))
     in_order = first <= last
     if not in_order.any():

@@ -30,11 +30,15 @@ def duration(output: SampleOutput) -> float:
 
 
 def best_classes(probabilities_K: Floats, names: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Return the ``TOP_CLASSES`` most probable classes; of equal ones the first."""
+    """Return the ``TOP_CLASSES`` most probable classes; of equal ones the first.
+
+    What is ruled out, such as background that was not learned, is none of them.
+    """
     best = np.argsort(-probabilities_K, kind="stable")[:TOP_CLASSES].tolist()
     return tuple(
         ClassScore(label=names[place], probability=rounded(probabilities_K[place]))
         for place in best
+        if probabilities_K[place] > 0
     )
 
 

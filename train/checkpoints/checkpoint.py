@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cache_schema.errors import CheckpointError
+from cache_schema.errors import CheckpointError, RecipeMismatchError
 from cache_schema.parsing import differences, parse, to_json
 from cache_schema.store import Store
 from cache_schema.stream import Stream
@@ -46,6 +46,7 @@ __all__ = [
     "Knowledge",
     "Labels",
     "State",
+    "check_stream",
     "has_checkpoint",
     "load_optimizer",
     "optimizer_tensors",
@@ -164,7 +165,11 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
 
 
 def _read_knowledge(path: Path) -> Knowledge:
-    known: Knowledge = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    known = json.loads(path.read_text(encoding="utf-8"))
+    if not (isinstance(known, dict) and all(isinstance(one, dict) for one in known.values())):
+        raise ValueError(f"{path.name} holds no object for each task")
     return known
 
 
@@ -205,8 +210,39 @@ def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stre
 
     Raises:
         RecipeMismatchError: naming every field that differs.
-        ConfigError: if the stream cannot be told.
+        ConfigError: if there is no stream of this name.
     """
+    stream = _of_the_recipe(store, checkpoint, name)
+    _check_shape(stream, checkpoint)
+    return stream
+
+
+def check_stream(stream: Stream, checkpoint: Checkpoint) -> None:
+    """Raise unless a stream, wherever its rows lie, can be used with a checkpoint.
+
+    The version of the decoder may differ, and what rows are stored as: in memory it is float32.
+
+    Raises:
+        RecipeMismatchError: naming every field that differs.
+    """
+    ignore = {"decoder.version", "store_dtype"}
+    if fields := differences(stream.recipe, checkpoint.recipe, ignore=ignore):
+        raise RecipeMismatchError(
+            f"stream '{stream.name}' was made another way than needed: {'; '.join(fields)}."
+        )
+    _check_shape(stream, checkpoint)
+
+
+def _check_shape(stream: Stream, checkpoint: Checkpoint) -> None:
+    """Imported features of one recipe may still differ in this."""
+    if stream.row_shape != checkpoint.row_shape:
+        raise RecipeMismatchError(
+            f"stream '{stream.name}' has rows of shape {stream.row_shape}, the run was trained on "
+            f"rows of shape {checkpoint.row_shape}. Use the features that it was trained on."
+        )
+
+
+def _of_the_recipe(store: Store, checkpoint: Checkpoint, name: str) -> Stream:
     if not name and (found := store.find(checkpoint.recipe)) is not None:
         return found
     chosen = [store.stream(name)] if name else list(store.streams.values())
@@ -215,8 +251,21 @@ def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stre
         if fields and not differences(checkpoint.recipe, stream.recipe, ignore={"decoder.version"}):
             logger.warning("%s: stream '%s': %s", store.path, stream.name, "; ".join(fields))
             return stream
+    if not name and len(store.streams) != 1 and checkpoint.stream not in store.streams:
+        raise _none_of_the_recipe(store, checkpoint)
     same_name = checkpoint.stream if checkpoint.stream in store.streams else None
     return store.require(store.stream(name or same_name).name, checkpoint.recipe)
+
+
+def _none_of_the_recipe(store: Store, checkpoint: Checkpoint) -> RecipeMismatchError:
+    said = [
+        f"{stream.name}: {', '.join(differences(stream.recipe, checkpoint.recipe))}"
+        for stream in store.streams.values()
+    ]
+    return RecipeMismatchError(
+        f"{store.path}: no stream was made as the run needs it: {'; '.join(said) or 'it has none'}."
+        " Extract with the same settings."
+    )
 
 
 def _previous(folder: Path) -> Path:

@@ -26,11 +26,13 @@ def model_card(checkpoint: Checkpoint) -> str:
             "## Use",
             "",
             "```",
-            "vllm-predict RUN --features STORE --out PREDICTIONS",
+            "vllm-predict RUN VIDEOS... --out answers.jsonl",
+            "vllm-predict RUN --features STORE --out answers.jsonl",
+            "vllm-predict RUN --features STORE --subset val --out SUBMISSION",
             "```",
             "",
-            "STORE must hold features of the same recipe, and the LLM must be the same; both are "
-            "checked.",
+            "Only the submission needs annotations. Features are made, and STORE must hold them, "
+            "by the same recipe, and the LLM must be the same; both are checked.",
             "",
         ]
     )

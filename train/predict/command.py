@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from tqdm import tqdm
@@ -49,13 +50,16 @@ class Asked:
     @property
     def runs(self) -> list[Path]:
         """The first place, and those after it that are runs."""
-        count = next((i for i, place in enumerate(self.places) if i and not is_run(place)), None)
-        return [chosen_run(Path(place)) for place in self.places[:count]]
+        return [chosen_run(Path(place)) for place in self.places[: self._num_runs]]
 
     @property
     def videos(self) -> list[str]:
         """What follows the runs."""
-        return list(self.places[len(self.runs) :])
+        return list(self.places[self._num_runs :])
+
+    @property
+    def _num_runs(self) -> int:
+        return 1 + sum(1 for _ in takewhile(is_run, self.places[1:]))
 
 
 @dataclass(kw_only=True)
@@ -92,12 +96,12 @@ def submit(asked: Asked, subset: str) -> PredictReport:
     """Write the official submission of an annotated subset.
 
     Raises:
-        ConfigError: if there is no store, or videos or queries are given as well.
+        ConfigError: if there is no store or no place, or videos or queries are given as well.
     """
     if asked.features is None:
         raise ConfigError("--subset needs --features: the store with the videos' features.")
     if asked.out == "-":
-        raise ConfigError("--subset needs --out: where the submission goes.")
+        raise ConfigError("--subset needs --out: where its submission is to be written.")
     if asked.videos or asked.video_ids or asked.queries:
         raise ConfigError(
             f"--subset {subset} takes videos and queries from the annotations; leave videos, "
@@ -130,11 +134,12 @@ def answer(asked: Asked) -> PredictReport:
     ensemble = _open(asked)
     check_queries(ensemble.facts, asked.queries)
     with ExitStack() as stack:
-        made = stack.enter_context(_features(asked, ensemble))
+        # First: features may take hours, and what cannot be written should be known before.
         writer = stack.enter_context(open_format(asked.format_name, Path(asked.out)))
         scores = None
         if asked.scores is not None:
             scores = stack.enter_context(ScoreWriter(asked.scores, ensemble.facts))
+        made = stack.enter_context(_features(asked, ensemble))
         report = PredictReport(out=asked.out, failures=made.failures)
         answers = answer_videos(ensemble, made.streams, made.video_ids, asked.queries)
         total = len(made.video_ids)
@@ -181,6 +186,11 @@ def _open(asked: Asked) -> Ensemble:
 @contextmanager
 def _features(asked: Asked, ensemble: Ensemble) -> Iterator[MadeFeatures]:
     if asked.videos:
+        if asked.video_ids or asked.stream_name:
+            raise ConfigError(
+                "--videos names videos of a store, --features-stream a stream of it; leave them "
+                "out where video files are given."
+            )
         with features_of(
             ensemble,
             asked.videos,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from extract import Failure, RunReport, extract_like, find_videos
 from train.predict.ensemble import Ensemble
@@ -25,7 +26,7 @@ class MadeFeatures:
     """Features of some videos, and the videos of which there are none."""
 
     streams: list[Stream]
-    """Of each run."""
+    """Of each run; none where there is no row at all."""
     video_ids: list[str]
     """Of the videos that can be answered for, as the streams name them."""
     failures: list[Failure]
@@ -59,18 +60,28 @@ def features_of(
     """
     with tempfile.TemporaryDirectory(prefix="vllm-predict-") as folder:
         store = features or Path(folder) / "features.zarr"
-        reports = [
-            _extract(run, videos, store, encoder, device, workers, hides_progress)
-            for run in _one_of_each_recipe(ensemble)
-        ]
-        streams = [run.stream(store) for run in ensemble.runs]
-        yield MadeFeatures(
-            streams=streams,
-            video_ids=_stored(videos, reports[0], streams),
-            failures=[
-                one for report in reports for one in (*report.failures, *report.failed_before)
-            ],
-        )
+        reports = {
+            fingerprint: _extract(run, videos, store, encoder, device, workers, hides_progress)
+            for fingerprint, run in _one_of_each_recipe(ensemble).items()
+        }
+        yield _made(open_store(store), videos, [reports[one] for one in _recipes(ensemble)])
+
+
+def _made(store: Store, videos: Sequence[str], reports: Sequence[RunReport]) -> MadeFeatures:
+    """Return what there is after one report for each run."""
+    # By name: a stream of the checkpoint's own recipe may lie beside that of this decoder.
+    names = [report.streams[0] for report in reports]
+    failures = [
+        failure
+        for report in {report.streams[0]: report for report in reports}.values()
+        for failure in (*report.failures, *report.failed_before)
+    ]
+    if not all(name in store.streams for name in names):  # nothing could be read
+        return MadeFeatures(streams=[], video_ids=[], failures=failures)
+    streams = [store.streams[name] for name in names]
+    failed = {failure.video_id for failure in failures}  # of one that changed old rows are there
+    ids = [one for one in _stored(videos, reports[0], streams) if one not in failed]
+    return MadeFeatures(streams=streams, video_ids=ids, failures=failures)
 
 
 def _extract(
@@ -100,8 +111,12 @@ def _extract(
     return report
 
 
-def _one_of_each_recipe(ensemble: Ensemble) -> list[Trained]:
-    return list({run.checkpoint.recipe.fingerprint: run for run in ensemble.runs}.values())
+def _recipes(ensemble: Ensemble) -> list[str]:
+    return [run.checkpoint.recipe.fingerprint for run in ensemble.runs]
+
+
+def _one_of_each_recipe(ensemble: Ensemble) -> dict[str, Trained]:
+    return dict(zip(_recipes(ensemble), ensemble.runs, strict=True))
 
 
 def _stored(videos: Sequence[str], report: RunReport, streams: Sequence[Stream]) -> list[str]:

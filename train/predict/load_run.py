@@ -1,5 +1,6 @@
 """A trained run for Python: load it, ask it about a store, about rows, or about video files."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.errors import ConfigError, RecipeMismatchError
 from cache_schema.memory import memory_stream
-from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.answer import Answer, StreamedRow
+from train.checkpoints.checkpoint import check_stream
 from train.predict.answering import answer_videos
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.live import Source, feed_of, name_of, row_stream_of
-from train.predict.trained_run import Trained
 from train.runs import chosen_run
 from train.stream.live import live_answers
 
 __all__ = ["Run", "load_run"]
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -79,24 +80,18 @@ class Run:
         """Say something about rows that lie in memory.
 
         Args:
-            values: (R, D) or (R, N, D) features of one video, made by the run's recipe; nothing
-                can check that.
+            values: (R, D) or (R, N, D) features of one video, made by the run's recipe; only
+                their shape can be checked.
             times_R2: Start and end second of each row.
             queries: What is asked, for tasks that have queries.
             video: What the answer calls it.
 
         Raises:
-            ConfigError: if rows have another shape than those the run was trained on.
-            StoreError: if there is no row, or not a time for each.
+            RecipeMismatchError: if rows have another shape than those the run was trained on.
+            StoreError: if values or times are such as no store would take.
         """
-        for run in self._ensemble.runs:
-            if values.shape[1:] != run.checkpoint.row_shape:
-                raise ConfigError(
-                    f"{run.where}: got rows of {values.shape[1:]} each, the run was trained "
-                    f"on {run.checkpoint.row_shape}. Make them by the run's recipe."
-                )
         stream = memory_stream(self.recipe, {video: (values, times_R2)})
-        (answer,) = self._answers([stream] * len(self._ensemble.runs), [video], queries)
+        (answer,) = self.predict(stream, [video], queries=queries)
         return answer
 
     def predict_videos(
@@ -129,6 +124,8 @@ class Run:
             workers=workers,
             hides_progress=True,
         ) as made:
+            for failure in made.failures:
+                logger.warning("%s (%s): %s", failure.video_id, failure.path, failure.error)
             yield from self._answers(made.streams, made.video_ids, queries)
 
     def _answers(
@@ -160,20 +157,10 @@ class Run:
     def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
         if isinstance(features, Stream):
             for run in self._ensemble.runs:
-                _check_recipe(features, run)
+                check_stream(features, run.checkpoint)
             return [features] * len(self._ensemble.runs)
         store = features if isinstance(features, Store) else open_store(features)
         return [run.choose_stream(store) for run in self._ensemble.runs]
-
-
-def _check_recipe(stream: Stream, run: Trained) -> None:
-    """Hold a stream to what ``require_stream`` asks of those in a store."""
-    recipe = run.checkpoint.recipe
-    if fields := differences(stream.recipe, recipe, ignore={"decoder.version"}):
-        raise RecipeMismatchError(
-            f"stream '{stream.name}' was made another way than {run.where} needs: "
-            f"{'; '.join(fields)}. Extract with the same settings, or choose another stream."
-        )
 
 
 def load_run(

@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError
+from cache_schema.store import create_store, open_store
 from tests.train.toy import WIDTH, learnable, make_store, recipe
 from train.checkpoints import checkpoint as module
 from train.checkpoints.checkpoint import (
     State,
+    check_stream,
     has_checkpoint,
     load_optimizer,
     optimizer_tensors,
@@ -162,3 +166,56 @@ def test_features_of_another_recipe_are_refused_by_field(tmp_path):
 def test_an_unknown_stream_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no stream 'clip'; it holds: toy"):
         require_stream(store(tmp_path), content(), "clip")
+
+
+def test_rows_of_the_same_recipe_and_another_shape_are_refused(tmp_path):
+    # Nobody knows how imported features were made, so their recipe may fit by chance.
+    wide = make_store(tmp_path / "f.zarr", {"a": np.ones((4, WIDTH + 1), np.float32)})
+    with pytest.raises(RecipeMismatchError, match=r"shape \(7,\), the run .* shape \(6,\)"):
+        require_stream(wide, content())
+
+
+def test_a_store_of_several_streams_none_of_which_fits_names_what_differs(tmp_path):
+    store(tmp_path, encoder="other")
+    with create_store(tmp_path / "f.zarr") as writer:
+        writer.stream("third", recipe("float32", encoder="third"), (WIDTH,))
+    renamed = replace(content(), stream="mine")
+    with pytest.raises(
+        RecipeMismatchError, match=r"third: .*store_dtype.*toy: encoder\.id = other"
+    ):
+        require_stream(open_store(tmp_path / "f.zarr"), renamed)
+
+
+def test_a_store_without_a_stream_is_refused(tmp_path):
+    create_store(tmp_path / "f.zarr").close()
+    with pytest.raises(RecipeMismatchError, match=r"no stream was made as .*: it has none"):
+        require_stream(open_store(tmp_path / "f.zarr"), content())
+
+
+def test_rows_in_memory_may_be_of_another_width_and_nothing_else(tmp_path):
+    check_stream(store(tmp_path, dtype="float32").stream(), content())
+    other = store(tmp_path / "b", encoder="other").stream()
+    with pytest.raises(RecipeMismatchError, match=r"'toy' .*: encoder\.id = other, not toy"):
+        check_stream(other, content())
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_nothing(tmp_path):
+    write(tmp_path / "last")
+    assert read_checkpoint(tmp_path / "last")[1].knowledge == {"toy": {"known": 1}}
+    (tmp_path / "last" / "knowledge.json").unlink()
+    assert read_checkpoint(tmp_path / "last")[1].knowledge == {}
+
+
+@pytest.mark.parametrize("text", ['{"toy": {', "[]", '{"toy": 3}'])
+def test_knowledge_that_is_none_is_damage(tmp_path, text):
+    write(tmp_path / "last")
+    (tmp_path / "last" / "knowledge.json").write_text(text)
+    with pytest.raises(CheckpointError, match="last: a file is damaged"):
+        read_checkpoint(tmp_path / "last")
+
+
+def test_the_model_card_names_each_way_of_predicting(tmp_path):
+    write(tmp_path / "last")
+    card = (tmp_path / "last" / "README.md").read_text()
+    assert "vllm-predict RUN VIDEOS... --out answers.jsonl\n" in card
+    assert "vllm-predict RUN --features STORE --subset val --out SUBMISSION\n" in card

@@ -1,34 +1,116 @@
+"""A trained run from Python: a store, rows in memory, video files."""
+
+import logging
+
 import numpy as np
 import pytest
 
-from cache_schema import ConfigError, RecipeMismatchError, open_store
-from tests.train.runs import make_config, make_trainer, use_toy_task
-from tests.train.toy import WIDTH, make_store, times
-from train import load_run
+from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError, StoreError
+from cache_schema.store import open_store
+from tests.extract.videos import constant_pts, write_video
+from tests.train.runs import make_config, make_trainer, make_video_run, use_toy_task
+from tests.train.toy import ToyTask, make_features, recipe, times
+from train.config import LlmConfig
+from train.predict.load_run import load_run
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def root(tmp_path, monkeypatch):
     use_toy_task(monkeypatch)
-    make_trainer(make_config(tmp_path), tmp_path / "run").train()
-    return load_run(tmp_path / "run", device="cpu")
+    make_trainer(make_config(tmp_path, llm=LlmConfig(name="none")), tmp_path / "run").train()
+    return tmp_path
 
 
-def test_rows_in_memory_are_answered_as_those_of_a_store(run, tmp_path):
-    stream = open_store(tmp_path / "f.zarr").stream()
-    (stored,) = run.predict(stream, ["d"])
-    rows = stream.read("d")
+@pytest.fixture
+def run(root):
+    return load_run(root / "run", device="cpu")
+
+
+def test_a_run_says_what_it_has_learned(run):
+    assert run.task == "toy"
+    assert run.labels == {"current": ["class 0", "class 1", "class 2"]}
+    assert run.recipe == recipe()
+
+
+def test_a_store_its_path_and_its_stream_are_answered_alike(root, run):
+    store = open_store(root / "f.zarr")
+    answers = list(run.predict(root / "f.zarr"))
+    assert sorted(one.video for one in answers) == ["a", "b", "c", "d", "e"]
+    assert list(run.predict(str(root / "f.zarr"))) == answers
+    assert list(run.predict(store)) == list(run.predict(store.stream())) == answers
+
+
+def test_some_videos_of_a_store(root, run):
+    assert [one.video for one in run.predict(root / "f.zarr", ["e", "d"])] == ["d", "e"]
+    with pytest.raises(StoreError, match="no video 'zz'"):
+        list(run.predict(root / "f.zarr", ["zz"]))
+
+
+def test_rows_in_memory_are_answered_as_in_the_store(root, run):
+    rows = open_store(root / "f.zarr").stream().read("d")
+    (stored,) = run.predict(root / "f.zarr", ["d"])
     assert run.predict_rows(rows.float32, rows.times_R2, video="d") == stored
-    assert len(stored.segments) > 1
+    assert run.predict_rows(rows.values, rows.times_R2).video == "video"
 
 
-def test_rows_of_another_width_are_refused(run):
-    with pytest.raises(ConfigError, match=r"\(7,\) each, the run was trained on \(6,\)"):
-        run.predict_rows(np.zeros((2, WIDTH + 1), np.float32), times(2))
+def test_rows_that_the_run_cannot_read_are_refused(run):
+    with pytest.raises(RecipeMismatchError, match=r"rows of shape \(7,\), .* \(6,\)"):
+        run.predict_rows(np.ones((4, 7)), times(4))
+    with pytest.raises(StoreError, match=r"times have shape \(3, 2\), expected \(4, 2\)"):
+        run.predict_rows(np.ones((4, 6)), times(3))
 
 
-def test_a_stream_of_another_recipe_is_refused(run, tmp_path):
-    store = make_store(tmp_path / "g.zarr", {"d": np.zeros((2, WIDTH))}, encoder="other")
+def test_features_of_another_recipe_are_refused_as_store_and_as_stream(root, run):
+    store = make_features(root / "other.zarr", ToyTask(), encoder="other")
     for features in (store, store.stream()):
         with pytest.raises(RecipeMismatchError, match=r"encoder\.id = other, not toy"):
             list(run.predict(features))
+
+
+def test_queries_are_refused_where_the_task_has_none(root, run):
+    with pytest.raises(ConfigError, match="toy has no queries"):
+        list(run.predict(root / "f.zarr", queries=["who?"]))
+
+
+def test_runs_decide_together_and_a_folder_of_runs_is_its_newest(root):
+    config = make_config(root, llm=LlmConfig(name="none"), seed=1)
+    make_trainer(config, root / "runs" / "2").train()
+    (root / "run").rename(root / "runs" / "1")
+    one, two = (load_run(root / "runs" / name, device="cpu") for name in "12")
+    newest = load_run(root / "runs", device="cpu")
+    assert list(newest.predict(root / "f.zarr")) == list(two.predict(root / "f.zarr"))
+    both = load_run(root / "runs" / "1", root / "runs" / "2", device="cpu")
+    assert [answer.video for answer in both.predict(root / "f.zarr")] == [
+        answer.video for answer in one.predict(root / "f.zarr")
+    ]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no whole checkpoint here"):
+        load_run(tmp_path, device="cpu")
+
+
+def test_a_run_on_imported_features_cannot_make_them_of_videos(tmp_path, run):
+    write_video(tmp_path / "v.mp4", constant_pts(30))
+    with pytest.raises(CheckpointError, match=r"trained on imported features \('toy'\)"):
+        list(run.predict_videos(tmp_path / "v.mp4"))
+
+
+def test_video_files_are_answered_and_bad_ones_named_in_the_log(tmp_path, monkeypatch, caplog):
+    use_toy_task(monkeypatch)
+    run = load_run(make_video_run(tmp_path), device="cpu")
+    stored = list(run.predict(tmp_path / "f.zarr"))
+    (tmp_path / "videos" / "bad.mp4").write_text("no video")
+    with caplog.at_level(logging.WARNING, logger="train"):
+        answers = list(run.predict_videos(tmp_path / "videos"))
+    assert answers == stored
+    (said,) = [one.getMessage() for one in caplog.records]
+    assert said.startswith(f"bad ({tmp_path}/videos/bad.mp4): ")
+
+
+def test_a_store_keeps_the_features_of_videos(tmp_path, monkeypatch):
+    use_toy_task(monkeypatch)
+    run = load_run(make_video_run(tmp_path), device="cpu")
+    first = list(run.predict_videos([tmp_path / "videos" / "a.mp4"], features=tmp_path / "k.zarr"))
+    assert open_store(tmp_path / "k.zarr").stream().video_ids == ["a"]
+    assert list(run.predict(tmp_path / "k.zarr")) == first
