@@ -227,7 +227,7 @@ def test_an_old_checkpoint_says_what_to_do(run):
 
 
 def test_neither_videos_nor_a_store(run):
-    with pytest.raises(ConfigError, match="Nothing to predict: give videos, or a store"):
+    with pytest.raises(ConfigError, match="Nothing to predict: give videos, a store"):
         typed(run[0] / "run", "--out", "a.jsonl")
 
 

@@ -7,11 +7,10 @@ from train.answer import Answer, QueryAnswer, Span
 from train.answers.highlight_detection import (
     HighlightAnswers,
     HighlightDetectionOptions,
-    HighlightKnowledge,
 )
-from train.task import whole_video
+from train.task import Nothing, whole_video
 
-ANSWERS = HighlightAnswers(HighlightKnowledge(), HighlightDetectionOptions())
+ANSWERS = HighlightAnswers(Nothing(), HighlightDetectionOptions())
 LOW, HIGH = 0.119203, 0.880797
 """Sigmoid of -2 and 2."""
 

@@ -5,11 +5,10 @@ from train.answer import Span
 from train.answers.natural_language_query import (
     NaturalLanguageQueryOptions,
     QueryAnswers,
-    QueryKnowledge,
 )
-from train.task import whole_video
+from train.task import Nothing, whole_video
 
-ANSWERS = QueryAnswers(QueryKnowledge(), NaturalLanguageQueryOptions())
+ANSWERS = QueryAnswers(Nothing(), NaturalLanguageQueryOptions())
 
 
 def pointed(start, end):

@@ -14,14 +14,13 @@ from tests.train.runs import make_config, make_trainer, use_toy_task
 from tests.train.toy import ToyTask, make_features
 from train.answers.action_anticipation import AnticipationKnowledge
 from train.answers.action_segmentation import SegmentationKnowledge
-from train.answers.highlight_detection import HighlightKnowledge
 from train.answers.long_term_anticipation import FutureKnowledge
 from train.answers.moment_query import MomentKnowledge
-from train.answers.natural_language_query import QueryKnowledge
 from train.answers.online_action_detection import DetectionKnowledge
 from train.answers.online_captioning import CaptionKnowledge
 from train.config import LlmConfig
 from train.predict.trained_run import load_trained_run
+from train.task import Nothing
 from train.tasks import TASKS, load_answers
 
 CPU = torch.device("cpu")
@@ -36,8 +35,8 @@ KNOWN = {
         verbs=("cut",), nouns=("egg",), transcripts=(((0, 0), (0, 0)),)
     ),
     "moment_query": MomentKnowledge(class_names=("cook",)),
-    "natural_language_query": QueryKnowledge(),
-    "highlight_detection": HighlightKnowledge(),
+    "natural_language_query": Nothing(),
+    "highlight_detection": Nothing(),
 }
 
 
