@@ -231,6 +231,21 @@ def test_neither_videos_nor_a_store(run):
         typed(run[0] / "run", "--out", "a.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--annotations", "a"], "--annotations and --allow-missing are for --subset"),
+        (["--allow-missing", 1], "--annotations and --allow-missing are for --subset"),
+        (["--encoder", "fake"], "--encoder and --workers are for video files"),
+        (["--workers", 2], "--encoder and --workers are for video files"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(run, more, message):
+    root, _ = run
+    with pytest.raises(ConfigError, match=message):
+        typed(root / "run", "--features", root / "f.zarr", "--out", root / "a.jsonl", *more)
+
+
 def test_a_query_for_a_task_without_is_refused(run):
     root, _ = run
     with pytest.raises(ConfigError, match="toy has no queries; leave --query out"):
