@@ -5,17 +5,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import parse
 from extract import extract
 from tests.extract.videos import constant_pts, write_video
 from tests.train.model import tiny_llms
+from tests.train.predicting import typed
 from tests.train.runs import make_trainer
 from train.answer import Answer
 from train.config import DataConfig, LlmConfig, OptimConfig, TrainConfig
-from train.predict_cli import predict
 from train.tasks import TASKS, task_class
 
 SECONDS = 5.0
@@ -87,11 +86,6 @@ def trained(request, root, tmp_path, monkeypatch):
     make_trainer(config, tmp_path / "run").train()
     annotations.unlink()
     return name, (tmp_path / "run").rename(tmp_path / "moved")
-
-
-def typed(*arguments):
-    texts = [*map(str, arguments), "--device", "cpu"]
-    return CliRunner().invoke(predict, texts, catch_exceptions=False)
 
 
 def queries(name):

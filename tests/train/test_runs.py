@@ -8,7 +8,7 @@ import pytest
 from cache_schema.errors import CheckpointError
 from train.checkpoints.checkpoint import BEST, LAST
 from train.config import TrainConfig
-from train.runs import chosen_run, new_run, newest_number, planned_folder
+from train.runs import chosen_run, is_run, new_run, newest_number, planned_folder
 
 
 def make(root, *folders, checkpoint=LAST):
@@ -84,3 +84,29 @@ def test_of_runs_without_a_number_one_must_be_named(tmp_path):
     make(tmp_path, "job-41", "mine")
     with pytest.raises(CheckpointError, match=r"no numbered run here .* job-41, mine"):
         chosen_run(tmp_path / "latest")
+
+
+def test_a_folder_of_a_checkpoint_s_name_is_no_run(tmp_path):
+    (tmp_path / "9" / BEST).mkdir(parents=True)
+    make(tmp_path, "2")
+    assert chosen_run(tmp_path) == tmp_path / "2"
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("toy/2", True),
+        ("toy/2/checkpoint-last", True),
+        ("toy", True),
+        ("toy/latest", True),
+        ("videos", False),
+        ("videos/1", False),
+        ("videos/a.mp4", False),
+        ("nowhere", False),
+    ],
+)
+def test_runs_are_told_from_videos(tmp_path, place, expected):
+    make(tmp_path / "toy", "2")
+    (tmp_path / "videos" / "1").mkdir(parents=True)
+    (tmp_path / "videos" / "a.mp4").touch()
+    assert is_run(str(tmp_path / place)) is expected

@@ -131,6 +131,7 @@ def answer(asked: Asked) -> PredictReport:
     Raises:
         ConfigError: if there is neither a video nor a store, or queries do not suit the task.
     """
+    _check_options(asked)
     ensemble = _open(asked)
     check_queries(ensemble.facts, asked.queries)
     with ExitStack() as stack:
@@ -179,6 +180,24 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
     )
 
 
+def _check_options(asked: Asked) -> None:
+    """Raise where an option would do nothing."""
+    if asked.annotations or asked.allow_missing:
+        raise ConfigError(
+            "--annotations and --allow-missing are for --subset, which writes its submission; "
+            "answers need no annotations."
+        )
+    if asked.videos and (asked.video_ids or asked.stream_name):
+        raise ConfigError(
+            "--videos names videos of a store, --features-stream a stream of it; leave them out "
+            "where video files are given."
+        )
+    if not asked.videos and (asked.encoder or asked.workers != 1):
+        raise ConfigError(
+            "--encoder and --workers are for video files, and none is given; leave them out."
+        )
+
+
 def _open(asked: Asked) -> Ensemble:
     return open_runs(asked.runs, device=asked.device, task_name=asked.task, options=asked.options)
 
@@ -186,11 +205,6 @@ def _open(asked: Asked) -> Ensemble:
 @contextmanager
 def _features(asked: Asked, ensemble: Ensemble) -> Iterator[MadeFeatures]:
     if asked.videos:
-        if asked.video_ids or asked.stream_name:
-            raise ConfigError(
-                "--videos names videos of a store, --features-stream a stream of it; leave them "
-                "out where video files are given."
-            )
         with features_of(
             ensemble,
             asked.videos,
