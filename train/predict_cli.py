@@ -127,6 +127,8 @@ def predict(
         **asked,  # type: ignore[arg-type]  # click's own names and types
     )
     report: Report
+    if realtime and source is None:
+        raise click.UsageError("--realtime is for --stream.")
     if source is not None:
         report = follow(made, source, realtime=realtime, subset=subset)
     else:

@@ -163,7 +163,10 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
         "VIDEOS": asked.videos,
         "--videos": asked.video_ids,
         "--features": asked.features,
+        "--features-stream": asked.stream_name,
         "--subset": subset,
+        "--annotations": asked.annotations,
+        "--workers": asked.workers != 1,
         "--format": asked.format_name != "jsonl",
     }
     if names := [name for name, is_given in useless.items() if is_given]:
