@@ -50,7 +50,7 @@ bench-read: install
 	$(BIN)/python benchmarks/read_windows.py
 
 bench-stream: install
-	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python -m benchmarks.stream
 
 clean:
 	rm -rf $(VENV) $(DEMO) build

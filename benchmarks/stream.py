@@ -1,15 +1,18 @@
 r"""What live prediction costs: one cached step beside reading the whole window again for each row.
 
-    python benchmarks/stream.py
+    python -m benchmarks.stream
 
 SmolLM2 as trained by default (8 blocks), windows of 256 rows with 128 of context, features of
 1,280 values, one linear head of 50 classes. Every round takes the 128 new rows of one window
 through ``RowStream`` and, in between, predicts whole windows of 256 rows by the model itself.
 Medians of all rounds; CPU time beside wall time, since on a shared machine only the former repeats.
-What the step's matrices take of it is measured by multiplying one token with each of them.
+What the step's matrices take of it is measured by multiplying one token with each of them. Then
+the whole chain from a video file (``benchmarks/live_chain.py``): rows a second, latency while the
+video plays, memory over an endless source.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.live_chain import make_video, measure_memory, measure_rate
 from train.config import AugmentConfig, DataConfig, LlmConfig, TranslatorConfig
 from train.model.augment import FeatureAugment
 from train.model.heads.linear import LinearHeads
@@ -129,13 +133,36 @@ def show(name: str, numbers: dict) -> None:
     )
 
 
+def chain(minutes: float) -> tuple[dict[int, dict], dict]:
+    """Measure and print the whole way from a video file, at 2 and 8 rows a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        video = make_video(Path(folder))
+        rates = {fps: measure_rate(video, fps) for fps in (2, 8)}
+        for fps, rate in rates.items():
+            latency = "  ".join(f"{name} {value:.0f}" for name, value in rate["latency_ms"].items())
+            click.echo(
+                f"{fps} rows a second: at most {rate['rows_per_second']:.1f} rows/s, "
+                f"{rate['times_real_time']:.1f} times real time; while it plays {latency} ms, "
+                f"{rate['dropped_rows']} rows dropped"
+            )
+        memory = measure_memory(video, 2, minutes)
+    click.echo(
+        f"{memory['rows']} rows in {minutes} min: {memory['rss_mb_after_1_minute']:.0f} MB after a "
+        f"minute, {memory['rss_mb_at_the_end']:.0f} MB at the end"
+    )
+    return rates, memory
+
+
 @click.command()
 @click.option("--rounds", default=5)
 @click.option("--threads", default=1, help="Of torch.")
 @click.option("--tuning", default="basic", help="Of the LLM.")
+@click.option("--minutes", default=11.0, help="Of the endless source; above 1.5.")
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/stream.json")
-def main(rounds: int, threads: int, tuning: str, out: Path) -> None:
-    """Print the table and write OUT."""
+def main(rounds: int, threads: int, tuning: str, minutes: float, out: Path) -> None:
+    """Print the tables and write OUT."""
+    if minutes <= 1.5:
+        raise click.UsageError("--minutes: memory is compared from the first minute on.")
     torch.set_num_threads(threads)
     measured: dict[str, dict] = {}
     for dtype in ("auto", "float32"):
@@ -146,14 +173,19 @@ def main(rounds: int, threads: int, tuning: str, out: Path) -> None:
             measured[name] = measure(model, rounds)
             show(f"{name}, {threads} threads, {tuning}", measured[name])
     default = next(iter(measured))
+    rates, memory = chain(minutes)
     result = {
         "step_vs_recompute": measured[default]["step_vs_recompute"],
+        "times_real_time": rates[2]["times_real_time"],
+        "rss_growth_mb_per_hour": memory["rss_growth_mb_per_hour"],
         "default_dtype": default,
         "window_rows": DATA.window_rows,
         "threads": threads,
         "rounds": rounds,
         "tuning": tuning,
         **measured,
+        "rows_a_second": {str(fps): rate for fps, rate in rates.items()},
+        "memory": memory,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n")
