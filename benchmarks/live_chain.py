@@ -57,7 +57,7 @@ class Chain:
 
 def make_video(folder: Path) -> Path:
     """Return one video of the demo set: 48 s, 25 frames a second."""
-    sizes = ["--train-videos", "1", "--val-videos", "1"]
+    sizes = ["--train-videos", "1", "--val-videos", "2"]
     subprocess.run([sys.executable, "-m", "demo.generate", str(folder), *sizes], check=True)
     return min((folder / "videos").iterdir())
 

@@ -246,9 +246,9 @@ def checked_times(times_R2: NDArray[np.float64], num_rows: int) -> NDArray[np.fl
     if times_R2.shape != (num_rows, 2):
         raise ValueError(f"times have shape {times_R2.shape}, expected ({num_rows}, 2)")
     is_sound = np.isfinite(times_R2).all() and bool((times_R2[:, 0] < times_R2[:, 1]).all())
-    if not is_sound or bool((np.diff(times_R2, axis=0) < 0).any()):
+    if not is_sound or times_R2[0, 0] < 0 or bool((np.diff(times_R2, axis=0) < 0).any()):
         raise ValueError(
-            "times must be finite, each start before its end, and neither starts nor ends may "
-            "decrease from row to row"
+            "times must be finite seconds from the video's start, each start before its end, and "
+            "neither starts nor ends may decrease from row to row"
         )
     return times_R2

@@ -78,7 +78,7 @@ def test_rates_need_not_be_known():
         (np.full((2, 6), np.nan), times(2), "'a': 2 of 2 rows hold NaN"),
         (np.ones((2, 6)), times(3), r"'a': times have shape \(3, 2\), expected \(2, 2\)"),
         (np.ones((2, 6)), np.ones(2), r"'a': times have shape \(2,\), expected \(2, 2\)"),
-        (np.ones((2, 6)), times(2)[::-1], "'a': times must be finite, each start before its end"),
+        (np.ones((2, 6)), times(2)[::-1], "'a': times must be finite seconds"),
         (np.ones((2, 6)), times(2) * np.nan, "'a': times must be finite"),
     ],
 )
