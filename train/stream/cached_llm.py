@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from cache_schema.errors import ConfigError
 from train.model.llm import LanguageModel
+from train.stream.packed_linears import PackedLinears
 
 __all__ = ["CachedLlm"]
 
@@ -43,6 +44,7 @@ class CachedLlm:
                 "Train with llm.stack = 'decoder'."
             )
         self._llm = llm
+        self._packed = PackedLinears(llm.stack)
         self._cache = self._front()
         self._all_seen = self._mask(max_tokens)
         self._check(max_tokens)
@@ -66,7 +68,8 @@ class CachedLlm:
         inputs: dict[str, object] = {"past_key_values": self._cache, "use_cache": True}
         if self._all_seen is not None and inputs_1ME.shape[1] == 1:
             inputs["attention_mask"] = self._all_seen[..., : self.num_cached + 1]
-        states_1ME = self._llm.run(self._llm.stack, inputs_1ME, **inputs)
+        with self._packed.in_use():
+            states_1ME = self._llm.run(self._llm.stack, inputs_1ME, **inputs)
         return states_1ME[:, -tokens_1NE.shape[1] :]
 
     def _mask(self, max_tokens: int) -> Tensor | None:
