@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from cache_schema.errors import ConfigError, VideoError
 from cache_schema.recipe import Recipe
+from cache_schema.writing.closing import ClosedOnExit
 from extract.encode.cpu_threads import EncodeThreads
 from extract.live.capture import Capture, End, Tick
 from extract.live.counts import LiveCounts
@@ -23,7 +23,7 @@ __all__ = ["LiveFeed", "open_live"]
 Source = str | Path | Iterable[Shown]
 
 
-class LiveFeed:
+class LiveFeed(ClosedOnExit):
     """Rows of a source as they come. A context manager, to be gone through once."""
 
     def __init__(
@@ -39,22 +39,20 @@ class LiveFeed:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        # One thread: with more, matrix libraries sum in another order.
-        threads = self._stack.enter_context(EncodeThreads(1))
-        encoder, _ = threads.spread(self._target.encoder, self._batch_size)
-        size = smallest_equal_batch(encoder, self._batch_size)
-        encoder, size = threads.spread(self._target.encoder, size)
-        self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
-        self._ticks = self._open()
+        with ExitStack() as stack:
+            # One thread: with more, matrix libraries sum in another order.
+            threads = stack.enter_context(EncodeThreads(1))
+            encoder, _ = threads.spread(self._target.encoder, self._batch_size)
+            size = smallest_equal_batch(encoder, self._batch_size)
+            encoder, size = threads.spread(self._target.encoder, size)
+            self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
+            self._ticks = self._open(stack)
+            self._stack = stack.pop_all()  # all of it could be had
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """End the capture; rows that nobody took are lost."""
+        self._stack.close()
 
     def __iter__(self) -> Iterator[LiveRow]:
         """Yield rows until the source ends.
@@ -83,11 +81,11 @@ class LiveFeed:
         assert fps is not None, "open_live has seen to it"
         return fps
 
-    def _open(self) -> Iterable[Tick | End]:
+    def _open(self, stack: ExitStack) -> Iterable[Tick | End]:
         if not isinstance(self._source, str | Path):
             return ticks_of(self._source, self._fps)
         try:
-            return self._stack.enter_context(self._capture(Address(str(self._source))))
+            return stack.enter_context(self._capture(Address(str(self._source))))
         except VideoError as error:
             raise VideoError(f"{self._source}: {error}") from error
 

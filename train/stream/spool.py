@@ -6,19 +6,19 @@ Memory stays flat, however long that takes. Shapes: R rows.
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache_schema.writing.closing import ClosedOnExit
 from train.stream.row_stream import RowOutput
 from train.task import SampleOutput, Window, WindowOutput, whole_video
 
 __all__ = ["RowSpool"]
 
 
-class RowSpool:
+class RowSpool(ClosedOnExit):
     """Rows of one stream; all have the same outputs. A context manager."""
 
     def __init__(self, folder: Path | None) -> None:
@@ -69,13 +69,6 @@ class RowSpool:
         file.flush()
         return np.memmap(file, kind.dtype, mode="r", shape=(self._num_rows, *kind.shape[1:]))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Let go of the files, and with them of the rows."""
+        self._stack.close()
