@@ -50,7 +50,7 @@ def test_damaged_frames_are_counted_and_the_others_go_on(tmp_path, recipe, quick
     with camera([content, content]) as address, open_live(recipe, address) as feed:
         rows = list(itertools.takewhile(lambda row: row.connection == 0, feed))
     assert feed.counts.damaged_frames > 0
-    assert len(rows) > 3
+    assert rows[-1].start >= 0.75  # on a busy machine the oldest are dropped
 
 
 def test_the_end_of_the_reader_ends_the_thread(tmp_path, recipe):
