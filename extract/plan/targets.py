@@ -72,19 +72,13 @@ def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
     """
     encoders = [load_and_remember(name, _encoder_options(config)) for name in config.encoders]
     recipes = [_recipe(facts_of(encoder), config) for encoder in encoders]
-    sources = map(_source, config.encoders)
+    sources = map(absolute_name, config.encoders)
     made = zip(encoders, recipes, stream_names(store, recipes), sources, strict=True)
     targets = {
         stream: Target(encoder=encoder, recipe=recipe, stream=stream, source=source)
         for encoder, recipe, stream, source in made
     }
     return list(targets.values())
-
-
-def _source(name: str) -> str:
-    """Return where an encoder comes from; empty where that is a path that no UTF-8 can say."""
-    place = absolute_name(name)
-    return place if place.encode(errors="ignore").decode() == place else ""
 
 
 def make_streams(targets: Sequence[Target], writer: StoreWriter, path: Path) -> list[Target]:

@@ -150,7 +150,7 @@ def test_what_is_here_is_told_without_loading_it(mine, tmp_path, monkeypatch):
 
 def test_stored_rows_are_made_again_with_the_file_and_with_no_other(mine, monkeypatch):
     vllm_extract("--encoder", NAME, "--out", "f.zarr")
-    stream = open_store("f.zarr").stream()
+    stream = open_store(mine.parent / "f.zarr").stream()
     again = recompute_rows(stream, 3, encoder="./mine.py:Brightness")
     assert [row.max_abs for row in again.rows] == [0.0] * 3
     assert stream.encoder_source == f"{mine}:Brightness"

@@ -1,10 +1,8 @@
 """A recipe read backwards: settings that make its rows again, and whether they did."""
 
-import os
 import shutil
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -62,15 +60,6 @@ def test_a_stream_says_by_which_name_its_encoder_was_loaded(tmp_path, monkeypatc
     shutil.copytree(tmp_path / "tiny-clip", tmp_path / "new" / "tiny-clip")
     again = replace(config, encoders=("new/tiny-clip", "fake"))
     assert sources(path, again) == expected  # a stream that is there is not written again
-
-
-def test_a_path_that_is_no_utf_8_is_not_noted(tmp_path):
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
-    folder.mkdir()
-    code = "from extract.encode.encoders.fake import FakeEncoder"
-    (folder / "mine.py").write_text(code, encoding="utf-8")
-    config = ExtractConfig(encoders=(f"{folder}/mine.py:FakeEncoder",), device="cpu")
-    assert sources(tmp_path / "s.zarr", config) == {"mine.py-FakeEncoder": ""}
 
 
 @pytest.mark.parametrize("lenient", [False, True])
