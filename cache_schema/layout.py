@@ -13,6 +13,9 @@ REMOVED = "removed"
 """Lies in a part whose journal is about to go, or has gone, because the part is not needed."""
 ZARR_JSON = "zarr.json"
 
+ENCODER_SOURCE = "encoder_source"
+"""Attribute of a stream that came later: by which name its encoder was loaded."""
+
 NUM_ROWS = "num_rows"
 COMMITS_CRC32C = "commits_crc32c"
 """Attributes of a sealed part; the second came later and says that there is a copy."""

@@ -40,8 +40,13 @@ class StreamWriter(Protocol):
 class StoreWriter(Protocol):
     """A store open for writing; in a ``with`` statement it is closed at the end of the block."""
 
-    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> StreamWriter:
-        """Return a writer for a stream, which is made if it is not there."""
+    def stream(
+        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
+    ) -> StreamWriter:
+        """Return a writer for a stream, which is made if it is not there.
+
+        A stream that is there keeps the ``Stream.encoder_source`` that it was made with.
+        """
 
     def close(self) -> None:
         """Close every stream writer."""

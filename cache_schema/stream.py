@@ -20,7 +20,16 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
 from cache_schema.timeline import count_rows, rows_between
 
-__all__ = ["FeatureRows", "PartRows", "RowSpan", "Stream", "StreamPart", "as_float32", "as_stored"]
+__all__ = [
+    "FeatureRows",
+    "PartRows",
+    "RowSpan",
+    "Stream",
+    "StreamPart",
+    "as_float32",
+    "as_source",
+    "as_stored",
+]
 
 Array = NDArray[np.generic]
 OnDamage = Callable[[StoreCorruptError], None]
@@ -110,6 +119,11 @@ def as_stored(values: Array, store_dtype: str) -> Array:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
+def as_source(stored: object) -> str:
+    """Return what is stored as ``Stream.encoder_source``: no reader refuses a stream for it."""
+    return stored if isinstance(stored, str) else ""
+
+
 class Stream:
     """All committed rows of one recipe, as of the moment the store was opened.
 
@@ -118,11 +132,20 @@ class Stream:
     """
 
     def __init__(
-        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], parts: Sequence[StreamPart]
+        self,
+        name: str,
+        recipe: Recipe,
+        row_shape: tuple[int, ...],
+        parts: Sequence[StreamPart],
+        *,
+        encoder_source: str = "",
     ) -> None:
         self.name = name
         self.recipe = recipe
         self.row_shape = row_shape
+        self.encoder_source = encoder_source
+        """The name by which the encoder was loaded when the stream was made, a path made absolute;
+        empty if nobody noted it."""
         self.parts = sorted(parts, key=lambda part: part.id)
         self._is_cold = True
         self._where: dict[str, tuple[int, Commit]] = {}

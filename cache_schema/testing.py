@@ -169,6 +169,17 @@ class StoreContract:
         np.testing.assert_array_equal(store.stream("two").read("a").values, make_rows(3, (2, 3)))
         np.testing.assert_array_equal(store.stream("one").read("b").values, make_rows(2, seed=1))
 
+    def test_a_stream_keeps_the_source_of_the_encoder_it_was_made_with(self, path: Path) -> None:
+        with create_store(path) as writer:
+            noted = writer.stream("one", make_recipe(), (4,), encoder_source="/models/ä")
+            add_video(noted, "a", make_rows(3))
+            writer.stream("two", make_recipe(), (4,))
+        with create_store(path) as writer:
+            again = writer.stream("one", make_recipe(), (4,), encoder_source="/moved")
+            add_video(again, "b", make_rows(3))
+        found = {name: one.encoder_source for name, one in open_store(path).streams.items()}
+        assert found == {"one": "/models/ä", "two": ""}
+
     @pytest.mark.parametrize(
         ("start", "end", "rows"),
         [

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from cache_schema.errors import ConfigError
 from cache_schema.parsing import parse, to_mapping
 from cache_schema.recipe import Recipe
 from extract.config import ExtractConfig, ExtractSettings, settings_of_call
+from extract.encode.encoders.whereabouts import found_encoder
 from extract.plan.targets import config_of
 from extract.report.progress import Progress
 from extract.report.run_report import RunReport
@@ -68,6 +68,7 @@ def extract_like(
     out: str | Path,
     *,
     encoder: str | None = None,
+    encoder_source: str = "",
     device: str = "auto",
     workers: int = 1,
     hides_progress: bool = True,
@@ -78,7 +79,9 @@ def extract_like(
         recipe: Of an extracted stream. The version of the decoder alone may differ here.
         videos: Files, folders (searched recursively), glob patterns or .txt lists of paths.
         out: The store; what it holds is skipped.
-        encoder: Where to load the encoder from; None takes the recipe's id.
+        encoder: Where to load the encoder from; None takes ``encoder_source`` where that can be
+            found here, else the recipe's id.
+        encoder_source: By which name it was loaded before, see ``Stream.encoder_source``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: Processes on this machine.
         hides_progress: Whether no bar is shown on standard error.
@@ -91,19 +94,14 @@ def extract_like(
         ConfigError: if the encoder cannot be found.
         PipelineError: as ``extract``.
     """
-    settings = to_mapping(config_of(recipe, encoder)) | {"device": device, "workers": workers}
+    settings = to_mapping(config_of(recipe, recipe.encoder.id))
+    settings |= {"device": device, "workers": workers}
     config = parse(ExtractConfig, settings, where="settings [extract]")
-    options = _options(videos, out, config)
-    options = replace(options, recipe=recipe, hides_progress=hides_progress)
-    try:
+    # Settings are checked: what can be wrong in the block is about the encoder.
+    with found_encoder(recipe.encoder, encoder, encoder_source) as name:
+        options = _options(videos, out, replace(config, encoders=(name,)))
+        options = replace(options, recipe=recipe, hides_progress=hides_progress)
         return run_extraction(options, tell=_log.info)
-    except ConfigError as error:  # settings were checked above: this is about the encoder
-        if encoder is not None:
-            raise
-        raise ConfigError(
-            f"{error} The rows are to be those of '{recipe.encoder.id}': if it lies elsewhere "
-            "here, name the place with --encoder."
-        ) from error
 
 
 def _options(

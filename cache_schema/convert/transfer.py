@@ -33,7 +33,9 @@ def copy_store(
     num_copied = 0
     try:
         writers = {
-            name: writer.stream(name, stream.recipe, stream.row_shape)
+            name: writer.stream(
+                name, stream.recipe, stream.row_shape, encoder_source=stream.encoder_source
+            )
             for name, stream in source.streams.items()
         }
         for name, stream in source.streams.items():

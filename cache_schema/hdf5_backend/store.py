@@ -25,7 +25,7 @@ from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, clear_writer_
 from cache_schema.parsing import to_json
 from cache_schema.recipe import Recipe, read_recipe
 from cache_schema.records import Commit, VideoRecord, decode_journal, encode_line
-from cache_schema.stream import Array, OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.stream import Array, OnDamage, Stream, StreamPart, as_source, raise_damage
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import make_folders, partials, replaced_file
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
@@ -72,7 +72,8 @@ def _read_stream(path: Path, group: h5py.Group) -> Stream:
     store_id = group.file.attrs["store_id"]
     rows = Hdf5Rows(path, name, store_id, row_shape, recipe.store_dtype)
     parts = [StreamPart(id="0", commits=commits, rows=rows)] if commits else []
-    return Stream(name, recipe, row_shape, parts)
+    source = as_source(group.attrs.get(layout.ENCODER_SOURCE))
+    return Stream(name, recipe, row_shape, parts, encoder_source=source)
 
 
 def read_commits(group: h5py.Group) -> tuple[list[Commit], bytes]:
@@ -171,7 +172,9 @@ class Hdf5StoreWriter(ClosedOnExit):
         self._file = _WriterFile(path)
         self._streams: dict[str, Hdf5StreamWriter] = {}
 
-    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Hdf5StreamWriter:
+    def stream(
+        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
+    ) -> Hdf5StreamWriter:
         """Return a writer for a stream, which is made if it is not there.
 
         To make one in a file that holds rows takes a copy of the file: make all streams first.
@@ -179,7 +182,7 @@ class Hdf5StoreWriter(ClosedOnExit):
         check_stream_name(name)
         if (stored := self._file.stream(name)) is None:
             with self._file.writing():
-                self._file.add_stream(name, recipe, row_shape)
+                self._file.add_stream(name, recipe, row_shape, encoder_source)
         else:
             check_same_stream(str(self._file.path), stored, recipe, row_shape)
         if name not in self._streams:
@@ -237,13 +240,15 @@ class _WriterFile:
     def stream(self, name: str) -> Stream | None:
         return _read_stream(self.path, self._file[name]) if name in self._file else None
 
-    def add_stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
+    def add_stream(
+        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], encoder_source: str
+    ) -> None:
         """Make a stream in a copy that then takes the file's place, which no kill can tear."""
         self._file.close()
         with replaced_file(self.path) as temporary:
             shutil.copyfile(self.path, temporary)
             with h5py.File(temporary, "r+", libver=("v110", "v110"), locking=False) as file:
-                _create_stream(file.create_group(name), recipe, row_shape)
+                _create_stream(file.create_group(name), recipe, row_shape, encoder_source)
             descriptor = lock_file(temporary)
         os.close(self._descriptor)
         self._descriptor = descriptor
@@ -329,9 +334,13 @@ def _create(path: Path) -> None:
         file.attrs["store_id"] = secrets.token_hex(8)
 
 
-def _create_stream(group: h5py.Group, recipe: Recipe, row_shape: tuple[int, ...]) -> None:
+def _create_stream(
+    group: h5py.Group, recipe: Recipe, row_shape: tuple[int, ...], encoder_source: str
+) -> None:
     group.attrs["recipe"] = to_json(recipe)
     group.attrs["fingerprint"] = recipe.fingerprint
+    if encoder_source:
+        group.attrs[layout.ENCODER_SOURCE] = encoder_source
     dtype = np.dtype(layout.STORED_DTYPE[recipe.store_dtype]).newbyteorder("<")
     rows = chunk_rows(dtype.itemsize * math.prod(row_shape))
     # With two unlimited dimensions, of which only the first grows, HDF5 keeps the chunks' places in

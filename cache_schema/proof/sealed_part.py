@@ -7,12 +7,13 @@ from pathlib import Path
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
 from cache_schema.records import Commit, decode_journal
-from cache_schema.zarr_backend.headers import part_attributes, read_attributes
+from cache_schema.zarr_backend.headers import StreamHeader, part_attributes, read_attributes
+from cache_schema.zarr_backend.reader import part_folders
 from cache_schema.zarr_backend.rows import shard_path
 from cache_schema.zarr_backend.seal import read_copy
 from cache_schema.zarr_backend.shard import num_chunks, shard_end
 
-__all__ = ["end_row", "sealed_journal"]
+__all__ = ["end_row", "sealed_headers", "sealed_journal", "sealed_source"]
 
 
 def sealed_journal(part: Path) -> tuple[int, bytes] | None:
@@ -32,6 +33,23 @@ def sealed_journal(part: Path) -> tuple[int, bytes] | None:
     except StoreCorruptError:
         is_proven = False
     return (num_rows, longest) if is_proven or _fills(part, num_rows) else None
+
+
+def sealed_headers(stream: Path) -> Iterator[StreamHeader]:
+    """Yield the header that each sealed part of a stream was sealed with, as far as it is left."""
+    for part in part_folders(stream):
+        with suppress(StoreCorruptError):
+            yield read_copy(part)[0]
+
+
+def sealed_source(stream: Path, header: StreamHeader) -> str:
+    """Return where the encoder came from as the sealed parts know it; empty if they do not agree.
+
+    A writer that knows nothing of it seals parts without.
+    """
+    copies = [copy for copy in sealed_headers(stream) if copy == header]
+    sources = {copy.encoder_source for copy in copies} - {""}
+    return sources.pop() if len(sources) == 1 else ""
 
 
 def end_row(commits: Sequence[Commit]) -> int:

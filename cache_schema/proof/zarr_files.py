@@ -12,7 +12,7 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
 from cache_schema.proof.foreign import differences_near
 from cache_schema.proof.report import Problem
-from cache_schema.proof.sealed_part import end_row, sealed_journal
+from cache_schema.proof.sealed_part import end_row, sealed_journal, sealed_source
 from cache_schema.records import Commit, decode_journal, json_object, torn_line
 from cache_schema.store import Store
 from cache_schema.stream import Stream, StreamPart
@@ -39,7 +39,8 @@ def zarr_problems(store: Store) -> Iterator[Problem]:
         yield Problem(what=what)
     for stream in store.streams.values():
         folder = store.path / stream.name
-        for what in filter(None, (group_problem(folder), _parts_problem(folder))):
+        headers = group_problem(folder), _parts_problem(folder), _source_problem(folder, stream)
+        for what in filter(None, headers):
             yield Problem(stream=stream.name, what=what)
         opened = {part.id: part for part in stream.parts}
         for part in part_folders(folder):
@@ -69,6 +70,16 @@ def _parts_problem(stream: Path) -> str | None:
     if not (folder / layout.ZARR_JSON).exists() and not has_parts(stream):
         return None  # its writer was killed right behind making the stream
     return group_problem(folder)
+
+
+def _source_problem(folder: Path, stream: Stream) -> str | None:
+    source = sealed_source(folder, StreamHeader.of(stream))
+    if source in ("", stream.encoder_source):
+        return None
+    return (
+        f"{folder / layout.ZARR_JSON}: {layout.ENCODER_SOURCE} is {stream.encoder_source!r}, its "
+        f"parts were sealed with {source!r}. {RESTORE}"
+    )
 
 
 def _part_problems(part: Path, stream: Stream, opened: StreamPart | None) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Find the true header of a stream among those that are left."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
@@ -8,6 +8,7 @@ import google_crc32c
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.proof.blocks import little_endian, part_blocks
+from cache_schema.proof.sealed_part import sealed_headers, sealed_source
 from cache_schema.records import Commit, decode_journal, read_journal
 from cache_schema.stream import Stream
 from cache_schema.zarr_backend.headers import StreamHeader, read_attributes
@@ -22,13 +23,22 @@ def find_header(folder: Path) -> StreamHeader | None:
     """Return the only header that is left and fits the rows; None if there is none, or two.
 
     A recipe is proven by its fingerprint; a row shape by the checksums of the rows, unless both
-    places of the header say the same.
+    places of the header say the same. Where the encoder came from is what the sealed parts say.
     """
     own, copy = _read(folder), _read(folder / layout.PARTS)
+    if (header := _proven(folder, own, copy)) is None:
+        return None
+    kept = own.encoder_source if own == header else ""
+    return replace(header, encoder_source=sealed_source(folder, header) or kept)
+
+
+def _proven(
+    folder: Path, own: StreamHeader | None, copy: StreamHeader | None
+) -> StreamHeader | None:
     if own is not None and own == copy:
         return own
     candidates: list[StreamHeader] = []
-    for header in (own, copy, *_sealed_headers(folder)):
+    for header in (own, copy, *sealed_headers(folder)):
         if header is not None and header not in candidates:
             candidates.append(header)
     fitting = [header for header in candidates if _fits(folder, header)]
@@ -41,14 +51,6 @@ def _read(folder: Path) -> StreamHeader | None:
         return StreamHeader.from_attributes(read_attributes(folder), where)
     except StoreCorruptError:
         return None
-
-
-def _sealed_headers(folder: Path) -> Iterator[StreamHeader]:
-    for part in part_folders(folder):
-        try:
-            yield read_copy(part)[0]
-        except StoreCorruptError:
-            continue
 
 
 def _fits(folder: Path, header: StreamHeader) -> bool:

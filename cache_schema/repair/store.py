@@ -91,20 +91,22 @@ def _mend(path: Path, bench: Bench) -> None:
 
 def _mend_headers(folder: Path, header: StreamHeader, bench: Bench) -> None:
     document, parts = group(header.attributes()), folder / layout.PARTS
-    if _differs(folder, header):
+    copy = group(header.parts_attributes())
+    if _differs(folder, header, header.encoder_source):
         bench.document(folder / layout.ZARR_JSON, document, "its copies")
-    if has_parts(folder) and _differs(parts, header) and not _is_plain(parts):
-        bench.document(parts / layout.ZARR_JSON, document, "the stream's")
+    if has_parts(folder) and _differs(parts, header, "") and not _is_plain(parts):
+        bench.document(parts / layout.ZARR_JSON, copy, "the stream's")
 
 
-def _differs(folder: Path, header: StreamHeader) -> bool:
+def _differs(folder: Path, header: StreamHeader, source: str) -> bool:
     """Tell whether a group does not say what a header says; what else it says is its owner's."""
     try:
         where = str(folder / layout.ZARR_JSON)
         found = StreamHeader.from_attributes(read_attributes(folder), where)
     except StoreCorruptError:
         return True
-    return found != header or group_problem(folder) is not None
+    is_same = found == header and found.encoder_source == source
+    return not is_same or group_problem(folder) is not None
 
 
 def _is_plain(parts: Path) -> bool:

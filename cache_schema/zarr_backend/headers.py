@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import google_crc32c
@@ -12,7 +12,7 @@ from cache_schema.errors import StoreCorruptError
 from cache_schema.parsing import to_mapping
 from cache_schema.recipe import Recipe, read_recipe
 from cache_schema.records import json_object
-from cache_schema.stream import Stream
+from cache_schema.stream import Stream, as_source
 from cache_schema.writing.durable import replaced_file
 
 __all__ = [
@@ -36,9 +36,20 @@ class StreamHeader:
 
     recipe: Recipe
     row_shape: tuple[int, ...]
+    encoder_source: str = field(default="", compare=False)
+    """By which name the encoder was loaded; says nothing about the rows, so no header differs by
+    it."""
 
     def attributes(self) -> dict[str, object]:
-        """Return the attributes of the stream's group; those of its ``parts`` are the same."""
+        """Return the attributes of the stream's group, and of its copy in a sealed part."""
+        source = {layout.ENCODER_SOURCE: self.encoder_source} if self.encoder_source else {}
+        return {**self.parts_attributes(), **source}
+
+    def parts_attributes(self) -> dict[str, object]:
+        """Return the attributes of the group ``parts``.
+
+        Readers older than the encoder's source refuse any others than these.
+        """
         return {
             "recipe": to_mapping(self.recipe),
             "fingerprint": self.recipe.fingerprint,
@@ -48,18 +59,22 @@ class StreamHeader:
     @classmethod
     def of(cls, stream: Stream) -> "StreamHeader":
         """Return the header of an open stream."""
-        return cls(recipe=stream.recipe, row_shape=stream.row_shape)
+        return cls(
+            recipe=stream.recipe, row_shape=stream.row_shape, encoder_source=stream.encoder_source
+        )
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, object], where: str) -> "StreamHeader":
-        """Read attributes; every value but the row shape is proven by the fingerprint.
+        """Read attributes; the fingerprint proves the recipe.
 
         Raises:
             StoreCorruptError: if they are not those of a stream.
         """
         text, fingerprint = json.dumps(attributes.get("recipe")), attributes.get("fingerprint")
         recipe = read_recipe(text, fingerprint, where=where, hint=RESTORE)
-        return cls(recipe=recipe, row_shape=_row_shape(attributes.get("row_shape"), where))
+        row_shape = _row_shape(attributes.get("row_shape"), where)
+        source = as_source(attributes.get(layout.ENCODER_SOURCE))
+        return cls(recipe=recipe, row_shape=row_shape, encoder_source=source)
 
 
 def _row_shape(stored: object, where: str) -> tuple[int, ...]:
@@ -116,7 +131,7 @@ def read_stream_header(folder: Path) -> StreamHeader:
         attributes = read_attributes(copy)
     except StoreCorruptError:
         return header
-    if attributes and attributes != header.attributes():
+    if attributes and attributes != header.parts_attributes():
         raise StoreCorruptError(
             f"{path}: its attributes are not those of {copy / layout.ZARR_JSON}, which are a copy; "
             f"one of the two was altered. {RESTORE}"

@@ -117,7 +117,13 @@ def part_folders(stream: Path) -> list[Path]:
 
 def _stream(folder: Path, header: StreamHeader, parts: list[Path], on_damage: OnDamage) -> Stream:
     found = list(_parts(parts, header, on_damage))
-    return Stream(folder.name, header.recipe, header.row_shape, found)
+    return Stream(
+        folder.name,
+        header.recipe,
+        header.row_shape,
+        found,
+        encoder_source=header.encoder_source,
+    )
 
 
 def _parts(folders: list[Path], header: StreamHeader, on_damage: OnDamage) -> Iterator[StreamPart]:

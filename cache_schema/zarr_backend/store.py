@@ -67,7 +67,7 @@ def create_zarr_store(path: Path) -> None:
         check_store(path)  # another writer was faster
 
 
-def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> Path:
+def create_zarr_stream(store: Path, name: str, header: StreamHeader) -> Path:
     """Make a stream's folder; a second writer of the same stream finds it made.
 
     Of two that make streams of one name at the same instant, one does; the other is checked.
@@ -81,8 +81,8 @@ def create_zarr_stream(store: Path, name: str, recipe: Recipe, row_shape: tuple[
     # one that may say something else about rows that are there.
     if not (folder / layout.ZARR_JSON).exists() and not has_parts(folder):
         with suppress(FileExistsError):
-            _make_stream(folder, StreamHeader(recipe=recipe, row_shape=row_shape))
-    check_same_stream(str(store), read_zarr_stream(folder), recipe, row_shape)
+            _make_stream(folder, header)
+    check_same_stream(str(store), read_zarr_stream(folder), header.recipe, header.row_shape)
     if not (folder / layout.PARTS / layout.ZARR_JSON).exists() and not has_parts(folder):
         _copy_header(folder, read_stream_header(folder))
     return folder
@@ -97,7 +97,7 @@ def _make_stream(folder: Path, header: StreamHeader) -> None:
 
 def _copy_header(folder: Path, header: StreamHeader) -> None:
     """Write the header a second time, after the first, which of two writers only one can make."""
-    write_document(folder / layout.PARTS / layout.ZARR_JSON, group(header.attributes()))
+    write_document(folder / layout.PARTS / layout.ZARR_JSON, group(header.parts_attributes()))
 
 
 class ZarrStreamWriter:
@@ -193,13 +193,16 @@ class ZarrStoreWriter(ClosedOnExit):
         self._streams: dict[str, ZarrStreamWriter] = {}
         self._made: dict[str, Stream] = {}
 
-    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> ZarrStreamWriter:
+    def stream(
+        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
+    ) -> ZarrStreamWriter:
         """Return a writer for a stream, which is made if it is not there."""
         if name in self._streams:
             check_same_stream(str(self._path), self._made[name], recipe, row_shape)
         else:
+            header = StreamHeader(recipe=recipe, row_shape=row_shape, encoder_source=encoder_source)
             with write_errors(self._path):
-                folder = create_zarr_stream(self._path, name, recipe, row_shape)
+                folder = create_zarr_stream(self._path, name, header)
             self._made[name] = Stream(name, recipe, row_shape, ())
             self._streams[name] = ZarrStreamWriter(folder, row_shape, recipe.store_dtype)
         return self._streams[name]

@@ -11,6 +11,7 @@ from cache_schema.errors import ConfigError, VideoError
 from cache_schema.recipe import Recipe
 from cache_schema.writing.closing import ClosedOnExit
 from extract.encode.cpu_threads import EncodeThreads
+from extract.encode.encoders.whereabouts import found_encoder
 from extract.live.capture import Capture, End, Tick
 from extract.live.counts import LiveCounts
 from extract.live.memory import Shown, ticks_of
@@ -110,6 +111,7 @@ def open_live(
     source: Source,
     *,
     encoder: str | None = None,
+    encoder_source: str = "",
     device: str = "auto",
     realtime: bool = False,
 ) -> LiveFeed:
@@ -120,13 +122,16 @@ def open_live(
         source: A file, ``-``, an address such as ``rtsp://host/path``, a camera such as
             ``/dev/video0``; or frames in memory: RGB uint8 (H, W, 3), the recipe's ``fps`` of
             them a second, or pairs of second and frame.
-        encoder: Where to load the encoder from; None takes the recipe's id.
+        encoder: Where to load the encoder from; None takes ``encoder_source`` where that can be
+            found here, else the recipe's id.
+        encoder_source: By which name it was loaded before, see ``Stream.encoder_source``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         realtime: Hold the frames of a file back until their time, and drop what the machine is too
             slow for, as if a camera filmed it now.
 
     Raises:
-        ConfigError: if the recipe takes every frame: then a row has no length of its own.
+        ConfigError: if the recipe takes every frame: then a row has no length of its own; or if
+            the encoder cannot be found.
         RecipeMismatchError: naming what would differ here, such as the encoder's weights.
     """
     if recipe.sampling.fps is None:
@@ -134,7 +139,8 @@ def open_live(
             "the run's features were made of every frame (fps 0), of which a live source has any "
             "number a second. Train on features of a fixed rate, such as fps 4."
         )
-    config = replace(config_of(recipe, encoder), device=device)
-    target = build_targets(config, None)[0]
+    with found_encoder(recipe.encoder, encoder, encoder_source) as name:
+        config = replace(config_of(recipe, name), device=device)
+        target = build_targets(config, None)[0]
     check_recipe(recipe, target.recipe, any_decoder_version=True)
     return LiveFeed(source, target, batch_size=config.batch_size, is_paced=realtime)

@@ -12,8 +12,7 @@ from cache_schema.recipe import DecoderRecipe, Recipe, SamplingRecipe
 from cache_schema.store import Store, StoreWriter, open_store, stream_names
 from extract.config import ExtractConfig
 from extract.decode.versions import recipe_version
-from extract.encode.encoders import EncoderOptions
-from extract.encode.encoders.foreign import name_of
+from extract.encode.encoders import EncoderOptions, absolute_name
 from extract.encode.encoders.remembered import EncoderFacts, facts_of, load_and_remember, recall
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class Target:
     recipe: Recipe
     stream: str
     """Its name in the store."""
+    source: str
+    """By which name the encoder was loaded, a path made absolute."""
 
 
 def sampling_fps(config: ExtractConfig) -> Fraction | None:
@@ -71,10 +72,11 @@ def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
     """
     encoders = [load_and_remember(name, _encoder_options(config)) for name in config.encoders]
     recipes = [_recipe(facts_of(encoder), config) for encoder in encoders]
-    made = zip(encoders, recipes, stream_names(store, recipes), strict=True)
+    sources = map(absolute_name, config.encoders)
+    made = zip(encoders, recipes, stream_names(store, recipes), sources, strict=True)
     targets = {
-        stream: Target(encoder=encoder, recipe=recipe, stream=stream)
-        for encoder, recipe, stream in made
+        stream: Target(encoder=encoder, recipe=recipe, stream=stream, source=source)
+        for encoder, recipe, stream, source in made
     }
     return list(targets.values())
 
@@ -95,27 +97,26 @@ def make_streams(targets: Sequence[Target], writer: StoreWriter, path: Path) -> 
 
 
 def _make_stream(target: Target, writer: StoreWriter, path: Path) -> Target:
-    row_shape = target.encoder.row_shape
+    row_shape, source = target.encoder.row_shape, target.source
     try:
-        writer.stream(target.stream, target.recipe, row_shape)
+        writer.stream(target.stream, target.recipe, row_shape, encoder_source=source)
         return target
     except RecipeMismatchError:
         (name,) = stream_names(open_store(path), [target.recipe])
-        writer.stream(name, target.recipe, row_shape)
+        writer.stream(name, target.recipe, row_shape, encoder_source=source)
         return replace(target, stream=name)
 
 
-def config_of(recipe: Recipe, encoder: str | None = None) -> ExtractConfig:
+def config_of(recipe: Recipe, encoder: str) -> ExtractConfig:
     """Return the settings that make rows of an extracted stream's recipe again.
 
     Args:
         recipe: Of the stream.
-        encoder: Where to load the encoder from; None takes the recipe's id. A local folder's path
-            is not in the recipe.
+        encoder: Where to load the encoder from.
     """
     assert recipe.decoder is not None
     return ExtractConfig(
-        encoders=(encoder or name_of(recipe.encoder.id),),
+        encoders=(encoder,),
         fps=recipe.sampling.fps or Fraction(0),
         stride_frames=recipe.sampling.stride_frames,
         pooling=recipe.encoder.pooling,  # type: ignore[arg-type]

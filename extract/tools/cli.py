@@ -326,6 +326,7 @@ def _info(stream: "Stream") -> dict[str, object]:
         "video_seconds": sum(video.duration_seconds for video in stream.videos()),
         "num_parts": len(stream.parts),
         "recipe": to_mapping(stream.recipe),
+        "encoder_source": stream.encoder_source,
     }
 
 
@@ -344,6 +345,8 @@ def _info_text(found: dict[str, object]) -> str:
             f"  encoder {recipe['encoder']['id']}; {rate}, {sampling['frames_per_window']} to a "
             f"row, {sampling['stride_frames']} between rows",
         ]
+        if source := stream["encoder_source"]:
+            lines.append(f"  encoder loaded from {source}")
     if "digest" in found:
         lines.append(f"digest {found['digest']}")
     return "\n".join(lines) or "no streams yet"

@@ -17,6 +17,7 @@ from cache_schema.stream import Stream, as_float32
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
 from extract.encode.batching import to_stored
+from extract.encode.encoders.whereabouts import found_encoder
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.plan.targets import Target, build_targets, check_recipe, config_of
@@ -65,8 +66,8 @@ def recompute_rows(
         stream: Extracted here, with its videos still where they were.
         num_rows: How many rows to draw, with equal chances for all rows of the stream.
         seed: Of the draw.
-        encoder: Where to load the encoder from; None takes the recipe's id. The path of a local
-            folder or file is not in the recipe, so it must be given.
+        encoder: Where to load the encoder from; None takes where the stream says it came from,
+            if that can be found here, else the recipe's id.
 
     Raises:
         StoreError: if the stream was imported, or the recipe cannot be met.
@@ -74,7 +75,7 @@ def recompute_rows(
     recipe = stream.recipe
     if recipe.origin != "extracted":
         raise StoreError(f"stream '{stream.name}' was imported: nothing says how to make its rows.")
-    target = _target(recipe, encoder)
+    target = _target(stream, encoder)
     drawn: dict[str, list[int]] = defaultdict(list)
     ids = stream.video_ids
     ends = np.cumsum([stream.commit(video_id).num_rows for video_id in ids])
@@ -92,8 +93,10 @@ def recompute_rows(
     return done
 
 
-def _target(recipe: Recipe, encoder: str | None) -> Target:
-    target = build_targets(config_of(recipe, encoder), None)[0]
+def _target(stream: Stream, encoder: str | None) -> Target:
+    recipe = stream.recipe
+    with found_encoder(recipe.encoder, encoder, stream.encoder_source) as name:
+        target = build_targets(config_of(recipe, name), None)[0]
     check_recipe(recipe, target.recipe)
     return target
 

@@ -63,7 +63,9 @@ class RowCollector(ClosedOnExit):
     def __init__(self) -> None:
         self.videos: list[CollectedVideo] = []
 
-    def stream(self, name: str, recipe: Recipe, row_shape: tuple[int, ...]) -> _StreamCollector:
+    def stream(
+        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
+    ) -> _StreamCollector:
         """Return a collector for a stream."""
         return _StreamCollector(name, self.videos)
 

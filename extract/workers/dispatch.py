@@ -20,7 +20,7 @@ from cache_schema.errors import PipelineError
 from cache_schema.recipe import Recipe
 from cache_schema.store import StoreWriter, is_hdf5
 from extract.config import ExtractConfig
-from extract.encode.encoders.foreign import absolute_name
+from extract.encode.encoders import absolute_name
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, streams_of

@@ -10,6 +10,7 @@ from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows, make_times
 
 STREAMS = {"flat": (8,), "grid": (2, 3)}
+SOURCE = "/models/clip"
 SEALED = ("a", "b", "c", "d")
 OPEN = ("p", "q", "r", "s")
 """Videos of a part whose writer was killed; Zarr only."""
@@ -25,7 +26,8 @@ def write_session(path, videos, *, is_killed=False):
     """Add videos to every stream; a Zarr writer that is killed leaves a part unsealed."""
     writer = create_store(path)
     for name, row_shape in STREAMS.items():
-        stream = writer.stream(name, make_recipe(encoder_id=name), row_shape)
+        recipe = make_recipe(encoder_id=name)
+        stream = writer.stream(name, recipe, row_shape, encoder_source=SOURCE)
         for video in videos:
             add_video(stream, video, rows_of(video, name))
         if is_killed:

@@ -40,14 +40,14 @@ def make_config(root, **settings):
     return TrainConfig(**{**defaults, **settings})
 
 
-def make_video_run(root, **settings):
+def make_video_run(root, encoder="fake", **settings):
     """Train the toy task on features that stage 1 makes of tiny videos in ``root / "videos"``.
 
     Returns the folder of the run.
     """
     for name, num_frames in VIDEOS.items():
         write_video(root / "videos" / f"{name}.mp4", constant_pts(num_frames))
-    extract(root / "videos", root / "f.zarr", encoders="fake", fps=8, device="cpu")
+    extract(root / "videos", root / "f.zarr", encoders=encoder, fps=8, device="cpu")
     config = make_config(root, llm=LlmConfig(name="none"), **settings)
     make_trainer(config, root / "run").train()
     return root / "run"

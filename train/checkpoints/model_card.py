@@ -52,6 +52,7 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
         "tuning": config.tuning,
         "seed": str(config.seed),
         "features": f"{recipe.encoder.id}, {checkpoint.row_shape} per row",
+        "encoder loaded from": checkpoint.encoder_source or "-",
         "encoder weights (SHA-256)": recipe.encoder.weights_sha256,
         "recipe fingerprint": recipe.fingerprint,
         "annotations": ", ".join(config.annotations),

@@ -51,4 +51,6 @@ class Checkpoint:
     samples_sha256: str
     """Over the rows that are trained on."""
     progress: Progress
+    encoder_source: str = ""
+    """See ``Stream.encoder_source``; empty in checkpoints of an earlier version."""
     format_version: int = FORMAT_VERSION

@@ -296,6 +296,7 @@ class Trainer:
             pretrained=pretrained_identities(self.model),
             samples_sha256=samples_sha256([rows for data in self.run.tasks for rows in data.train]),
             progress=self.progress,
+            encoder_source=self.run.stream.encoder_source,
         )
         state = State(
             weights=weights,

@@ -98,6 +98,7 @@ def _extract(
         list(videos),
         store,
         encoder=encoder,
+        encoder_source=run.checkpoint.encoder_source,
         device=device,
         workers=workers,
         hides_progress=hides_progress,

@@ -179,8 +179,14 @@ def feed_of(
     """
     run = ensemble.runs[0]
     recipe = run.extracted_recipe()
-    device = run.device.type
-    return open_live(recipe, source, encoder=encoder, device=device, realtime=realtime)
+    return open_live(
+        recipe,
+        source,
+        encoder=encoder,
+        encoder_source=run.checkpoint.encoder_source,
+        device=run.device.type,
+        realtime=realtime,
+    )
 
 
 def name_of(source: Source) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest
 from cache_schema.plugins import installed_names
-from extract.encode.encoders.foreign import GROUP, find_foreign
+from extract.encode.encoders.foreign import GROUP, file_of, find_foreign
 from extract.encode.encoders.options import EncoderOptions
 
 if TYPE_CHECKING:
     from extract.encode.encoders.base import Encoder
 
-__all__ = ["ENCODERS", "EncoderOptions", "load_encoder"]
+__all__ = ["ENCODERS", "EncoderOptions", "absolute_name", "is_here", "load_encoder"]
 
 ENCODERS = {
     "efficientnet_lite0": "extract.encode.encoders.efficientnet:EfficientNetLite0",
@@ -58,3 +58,25 @@ def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
         "openai/clip-vit-base-patch32; a folder holds config.json, weights and "
         "preprocessor_config.json; an encoder in a file is ./file.py:Name."
     )
+
+
+def is_here(name: str) -> bool:
+    """Tell whether there is something to load by a name; of a hub id only loading it tells.
+
+    Raises:
+        ConfigError: if two installed packages offer an encoder of this name.
+    """
+    if (file := file_of(name)) is not None:
+        return file[0].is_file()
+    is_known = name in ENCODERS or Path(name).is_dir() or _HUB_ID.fullmatch(name) is not None
+    return is_known or find_foreign(name) is not None
+
+
+def absolute_name(name: str) -> str:
+    """Return a name that means the same encoder in every folder: for other processes, and later."""
+    if (file := file_of(name)) is not None:
+        return f"{file[0].absolute()}:{file[1]}"
+    # A folder is what a name means last, see load_encoder.
+    if name in ENCODERS or find_foreign(name) is not None or not Path(name).is_dir():
+        return name
+    return str(Path(name).absolute())

@@ -26,7 +26,7 @@ from extract.encode.encoders.options import EncoderOptions
 __all__ = [
     "GROUP",
     "ForeignEncoder",
-    "absolute_name",
+    "file_of",
     "find_foreign",
     "name_of",
 ]
@@ -84,12 +84,10 @@ def find_foreign(name: str) -> ForeignEncoder | None:
     return _installed(name) if _INSTALLED_NAME.fullmatch(name) else None
 
 
-def absolute_name(name: str) -> str:
-    """Return a name that means the same encoder in every folder: for other processes."""
+def file_of(name: str) -> tuple[Path, str] | None:
+    """Return file and class of ``path/to/file.py:Name``; None of any other name."""
     match = _FILE.fullmatch(name)
-    if match and match["attribute"]:
-        return f"{Path(match['path']).resolve()}:{match['attribute']}"
-    return name
+    return (Path(match["path"]), match["attribute"]) if match and match["attribute"] else None
 
 
 def name_of(encoder_id: str) -> str:

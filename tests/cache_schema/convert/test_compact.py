@@ -9,6 +9,7 @@ from cache_schema.convert.compact import compact_store
 from cache_schema.errors import StoreError
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
+from cache_schema.repair.store import repair_store
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import (
     add_video,
@@ -163,3 +164,21 @@ def test_an_hdf5_file_is_written_anew_only_if_it_holds_dead_rows(tmp_path):
     assert store_digest(open_store(path)) == before
     assert path.stat().st_size < size / 2
     assert [item.name for item in tmp_path.iterdir()] == ["s.h5"]
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".h5"])
+def test_the_source_of_the_encoder_stays(tmp_path, suffix):
+    path = tmp_path / f"s{suffix}"
+    for seed in range(2):
+        with create_store(path) as writer:
+            stream = writer.stream("tiny", make_recipe(), (4,), encoder_source="/models/clip")
+            add_video(stream, "a", make_rows(10, seed=seed))
+    (done,) = compact_store(path)
+    assert done.videos_moved == 1
+    assert open_store(path).stream().encoder_source == "/models/clip"
+    assert verify_store(path).problems == []
+    for header in path.glob("tiny/zarr.json"):
+        assert [b"/models/clip" in copy.read_bytes() for copy in path.rglob("*.copy")] == [True]
+        header.unlink()
+        assert repair_store(path).report.problems == []
+        assert open_store(path).stream().encoder_source == "/models/clip"

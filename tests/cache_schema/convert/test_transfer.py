@@ -24,6 +24,20 @@ def test_a_copy_has_the_same_digest_and_verifies(tmp_path, suffixes, store_dtype
     assert verify_store(target).problems == []
 
 
+@pytest.mark.parametrize("suffixes", [(".zarr", ".h5"), (".h5", ".zarr")])
+def test_a_copy_says_where_the_encoder_came_from_and_its_digest_does_not(tmp_path, suffixes):
+    source, target = (tmp_path / f"{i}{suffix}" for i, suffix in enumerate(suffixes))
+    with create_store(source) as writer:
+        stream = writer.stream("tiny", make_recipe(), (4,), encoder_source="/models/clip")
+        add_video(stream, "a", make_rows(3))
+    copy_store(open_store(source), target)
+    assert open_store(target).stream().encoder_source == "/models/clip"
+    with create_store(tmp_path / "plain.h5") as writer:
+        add_video(writer.stream("tiny", make_recipe(), (4,)), "a", make_rows(3))
+    plain = store_digest(open_store(tmp_path / "plain.h5"))
+    assert plain == store_digest(open_store(target)) == store_digest(open_store(source))
+
+
 @pytest.mark.parametrize("suffix", [".zarr", ".h5"])
 def test_a_second_copy_adds_only_what_is_missing(tmp_path, suffix):
     target = tmp_path / f"t{suffix}"

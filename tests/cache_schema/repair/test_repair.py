@@ -17,6 +17,7 @@ from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe
 from extract.tools.cli import store_command
 from tests.cache_schema.damage import (
+    SOURCE,
     STREAMS,
     flip_bit,
     rows_of,
@@ -309,3 +310,37 @@ def test_the_command_says_what_it_put_back_and_what_is_lost(store):
     assert lost.exit_code == 1
     assert lost.output.startswith("PROBLEM: flat / ")
     assert videos_read_wrong(store) == [("flat", "p")]
+
+
+def change_source(store, source):
+    path = store / "flat" / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"].pop("encoder_source")
+    document["attributes"] |= {"encoder_source": source} if source else {}
+    path.write_text(json.dumps(document, indent=1))
+    return path
+
+
+@pytest.mark.parametrize("source", ["", "/models/clap"])
+def test_where_the_encoder_came_from_is_put_back_from_the_sealed_parts(store, source):
+    before = contents(store)
+    path = change_source(store, source)
+    assert open_store(store).streams["flat"].encoder_source == source
+    (problem,) = verify_store(store).problems
+    assert problem.what.startswith(
+        f"{path}: encoder_source is {source!r}, its parts were sealed with '{SOURCE}'"
+    )
+    assert repair(store).mended == [f"{path}: from its copies"]
+    assert contents(store) == before
+
+
+def test_parts_sealed_by_writers_that_know_of_no_source_prove_nothing(store):
+    path = change_source(store, "")
+    compact_store(store, quiet_seconds=0)  # seals new parts without
+    document = json.loads(path.read_text())
+    document["attributes"]["encoder_source"] = SOURCE
+    path.write_text(json.dumps(document, indent=1))
+    before = contents(store)
+    done = repair(store)
+    assert (done.mended, done.report.problems) == ([], [])
+    assert contents(store) == before

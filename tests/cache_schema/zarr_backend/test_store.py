@@ -80,6 +80,33 @@ def test_a_full_part_is_sealed_and_the_next_video_starts_another(tmp_path, monke
     assert set(found) == {("a", "b"), ("c",)}
 
 
+def attributes(path):
+    return json.loads((path / "zarr.json").read_text())["attributes"]
+
+
+def test_readers_that_know_no_encoder_source_find_what_they_compare(tmp_path):
+    path = tmp_path / "s.zarr"
+    with create_store(path) as writer:
+        add_video(
+            writer.stream("tiny", make_recipe(), (4,), encoder_source="/m"), "a", make_rows(3)
+        )
+    # They refuse other attributes in ``parts`` than these three, and pass over more elsewhere.
+    known = {"recipe", "fingerprint", "row_shape"}
+    assert set(attributes(path / "tiny" / "parts")) == known
+    assert set(attributes(path / "tiny")) == known | {"encoder_source"}
+    (copy,) = path.glob("tiny/parts/*/commits.copy")
+    assert set(json.loads(copy.read_bytes().splitlines()[0][9:])) == known | {"encoder_source"}
+
+
+def test_a_source_that_is_no_text_is_passed_over(tmp_path):
+    make_store(tmp_path / "s.zarr")
+    header = tmp_path / "s.zarr" / "tiny" / "zarr.json"
+    document = json.loads(header.read_text())
+    document["attributes"]["encoder_source"] = 3
+    header.write_text(json.dumps(document))
+    assert open_store(tmp_path / "s.zarr").stream().encoder_source == ""
+
+
 def test_two_writers_fill_one_stream_at_a_time(tmp_path):
     writers = [create_store(tmp_path / "s.zarr") for _ in range(2)]
     streams = [writer.stream("tiny", make_recipe(), (4,)) for writer in writers]

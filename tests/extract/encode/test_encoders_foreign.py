@@ -15,8 +15,8 @@ from cache_schema.store import open_store, stream_names
 from cache_schema.testing import make_recipe, make_store
 from extract import load_encoder as frame_encoder
 from extract.cli import extract_command
-from extract.encode.encoders import EncoderOptions, load_encoder
-from extract.encode.encoders.foreign import absolute_name, find_foreign
+from extract.encode.encoders import EncoderOptions, absolute_name, is_here, load_encoder
+from extract.encode.encoders.foreign import find_foreign
 from extract.tools.recompute import recompute_rows
 from tests.extract.videos import constant_pts, write_video
 
@@ -133,13 +133,32 @@ def test_workers_load_a_file_s_encoder_and_make_the_same_store(mine):
 def test_workers_are_told_an_absolute_path(mine):
     assert absolute_name("./mine.py:Brightness") == f"{mine}:Brightness"
     assert absolute_name("openai/clip-vit-base-patch32") == "openai/clip-vit-base-patch32"
+    (mine.parent / "models" / "tiny").mkdir(parents=True)
+    assert absolute_name("models/tiny") == f"{mine.parent}/models/tiny"
+    (mine.parent / "fake").mkdir()  # a built-in name stays one beside a folder
+    assert absolute_name("fake") == "fake"
+
+
+def test_what_is_here_is_told_without_loading_it(mine, tmp_path, monkeypatch):
+    (mine.parent / "models" / "tiny").mkdir(parents=True)
+    install(tmp_path / "site", monkeypatch)
+    for name in ("fake", "mine", "./mine.py:Anything", "models/tiny", "owner/on-a-hub"):
+        assert is_here(name)
+    for name in ("tiny", "gone.py:Brightness", "/models/tiny", "unmade"):
+        assert not is_here(name)
 
 
 def test_stored_rows_are_made_again_with_the_file_and_with_no_other(mine, monkeypatch):
     vllm_extract("--encoder", NAME, "--out", "f.zarr")
-    stream = open_store("f.zarr").stream()
+    stream = open_store(mine.parent / "f.zarr").stream()
     again = recompute_rows(stream, 3, encoder="./mine.py:Brightness")
     assert [row.max_abs for row in again.rows] == [0.0] * 3
+    assert stream.encoder_source == f"{mine}:Brightness"
+    (mine.parent / "elsewhere").mkdir()
+    (mine.parent / "elsewhere" / "videos").symlink_to(mine.parent / "videos")
+    monkeypatch.chdir(mine.parent / "elsewhere")
+    assert [row.ok for row in recompute_rows(stream, 1).rows] == [True]  # by where it came from
+    monkeypatch.chdir(mine.parent)
     assert [row.ok for row in recompute_rows(stream, 1).rows] == [True]  # the file lies here
     edit(mine, "mean(1)", "amin(1)")
     with pytest.raises(StoreError, match=r"cannot be made again here: encoder\.id = mine\.py:Bri"):

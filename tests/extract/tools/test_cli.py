@@ -78,10 +78,19 @@ def test_info_says_what_a_store_holds_and_its_digest(path):
         "feature_bytes": 1280,
         "video_seconds": 80.0,
         "num_parts": 1,
+        "encoder_source": "",
     }
     text = vllm_store("info", path, "--digest").output
     assert "2 videos, 0.02 h, 160 rows of float16 (4,)" in text
     assert text.endswith(f"digest {found['digest']}\n")
+
+
+def test_info_says_where_the_encoder_came_from(tmp_path):
+    with create_store(tmp_path / "s.h5") as writer:
+        writer.stream("tiny", make_recipe(), (4,), encoder_source="/models/clip")
+    assert as_json("info", tmp_path / "s.h5")["streams"]["tiny"]["encoder_source"] == "/models/clip"
+    text = vllm_store("info", tmp_path / "s.h5").output
+    assert text.endswith("\n  encoder loaded from /models/clip\n")
 
 
 def test_info_of_an_empty_store_says_so(tmp_path):

@@ -33,6 +33,7 @@ def content(step=3, **recipe_options):
         pretrained={},
         samples_sha256="0" * 64,
         progress=Progress(step=step, best_value=0.5, best_epoch=1, scores={"accuracy": None}),
+        encoder_source="/models/clip",
     )
 
 
@@ -58,6 +59,17 @@ def test_the_model_card_says_what_it_is_and_how_good(tmp_path):
     assert "# toy\n" in card
     assert f"| recipe fingerprint | {recipe().fingerprint} |" in card
     assert "| accuracy | - |" in card
+    assert "| encoder loaded from | /models/clip |" in card
+
+
+def test_a_checkpoint_of_an_earlier_version_does_not_know_where_the_encoder_came_from(tmp_path):
+    write(tmp_path / "last")
+    path = tmp_path / "last" / "run.json"
+    said = json.loads(path.read_text())
+    del said["encoder_source"]
+    path.write_text(json.dumps(said))
+    checkpoint, _ = read_checkpoint(tmp_path / "last")
+    assert checkpoint == replace(content(), encoder_source="")
 
 
 def test_a_new_checkpoint_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
