@@ -97,9 +97,13 @@ class Capture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._mailbox.close()
+        self.end()
         self._thread.join(JOIN_SECONDS)
+
+    def end(self) -> None:
+        """Take no further tick: the end comes next."""
+        self._stopped.set()
+        self._mailbox.close(End(None))
 
     def __iter__(self) -> Iterator[Tick | End]:
         """Yield ticks, and at last the end."""
