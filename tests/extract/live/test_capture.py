@@ -38,7 +38,8 @@ def test_a_source_that_breaks_off_is_connected_again(tmp_path, recipe, quick):
     *before, later = rows
     assert before
     assert {row.start for row in before} <= {number / 4 for number in range(8)}
-    assert later.start > 0.05  # the stream's own clock went on
+    # The stream's own clock went on; this server sends faster than a camera films.
+    assert later.start >= before[-1].end
     assert feed.counts.reconnects == 1
 
 
