@@ -121,7 +121,6 @@ def stream(
         encoder: Where to load the encoder from; None takes what the checkpoint says.
         realtime: Whether a file is played at its own speed.
     """
-    torch.set_num_threads(1)  # for single tokens more only wait for each other
     rows = row_stream_of(ensemble)
     report = StreamReport(source=source, out=out)
     with ExitStack() as stack:

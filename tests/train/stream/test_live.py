@@ -166,6 +166,27 @@ def test_a_row_is_out_before_the_past_of_the_next_window_is_read(tmp_path):
     assert entered == [1, 1, 1, 2, 1]
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
+def test_single_tokens_are_read_on_one_thread_and_the_caller_keeps_its_own(tmp_path, two_threads):
+    made = setup(tmp_path, data=DataConfig(window_rows=2, context_rows=1))
+    seen = []
+    lines = streamed(made, Feed(live_rows(learnable("a", 4))))
+    next(lines)
+    made.model.llm.stack.layers[0].register_forward_pre_hook(
+        lambda module, args: seen.append(torch.get_num_threads())
+    )
+    for _ in lines:
+        assert torch.get_num_threads() == two_threads
+    assert set(seen) == {1}
+
+
 def test_what_went_wrong_so_far_stands_in_every_line(tmp_path):
     made = setup(tmp_path, "none")
     feed = Feed([])
