@@ -202,12 +202,12 @@ class SampleOutput:
 
     def rows(self, name: str) -> NDArray[np.float32]:
         """Return an output that has one entry per row, for all R rows of the sample."""
-        return np.concatenate(
-            [
-                output.arrays[name][output.window.num_context : output.window.num_rows]
-                for output in self.windows
-            ]
-        )
+        new = [
+            output.arrays[name][output.window.num_context : output.window.num_rows]
+            for output in self.windows
+        ]
+        # Not copied where it is one: that of a stream lies on the disk.
+        return new[0] if len(new) == 1 else np.concatenate(new)
 
     def times(self, window: Window) -> NDArray[np.float64]:
         """Return the (T, 2) start and end seconds of a window's rows."""

@@ -1,5 +1,9 @@
+import tracemalloc
+
 import numpy as np
 
+from tests.train.toy import ToyAnswers
+from train.formats.scores import ScoreWriter
 from train.stream.row_stream import RowOutput
 from train.stream.spool import RowSpool
 
@@ -60,3 +64,22 @@ def test_a_row_of_which_nothing_was_said_is_left_out():
         assert spool.output("x", 0.5) is None
         spool.add(some(2)[1])
         assert spool.output("x", 9.0).times_R2.tolist() == [[0.5, 1.0]]
+
+
+def test_scores_of_hours_are_written_without_being_held(tmp_path):
+    wide = np.ones((1000, 100), np.float32)
+    with (
+        RowSpool(tmp_path) as spool,
+        ScoreWriter(tmp_path / "s.npz", ToyAnswers.facts) as scores,
+    ):
+        for row in range(150):
+            spool.add(said(row, current=wide))
+        tracemalloc.start()
+        try:
+            scores.write([spool.output("x", None)], ())
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 30e6  # of 60 MB; NumPy writes 16 MB at once
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as written:
+        assert written["x/current"].shape == (150, 1000, 100)
