@@ -201,7 +201,10 @@ class SampleOutput:
     """In the order of their rows; together their new rows are all rows of the sample, once."""
 
     def rows(self, name: str) -> NDArray[np.float32]:
-        """Return an output that has one entry per row, for all R rows of the sample."""
+        """Return an output that has one entry per row, for all R rows of the sample.
+
+        It may be the output itself, so it must not be changed.
+        """
         new = [
             output.arrays[name][output.window.num_context : output.window.num_rows]
             for output in self.windows
