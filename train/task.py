@@ -201,13 +201,16 @@ class SampleOutput:
     """In the order of their rows; together their new rows are all rows of the sample, once."""
 
     def rows(self, name: str) -> NDArray[np.float32]:
-        """Return an output that has one entry per row, for all R rows of the sample."""
-        return np.concatenate(
-            [
-                output.arrays[name][output.window.num_context : output.window.num_rows]
-                for output in self.windows
-            ]
-        )
+        """Return an output that has one entry per row, for all R rows of the sample.
+
+        It may be the output itself, so it must not be changed.
+        """
+        new = [
+            output.arrays[name][output.window.num_context : output.window.num_rows]
+            for output in self.windows
+        ]
+        # Not copied where it is one: that of a stream lies on the disk.
+        return new[0] if len(new) == 1 else np.concatenate(new)
 
     def times(self, window: Window) -> NDArray[np.float64]:
         """Return the (T, 2) start and end seconds of a window's rows."""

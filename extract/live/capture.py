@@ -24,7 +24,7 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 """Between two attempts to connect; the wait doubles with each."""
 
-JOIN_SECONDS = 5.0
+JOIN_SECONDS = 1.0
 """How long the thread's end is waited for: it may be inside FFmpeg, waiting for the network."""
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ class Capture:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._started = 0.0
+        self._reached = 0.0
+        """Second of the stream at which the ticks so far end."""
 
     def __enter__(self) -> "Capture":
         self._first = self._connect()  # here, so that what cannot be opened is said at once
@@ -97,9 +99,13 @@ class Capture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._mailbox.close()
+        self.end()
         self._thread.join(JOIN_SECONDS)
+
+    def end(self) -> None:
+        """Take no further tick: the end comes next."""
+        self._stopped.set()
+        self._mailbox.close(End(None))
 
     def __iter__(self) -> Iterator[Tick | End]:
         """Yield ticks, and at last the end."""
@@ -159,11 +165,13 @@ class Capture:
         for frame in sample_frames(paced, self._fps, facts):
             now = time.monotonic()
             if offset is None:
-                offset = now - self._started if connection else 0.0
+                # A source may send what it has kept faster than it was filmed.
+                offset = max(now - self._started, self._reached) if connection else 0.0
             for _ in range(frame.num_ticks):
                 if not self._mailbox.put(Tick(number, frame.rgb, now, connection, offset)):
                     return None
                 number += 1
+                self._reached = offset + float(number / self._fps)
         return (offset or 0.0) + facts[0].duration_seconds
 
     def _paced(self, source: FrameSource) -> FrameSource:

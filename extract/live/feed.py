@@ -71,6 +71,14 @@ class LiveFeed(ClosedOnExit):
             if thing.end_seconds is not None:
                 yield from self._maker.finish(thing.end_seconds)
 
+    def end(self) -> None:
+        """Make no further row of a source, whether it has ended or not; for signal handlers.
+
+        Whoever gives frames in memory ends them by giving no more.
+        """
+        if isinstance(self._ticks, Capture):
+            self._ticks.end()
+
     @property
     def recipe(self) -> Recipe:
         """How its rows are made."""

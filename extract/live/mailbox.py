@@ -20,13 +20,14 @@ class Mailbox(Generic[T]):
         self._is_closed = False
 
     def put(self, thing: T) -> bool:
-        """Leave a thing; tell whether anybody will take it."""
+        """Leave a thing; tell whether anybody will take it. A closed mailbox takes nothing."""
         with self._changed:
-            if self._drops_oldest and len(self._things) >= self._most:
+            if self._drops_oldest and not self._is_closed and len(self._things) >= self._most:
                 self._things.popleft()
             self._changed.wait_for(lambda: self._is_closed or len(self._things) < self._most)
-            self._things.append(thing)
-            self._changed.notify_all()
+            if not self._is_closed:
+                self._things.append(thing)
+                self._changed.notify_all()
             return not self._is_closed
 
     def get(self) -> T:
@@ -37,8 +38,13 @@ class Mailbox(Generic[T]):
             self._changed.notify_all()
             return thing
 
-    def close(self) -> None:
-        """Say that nothing will be taken any more."""
+    def close(self, last: T) -> None:
+        """Throw away what is there; all that can still be taken is ``last``.
+
+        A signal handler may do this while its thread waits in ``get``.
+        """
         with self._changed:
             self._is_closed = True
+            self._things.clear()
+            self._things.append(last)
             self._changed.notify_all()

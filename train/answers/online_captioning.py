@@ -16,7 +16,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 from train.answer import Answer, Caption
 from train.answers.parts import duration, rounded
-from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
+from train.data.row_times import ROUNDING_SECONDS
 from train.task import (
     IGNORED,
     Answers,
@@ -133,17 +133,28 @@ class CaptionAnswers(Answers[CaptionKnowledge, OnlineCaptioningOptions]):
 
     def row_inputs(self, end: float, next_end: float) -> Arrays:
         """Return ``rows``: the row itself if it is the latest that has ended at a turn."""
-        seconds = self.knowledge.seconds
-        turn = max(1, math.ceil((end - ROUNDING_SECONDS) / seconds)) * seconds
-        is_turn = turn + ROUNDING_SECONDS < next_end
-        return {"rows": np.zeros(int(is_turn), np.int64)}
+        is_turn_1 = self._speak(np.array([end]), np.array([next_end]))
+        return {"rows": np.zeros(is_turn_1.sum(), np.int64)}
 
     def _rows(self, times_R2: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the rows that give a caption: the latest ended at each turn of the narrators."""
-        end = times_R2[-1, 1]
-        turns = np.append(np.arange(self.knowledge.seconds, end, self.knowledge.seconds), end)
-        rows = rows_completed_by(times_R2, turns + ROUNDING_SECONDS)
-        return np.unique(rows[rows >= 0])
+        starts_R, ends_R = times_R2.T
+        next_R = np.append(ends_R[1:], math.inf)
+        # The end of the video may cut its last row short: who watches does not know yet.
+        next_R[-2:-1] = np.maximum(next_R[-2:-1], ends_R[-2:-1] + np.diff(starts_R)[-1:])
+        return np.flatnonzero(self._speak(ends_R, next_R))
+
+    def _speak(self, ends_R: NDArray[np.float64], next_R: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which rows are the latest that have ended at a turn, or when the video ends.
+
+        Args:
+            ends_R: In seconds.
+            next_R: Ends of the rows that follow; ``math.inf`` where none does.
+        """
+        seconds = self.knowledge.seconds
+        turns_R = np.maximum(1, np.ceil((ends_R - ROUNDING_SECONDS) / seconds)) * seconds
+        is_turn_R: NDArray[np.bool_] = turns_R + ROUNDING_SECONDS < next_R
+        return is_turn_R
 
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> Answer:
         """Return the captions of the whole video; one that is said again goes on."""

@@ -72,7 +72,7 @@ class ScoreWriter(Writer):
     def _scores(self, output: SampleOutput) -> Arrays:
         names = output.windows[0].arrays
         if self._facts.entries == "rows":
-            return {name: output.rows(name).astype(np.float32) for name in names}
+            return {name: output.rows(name).astype(np.float32, copy=False) for name in names}
         spans = [(one.window.start, one.window.stop) for one in output.windows]
         scores = {name: np.stack([*self._windows(output, name)]) for name in names}
         return {"windows": np.array(spans, np.int64), **scores}

@@ -18,7 +18,7 @@ from train.formats.scores import ScoreWriter
 from train.predict.answering import answer_videos, check_queries
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.from_videos import MadeFeatures, features_of
-from train.predict.live import StreamReport, stream
+from train.predict.live import StreamReport, check_streamed, stream
 from train.predict.subset import predict_subset
 from train.runs import chosen_run, is_run
 
@@ -166,12 +166,14 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
         "--features-stream": asked.stream_name,
         "--subset": subset,
         "--annotations": asked.annotations,
+        "--allow-missing": asked.allow_missing,
         "--workers": asked.workers != 1,
         "--format": asked.format_name != "jsonl",
     }
     if names := [name for name, is_given in useless.items() if is_given]:
         raise ConfigError(f"--stream writes a line of JSON for every row; leave {names[0]} out.")
     ensemble = _open(asked)
+    check_streamed(ensemble)
     check_queries(ensemble.facts, asked.queries)
     return stream(
         ensemble,

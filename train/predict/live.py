@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import signal
-import statistics
 import sys
 import threading
 from collections import deque
@@ -29,7 +28,15 @@ from train.stream.live import live_answers
 from train.stream.row_stream import RowStream
 from train.stream.spool import RowSpool
 
-__all__ = ["Source", "StreamReport", "feed_of", "name_of", "row_stream_of", "stream"]
+__all__ = [
+    "Source",
+    "StreamReport",
+    "check_streamed",
+    "feed_of",
+    "name_of",
+    "row_stream_of",
+    "stream",
+]
 
 Image = NDArray[np.uint8]
 Source = str | Path | Iterable[Image | tuple[float, Image]]
@@ -39,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 LATENCIES_KEPT = 100_000
 """The last so many are told of in the report; memory stays flat."""
+
+PERCENTILES = (50, 95, 99)
+"""Of the latencies."""
 
 
 @dataclass(kw_only=True)
@@ -71,8 +81,8 @@ class StreamReport:
         """Percentiles; none without rows."""
         if not self.latencies_ms:
             return {}
-        cuts = statistics.quantiles([*self.latencies_ms, self.latencies_ms[-1]], n=100)
-        return {f"p{n}": round(cuts[n - 1], 3) for n in (50, 95, 99)}
+        values = np.percentile(self.latencies_ms, PERCENTILES).tolist()
+        return {f"p{n}": round(one, 3) for n, one in zip(PERCENTILES, values, strict=True)}
 
     def to_json(self) -> str:
         """Return it as one JSON object."""
@@ -111,7 +121,6 @@ def stream(
         encoder: Where to load the encoder from; None takes what the checkpoint says.
         realtime: Whether a file is played at its own speed.
     """
-    torch.set_num_threads(1)  # for single tokens more only wait for each other
     rows = row_stream_of(ensemble)
     report = StreamReport(source=source, out=out)
     with ExitStack() as stack:
@@ -128,13 +137,11 @@ def stream(
             on_output=spool.add if written else lambda output: None,
         )
         try:
-            with _ended_by_signals():
+            with _ended_by_signals(feed):
                 for row in said:
                     lines.write(json.dumps(as_json(row), ensure_ascii=False) + "\n")
                     lines.flush()
                     report.add(row)
-        except KeyboardInterrupt:
-            logger.info("ended by a signal")  # who watches a camera ends it so
         except VideoError as error:
             report.error = str(error)
         output = spool.output(name_of(source), feed.end_seconds)
@@ -149,14 +156,7 @@ def row_stream_of(ensemble: Ensemble) -> RowStream:
     Raises:
         ConfigError: if the task looks at whole videos, or there are several runs.
     """
-    facts = ensemble.facts
-    if not facts.online:
-        raise ConfigError(
-            f"{facts.name} looks at whole videos, so it cannot be streamed. Predict the file with "
-            "vllm-predict RUN VIDEO."
-        )
-    if len(ensemble.runs) > 1:
-        raise ConfigError("A stream is answered by one run; leave the others out.")
+    check_streamed(ensemble)
     (run,) = ensemble.runs
     sampling = run.checkpoint.recipe.sampling
     return RowStream(
@@ -167,6 +167,22 @@ def row_stream_of(ensemble: Ensemble) -> RowStream:
         inputs=run.answers.row_inputs,
         row_seconds=float(sampling.stride_frames / sampling.fps) if sampling.fps else math.nan,
     )
+
+
+def check_streamed(ensemble: Ensemble) -> None:
+    """Check that rows of a source can be answered at all.
+
+    Raises:
+        ConfigError: if the task looks at whole videos, or there are several runs.
+    """
+    facts = ensemble.facts
+    if not facts.online:
+        raise ConfigError(
+            f"{facts.name} looks at whole videos, so it cannot be streamed. Predict the file with "
+            "vllm-predict RUN VIDEO."
+        )
+    if len(ensemble.runs) > 1:
+        raise ConfigError("A stream is answered by one run; leave the others out.")
 
 
 def feed_of(
@@ -208,17 +224,28 @@ def _lines(out: str) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
+def _ended_by_signals(feed: LiveFeed) -> Iterator[None]:
+    """Let Ctrl-C or SIGTERM end the feed between two rows; a second one ends the program.
+
+    Who watches a camera ends it so. Raising an error where the program just is would lose count of
+    the row that was being said.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def end(number: int, frame: FrameType | None) -> None:
+        restore()
+        feed.end()
+
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        restore()

@@ -113,7 +113,8 @@ class CachedLlm:
         valid_1N = torch.ones(tokens_1NE.shape[:2], dtype=torch.bool, device=device)
         whole_1NE = self._llm(tokens_1NE, valid_1N)
         middle = max_tokens // 2
-        pieces = tokens_1NE.tensor_split((middle, middle + 1, max_tokens - 1), dim=1)
+        borders = sorted((middle, middle + 1, max_tokens - 1))  # in order for two tokens, too
+        pieces = tokens_1NE.tensor_split(borders, dim=1)
         states_1NE = torch.cat([self.read(piece) for piece in pieces if piece.shape[1]], dim=1)
         difference = float((states_1NE - whole_1NE).abs().max() / whole_1NE.abs().max())
         if not difference <= LARGEST_DIFFERENCE[self._llm.identity.dtype]:

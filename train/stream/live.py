@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from train.task import SampleOutput, Window, WindowOutput, whole_video
 from train.tasks import AnyAnswers
 
 __all__ = ["live_answers"]
+
+Said = TypeVar("Said")
 
 
 def live_answers(
@@ -45,13 +49,24 @@ def live_answers(
 
     for row in feed:
         if last is not None and row.connection != last.connection:
-            yield from said(rows.finish(), last)
+            yield from said(_on_one_thread(rows.finish), last)
         last = row
         values = torch.from_numpy(as_float32(row.values, feed.recipe.store_dtype))
-        yield from said(rows.push(values, (row.start, row.end)), row)
-        rows.prime()  # while nobody waits for an answer
+        push = partial(rows.push, values, (row.start, row.end))
+        yield from said(_on_one_thread(push), row)
+        _on_one_thread(rows.prime)  # while nobody waits for an answer
     if last is not None:
-        yield from said(rows.finish(), last)
+        yield from said(_on_one_thread(rows.finish), last)
+
+
+def _on_one_thread(compute: Callable[[], Said]) -> Said:
+    """Compute without torch's threads: for single tokens they only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return compute()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _streamed(

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,30 @@ def test_a_window_may_have_nothing_to_say(answers):
     window = Window(sample=0, start=0, stop=1)
     rows = answers.inputs(whole_video("v"), rows_of(7), window)["rows"]
     assert (rows.dtype, rows.tolist()) == (np.int64, [])
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.25, 0.7, 1.0, 3.9])
+@pytest.mark.parametrize("length", [1.0, 4.0])
+@pytest.mark.parametrize("end", [0.1, 1.0, 2.05, 7.5, 8.3])
+def test_a_row_that_comes_speaks_where_it_does_in_the_whole_video(generator, seconds, length, end):
+    # Rows of a quarter of a second or overlapping ones of a second; the last is cut short.
+    starts = np.arange(0, end, 0.25)
+    nominal = starts + length / 4
+    times = np.stack([starts, np.minimum(nominal, end)], axis=1)[: np.sum(nominal < end) + 1]
+    answers = CaptionAnswers(
+        CaptionKnowledge(seconds=seconds), OnlineCaptioningOptions(generator=generator)
+    )
+    window = Window(sample=0, start=0, stop=len(times))
+    whole = answers.inputs(whole_video("v"), times, window)["rows"]
+    last = len(times) - 1
+    live = [
+        row
+        for row in range(len(times))
+        if len(
+            answers.row_inputs(times[row, 1], math.inf if row == last else times[row, 1] + 0.25)[
+                "rows"
+            ]
+        )
+    ]
+    assert whole.tolist() == live
+    assert last in live

@@ -1,14 +1,19 @@
-"""A trained run from Python: a store, rows in memory, video files."""
+"""A trained run from Python: a store, rows in memory, video files, live frames."""
 
+import itertools
 import logging
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
+import psutil
 import pytest
 
 from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError, StoreError
 from cache_schema.store import open_store
-from tests.extract.videos import constant_pts, write_video
+from tests.extract.videos import constant_pts, naive_frames, numbered_frame, write_video
 from tests.train.runs import make_config, make_trainer, make_video_run, use_toy_task
+from tests.train.streamed_runs import make_run, make_videos
 from tests.train.toy import ToyTask, make_features, recipe, times
 from train.config import LlmConfig
 from train.predict.load_run import load_run
@@ -114,3 +119,70 @@ def test_a_store_keeps_the_features_of_videos(tmp_path, monkeypatch):
     first = list(run.predict_videos([tmp_path / "videos" / "a.mp4"], features=tmp_path / "k.zarr"))
     assert open_store(tmp_path / "k.zarr").stream().video_ids == ["a"]
     assert list(run.predict(tmp_path / "k.zarr")) == first
+
+
+@pytest.fixture(scope="module")
+def streamable(tmp_path_factory):
+    """A run that detects actions and a video, below a folder."""
+    root = tmp_path_factory.mktemp("streamable")
+    make_videos(root)
+    make_run(root, root / "run", "online_action_detection")
+    return root
+
+
+def without_latency(rows):
+    return [replace(one, video="", latency_ms=0.0) for one in rows]
+
+
+def test_frames_of_a_program_are_answered_as_those_of_a_file(streamable):
+    run = load_run(streamable / "run", device="cpu")
+    expected = without_latency(run.stream(streamable / "x.mkv"))
+    assert len(expected) == 34
+    assert len({one.now[0].probability for one in expected}) > 10
+    frames = naive_frames(streamable / "x.mkv", Fraction(4))
+    rows = list(run.stream(frames))
+    assert {one.video for one in rows} == {"frames"}
+    assert without_latency(rows) == expected
+    pairs = ((number / 4, frame) for number, frame in enumerate(frames))
+    assert without_latency(run.stream(pairs)) == expected
+
+
+@pytest.mark.parametrize("has_times", [False, True])
+def test_a_row_is_out_before_the_next_frame_is_asked_for(streamable, has_times):
+    asked = []
+
+    def frames():
+        for number in itertools.count():
+            asked.append(number)
+            frame = numbered_frame(number % 256)
+            yield (number / 4, frame) if has_times else frame
+
+    rows = load_run(streamable / "run", device="cpu").stream(frames())
+    assert asked == []
+    for number in range(10):
+        assert next(rows).end == (number + 1) / 4
+        # With times, the next frame says until when a frame is shown.
+        assert asked == list(range(number + 1 + has_times))
+    rows.close()
+
+
+def test_what_cannot_be_streamed_is_refused(streamable, run):
+    with pytest.raises(CheckpointError, match=r"trained on imported features \('toy'\)"):
+        next(run.stream([]))
+    both = load_run(streamable / "run", streamable / "run", device="cpu")
+    with pytest.raises(ConfigError, match="answered by one run"):
+        next(both.stream(streamable / "x.mkv"))
+
+
+def test_memory_is_flat_however_long_a_stream_lasts(streamable):
+    frames = (np.full((32, 32, 3), number % 256, np.uint8) for number in itertools.count())
+    rows = load_run(streamable / "run", device="cpu").stream(frames)
+    process = psutil.Process()
+    held = []
+    for _ in range(3000):
+        held.append(process.memory_info().rss / 2**20)
+        last = next(rows)
+    assert last.end == 750.0
+    # The frames alone would be 7 MB.
+    assert max(held[750:]) - max(held[:750]) < 2
+    rows.close()

@@ -64,6 +64,7 @@ def test_a_stream_says_what_evaluation_says(tmp_path, family, tuning):
         (DataConfig(window_rows=16, context_rows=2), TranslatorConfig(pool_rows=7, token_rms=0.5)),
         (DataConfig(window_rows=16, context_rows=0), TranslatorConfig(pool_rows=4)),
         (DataConfig(window_rows=1, context_rows=0), TranslatorConfig()),
+        (DataConfig(window_rows=2, context_rows=1), TranslatorConfig()),
         (DataConfig(window_rows=16, context_rows=15), TranslatorConfig()),
         (
             DataConfig(window_rows=6, context_rows=5, rows_per_token=4),
