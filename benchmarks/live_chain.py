@@ -56,7 +56,7 @@ class Chain:
 
 
 def make_video(folder: Path) -> Path:
-    """Return one video of the demo set: 48 s, 25 frames a second."""
+    """Return one video of the demo set: 48 s, 160 x 120, 15 frames a second."""
     sizes = ["--train-videos", "1", "--val-videos", "2"]
     subprocess.run([sys.executable, "-m", "demo.generate", str(folder), *sizes], check=True)
     return min((folder / "videos").iterdir())
