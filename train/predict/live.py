@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import signal
 import sys
 import threading
@@ -206,10 +207,15 @@ def feed_of(
 
 
 def name_of(source: Source) -> str:
-    """Return what answers call a source: a file by its name without suffix, as stores do."""
+    """Return what answers call a source: a file by its name without suffix, as stores do.
+
+    Name and password of an address are left out: answers are passed on.
+    """
     if not isinstance(source, str | Path):
         return "frames"
-    return Path(source).stem if Path(source).is_file() else str(source)
+    if Path(source).is_file():
+        return Path(source).stem
+    return re.sub(r"://[^/@]*@", "://", str(source))
 
 
 @contextmanager
