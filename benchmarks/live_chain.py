@@ -4,18 +4,22 @@ EfficientNet-Lite0, SmolLM2 as trained by default, windows of 256 rows, a linear
 that nobody trained (the time does not depend on what it says). Used by ``benchmarks/stream.py``.
 """
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import ViTConfig, ViTModel
 
 from cache_schema.recipe import Recipe
 from extract import LiveFeed, load_encoder, open_live
@@ -32,6 +36,18 @@ from train.stream.row_stream import RowStream
 TASK = "online_action_detection"
 WARM_UP_SECONDS = 60.0
 """Memory is compared from here on: pools have grown, libraries have loaded."""
+
+VIT_PREPROCESSING = {
+    "image_processor_type": "ViTImageProcessor",
+    "do_resize": True,
+    "size": {"height": 224, "width": 224},
+    "resample": 2,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
 
 Image = NDArray[np.uint8]
 
@@ -103,6 +119,29 @@ def measure_memory(video: Path, fps: int, minutes: float) -> dict[str, float]:
         "rss_growth_mb_per_hour": (last - first) / hours,
         "rss_growth_mb_per_hour_of_video": (last - first) / (len(sizes) / fps / 3600),
     }
+
+
+def measure_vit(folder: Path, device: str, num_frames: int) -> dict[str, object]:
+    """Return how many frames a second a ViT-B/16 in bfloat16 encodes one by one.
+
+    Its weights are random: the time does not depend on them. Frames of 640 x 360 lie in memory, so
+    this is preprocessing and the network.
+    """
+    ViTModel(ViTConfig()).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(VIT_PREPROCESSING))
+    settings: dict[str, Any] = {"fps": 2, "device": device, "compute_dtype": "bfloat16"}
+    recipe = load_encoder(str(folder), **settings).recipe
+    frames = np.random.default_rng(0).integers(256, size=(8, 360, 640, 3)).astype(np.uint8)
+    with open_live(recipe, cycle(frames), encoder=str(folder), device=device) as feed:
+        rows = iter(feed)
+        for _ in islice(rows, num_frames // 4):
+            pass
+        started = time.perf_counter()
+        for _ in islice(rows, num_frames):
+            pass
+        seconds = time.perf_counter() - started
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    return {"device": name, "frames_per_second": num_frames / seconds}
 
 
 def endless(video: Path) -> Iterator[Image]:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.live_chain import make_video, measure_memory, measure_rate
+from benchmarks.live_chain import make_video, measure_memory, measure_rate, measure_vit
 from train.config import AugmentConfig, DataConfig, LlmConfig, TranslatorConfig
 from train.model.augment import FeatureAugment
 from train.model.heads.linear import LinearHeads
@@ -163,6 +163,17 @@ def chain(minutes: float) -> tuple[dict[int, dict], dict]:
     return rates, memory
 
 
+def on_gpu() -> dict[str, object] | None:
+    """Measure and print the encoder alone on a GPU; None where there is none."""
+    if not torch.cuda.is_available():
+        click.echo("no GPU here: ViT-B/16 in bfloat16, one frame at a time, is left out")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure_vit(Path(folder), "cuda", num_frames=1000)
+    click.echo(f"ViT-B/16, bfloat16, one frame at a time: {measured}")
+    return measured
+
+
 @click.command()
 @click.option("--rounds", default=5)
 @click.option("--threads", default=1, help="Of torch.")
@@ -196,6 +207,7 @@ def main(rounds: int, threads: int, tuning: str, minutes: float, out: Path) -> N
         **measured,
         "rows_a_second": {str(fps): rate for fps, rate in rates.items()},
         "memory": memory,
+        "gpu_vit_b_bfloat16": on_gpu(),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n")
