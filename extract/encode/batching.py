@@ -18,7 +18,7 @@ from torch import Tensor
 from cache_schema.stream import Array
 from extract.encode.encoders.base import Encoder, encode_fixed
 
-__all__ = ["EncodeQueue", "Finished", "NotFinite", "Result", "Rows", "to_stored"]
+__all__ = ["EncodeQueue", "Finished", "NotFinite", "Result", "Rows", "are_finite", "to_stored"]
 
 Owner = TypeVar("Owner")
 
@@ -110,7 +110,7 @@ class EncodeQueue(Generic[Owner]):
             first = last
 
     def _give_out(self, pending: _Pending[Owner], rows: Tensor) -> Iterator[Result[Owner]]:
-        if not bool(torch.isfinite(rows.to(getattr(torch, self._store_dtype))).all()):
+        if not are_finite(rows, self._store_dtype):
             yield NotFinite(pending.owner)
             return
         if not pending.is_ended:
@@ -118,6 +118,11 @@ class EncodeQueue(Generic[Owner]):
         yield Rows(pending.owner, to_stored(rows, self._store_dtype))
         if pending.is_ended:
             yield Finished(pending.owner)
+
+
+def are_finite(rows: Tensor, store_dtype: str) -> bool:
+    """Tell whether rows are numbers once they are rounded to the stored dtype."""
+    return bool(torch.isfinite(rows.to(getattr(torch, store_dtype))).all())
 
 
 def to_stored(rows: Tensor, store_dtype: str) -> Array:

@@ -15,7 +15,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.stream import Array
 from cache_schema.timeline import RowClock
 from extract.decode.frames import Frame, SampledFrame
-from extract.encode.batching import to_stored
+from extract.encode.batching import are_finite, to_stored
 from extract.encode.encoders.base import Encoder, encode_fixed
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
@@ -110,8 +110,7 @@ class RowMaker:
         clock = RowClock(self._recipe.sampling, end_seconds)
         ((start, end),) = clock.times(number, 1)
         rows = encode_fixed(self._encoder, window_FCHW[None], self._batch_size)
-        dtype = getattr(torch, self._recipe.store_dtype)
-        if not bool(torch.isfinite(rows.to(dtype)).all()):
+        if not are_finite(rows, self._recipe.store_dtype):
             raise VideoError(
                 f"encoder '{self._recipe.encoder.id}': the feature at {start:.2f} s is infinite or "
                 f"NaN in {self._recipe.store_dtype}."

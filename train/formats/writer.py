@@ -12,7 +12,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.writing.durable import make_folders, replaced_file
 from train.answer import Answer
 
-__all__ = ["AnswerWriter", "FolderWriter", "StreamWriter", "Writer"]
+__all__ = ["AnswerWriter", "FolderWriter", "StreamWriter", "Writer", "to_standard_output"]
 
 STANDARD_OUTPUT = Path("-")
 
@@ -102,7 +102,7 @@ class FolderWriter(AnswerWriter):
 def _text_output(out: Path) -> Iterator[Callable[[str], object]]:
     """Give what writes text to a file that appears at the end, or to standard output at once."""
     if out == STANDARD_OUTPUT:
-        yield _to_standard_output
+        yield to_standard_output
         return
     if out.is_dir():
         raise ConfigError(f"--out {out}: is a folder, expected a file. Name a file in it.")
@@ -114,7 +114,8 @@ def _text_output(out: Path) -> Iterator[Callable[[str], object]]:
         yield file.write
 
 
-def _to_standard_output(text: str) -> None:
+def to_standard_output(text: str) -> None:
+    """Write text as UTF-8, at once."""
     # Bytes: what a terminal's encoding lacks must not become another character.
     sys.stdout.buffer.write(text.encode("utf-8"))
     sys.stdout.buffer.flush()

@@ -1,6 +1,6 @@
 """Videos -> features of the runs' own recipes, by the code of stage 1.
 
-The one place where stage 2 calls stage 1, through its front door (docs/decisions/0010).
+Stage 2 calls stage 1 through its front door, here and for live sources (docs/decisions/0010).
 """
 
 import logging

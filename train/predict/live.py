@@ -5,15 +5,13 @@ import logging
 import math
 import re
 import signal
-import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 import numpy as np
 import torch
@@ -22,8 +20,10 @@ from numpy.typing import NDArray
 from cache_schema.errors import ConfigError, VideoError
 from cache_schema.writing.durable import make_folders
 from extract import LiveCounts, LiveFeed, open_live
-from train.answer import StreamedRow, as_json
+from train.answer import StreamedRow
+from train.formats.json_lines import json_line
 from train.formats.scores import ScoreWriter
+from train.formats.writer import to_standard_output
 from train.predict.ensemble import Ensemble
 from train.stream.live import live_answers
 from train.stream.row_stream import RowStream
@@ -122,30 +122,29 @@ def stream(
         encoder: Where to load the encoder from; None takes what the checkpoint says.
         realtime: Whether a file is played at its own speed.
     """
-    rows = row_stream_of(ensemble)
+    rows, video = row_stream_of(ensemble), name_of(source)
     report = StreamReport(source=source, out=out)
     with ExitStack() as stack:
         spool = stack.enter_context(RowSpool(scores.parent if scores else None))
         written = scores and stack.enter_context(ScoreWriter(scores, ensemble.facts))
         feed = stack.enter_context(feed_of(ensemble, source, encoder=encoder, realtime=realtime))
-        lines = stack.enter_context(_lines(out))
+        put = stack.enter_context(_lines(out))
         report.counts = feed.counts
         said = live_answers(
             rows,
             ensemble.answers,
             feed,
-            video=name_of(source),
+            video=video,
             on_output=spool.add if written else lambda output: None,
         )
         try:
             with _ended_by_signals(feed):
                 for row in said:
-                    lines.write(json.dumps(as_json(row), ensure_ascii=False) + "\n")
-                    lines.flush()
+                    put(json_line(row))
                     report.add(row)
         except VideoError as error:
             report.error = str(error)
-        output = spool.output(name_of(source), feed.end_seconds)
+        output = spool.output(video, feed.end_seconds)
         if written and output is not None:
             written.write([output], ())
     return report
@@ -219,14 +218,15 @@ def name_of(source: Source) -> str:
 
 
 @contextmanager
-def _lines(out: str) -> Iterator[TextIO]:
+def _lines(out: str) -> Iterator[Callable[[str], object]]:
+    """Give what writes a line where it can be read at once."""
     if out == "-":
-        yield sys.stdout
+        yield to_standard_output
         return
     make_folders(Path(out).parent)
     # Not under another name first: whoever follows it wants the rows while they come.
-    with Path(out).open("w", encoding="utf-8") as file:
-        yield file
+    with Path(out).open("w", encoding="utf-8", buffering=1) as file:
+        yield file.write
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import pytest
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse
 from tests.train.formats.hand_made import ALL, AWKWARD, DETECTION, of_video, segment
-from train.answer import Answer
+from train.answer import Answer, StreamedRow
 from train.formats import open_format
+from train.formats.json_lines import json_line
 
 
 def lines_of(answers, path):
@@ -47,3 +48,9 @@ def test_what_is_no_number_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"video 'P01': .* not finite"):
         lines_of([DETECTION, wrong], path)
     assert not path.exists()
+
+
+def test_a_row_of_a_stream_that_is_no_number_is_refused_too():
+    row = StreamedRow(video="P01", task="x", start=0.0, end=math.nan, latency_ms=1.0)
+    with pytest.raises(CheckpointError, match=r"video 'P01': .* not finite"):
+        json_line(row)
