@@ -329,6 +329,14 @@ class Task(ABC, Generic[Source, Chosen]):
     def score(self, predictions: Path) -> dict[str, float | None]:
         """Return every number the official evaluator prints for a submission file."""
 
+    def said(self, output: SampleOutput) -> "Answer":
+        """Say what the output of one of ``samples`` means, where its annotations ask for it."""
+        if self.facts.query_place == "none":
+            return self.answers.answer([output], ())
+        truth = self.truth(output.sample)
+        asked = [one.query for one in truth.queries] if truth is not None else []
+        return self.answers.answer([output], asked or [output.sample.query])
+
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return what picks the best epoch: 0 is worst, 1 is best, None is undefined.
 

@@ -1,0 +1,1 @@
+"""Pages about runs: what they say of videos, and how they were trained."""
