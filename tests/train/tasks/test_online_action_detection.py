@@ -44,15 +44,15 @@ def submission(task, folder, outputs):
 def test_cells_run_from_floor_to_ceil_and_the_lowest_class_wins(task):
     second, first = task.samples("val")[::-1]
     assert first.video_id == "P01_01"
-    assert first.target.tolist() == [0, CUT_EGG, CUT_EGG, CUT_EGG, CUT_PAN, CUT_PAN]
-    assert second.target.tolist() == [MIX_PAN, MIX_PAN]
+    assert first.target.labels_F.tolist() == [0, CUT_EGG, CUT_EGG, CUT_EGG, CUT_PAN, CUT_PAN]
+    assert second.target.labels_F.tolist() == [MIX_PAN, MIX_PAN]
 
 
 def test_videos_without_actions_are_samples_too(folder):
     write(folder / "video_lengths.csv", "video_id,num_frames", "P01_01,8", "P02_01,4", "P09_01,3")
     task = load_task("online_action_detection", folder, {})
     assert [sample.video_id for sample in task.samples("val")] == ["P01_01", "P02_01", "P09_01"]
-    assert task.samples("val")[2].target.tolist() == []
+    assert task.samples("val")[2].target.labels_F.tolist() == []
     targets = targets_of(task, task.samples("val")[2], rows(2, 1))
     assert targets["current"].tolist() == [IGNORED, IGNORED]
 
