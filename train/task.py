@@ -317,6 +317,17 @@ class Task(ABC, Generic[Source, Chosen]):
             window: Rows ``[start, stop)`` of it.
         """
 
+    def truth(self, sample: Sample) -> "Answer | None":
+        """Return what the annotations say, in the words of an answer; None if the task cannot say.
+
+        Times are seconds of the video, labels are those of the answers, every score is 1. What an
+        answer calls the video's duration is here the last instant that the annotations tell of.
+
+        Args:
+            sample: One of ``samples``.
+        """
+        return None
+
     @abstractmethod
     def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the loss of a batch's outputs, summed over the targets that count."""
