@@ -175,7 +175,9 @@ def judge_moments(said: Sequence[Segment], truth: Sequence[Segment]) -> Judged:
             found.add(best)
         if place < len(truth):
             judged.right += best is not None
-            judged.tallies.append(ClassTally(label=one.label, said=1, right=float(best is not None)))
+            judged.tallies.append(
+                ClassTally(label=one.label, said=1, right=float(best is not None))
+            )
             judged.confusions.append(_moment_confusion(one, truth, overlaps, best))
     judged.truth = [
         shown(one, "right" if number in found else "missed") for number, one in enumerate(truth)

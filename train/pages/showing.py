@@ -50,7 +50,8 @@ class _Parts:
             marks = tuple(judged.truth)
             self.lanes.append(Lane(name=truth, kind="truth", is_text=is_text, marks=marks))
         if judged.errors:
-            self.lanes.append(Lane(name="errors", kind="errors", marks=tuple(judged.errors)))
+            marks = tuple(judged.errors)
+            self.lanes.append(Lane(name=f"errors: {name}", kind="errors", marks=marks))
 
 
 def view_of(answer: Answer, truth: Answer | None, facts: TaskFacts) -> VideoView:
@@ -135,6 +136,9 @@ def _add_futures(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
         return
     judged = judge_futures(answer.futures, truth.futures if truth is not None else ())
     parts.add("what comes", judged, "what came", is_text=True)
+    if truth is not None and truth.segments:
+        marks = tuple(shown(one) for one in truth.segments)
+        parts.lanes.append(Lane(name="annotated", kind="truth", marks=marks))
     if judged.judged:
         parts.unit = "futures"
         parts.counted.append(judged)

@@ -9,7 +9,7 @@ A actions of a clip, W windows, 2 start and end seconds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -152,6 +152,17 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
                 for window in self._windows(clip)
             ),
         )
+
+    def said(self, output: SampleOutput) -> Answer:
+        """Say how the clip goes on after each window that is scored, as the submission does."""
+        clip, name = _transcript_of(output.sample).clip, self.answers.name
+        futures_CZ2 = self._futures(clip, output)
+        futures = tuple(
+            Future(time=rounded(window.last.end_seconds), actions=tuple(map(name, future_Z2)))
+            for window in self._windows(clip)
+            for future_Z2 in futures_CZ2[window.key].tolist()
+        )
+        return replace(super().said(output), futures=futures)
 
     # --- loss -----------------------------------------------------------------------------------
 
