@@ -147,12 +147,20 @@ def _add_futures(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
 def _add_captions(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
     if answer.captions:
         annotated = truth.captions if truth is not None else ()
-        judged = Judged(said=_captions(answer.captions), truth=_captions(annotated))
-        parts.add("says", judged, is_text=True)
+        said, true = (_captions(some, answer.duration) for some in (answer.captions, annotated))
+        parts.add("says", Judged(said=said, truth=true), is_text=True)
 
 
-def _captions(captions: Sequence[Caption]) -> list[Mark]:
-    return [Mark(start=one.start, end=one.end, label=one.text) for one in captions]
+def _captions(captions: Sequence[Caption], end: float) -> list[Mark]:
+    # Annotations do not tell when a video ends, until which their last caption lasts.
+    return [
+        Mark(
+            start=one.start,
+            end=one.end if one.end > one.start else max(end, one.start),
+            label=one.text,
+        )
+        for one in captions
+    ]
 
 
 def _add_queries(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
