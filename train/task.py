@@ -257,6 +257,13 @@ class Answers(ABC, Generic[Known, Chosen]):
         """
         return {}
 
+    def adopt(self, built: "Answers[Known, Chosen]") -> None:
+        """Take over what the head was built with, from answers that have built theirs.
+
+        Where targets depend on it, as on the tokenizer of what writes words.
+        """
+        return
+
     @abstractmethod
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> "Answer":
         """Say what the outputs mean.
