@@ -16,6 +16,7 @@ from train.answers.highlight_detection import HighlightAnswers
 from train.answers.moment_query import MomentAnswers
 from train.answers.online_captioning import CaptionAnswers
 from train.pages.showing import MOST_CURVES, MOST_MOMENTS, MOST_POINTS, view_of
+from train.pages.view import ClassTally
 
 ROWS = SegmentationAnswers.facts
 
@@ -44,7 +45,8 @@ def curves(view):
 def test_without_annotations_only_what_is_said_is_shown():
     view = view_of(answer(segments=(segment(0, 10, "cut"),)), None, ROWS)
     assert lanes(view) == [("says", "said")]
-    assert (view.score, view.unit, view.num_said, view.num_wrong) == (None, "", 1, 0)
+    assert (view.score, view.num_said, view.num_wrong) == (None, 1, 0)
+    assert view.tallies == (ClassTally(label="cut", said=10.0),)
 
 
 def test_what_is_true_stands_below_and_errors_below_that():

@@ -5,7 +5,9 @@
   const read = (id) => JSON.parse($(id).textContent);
   const labels = new Map(read("labels").map((label, place) => [label, place]));
   const timeline = $("timeline");
+  const MOST_CURVES = 6;
   let view = null; // of the video that is shown
+  let chosenCurve = null; // the lane whose curves are drawn, if there are many
   let player = null; // what plays it
 
   const make = (tag, properties = {}, ...children) => {
@@ -175,7 +177,12 @@
       button.dataset.start = mark.start;
       track.append(button);
     });
-    const name = make("div", { className: "lane-name", textContent: lane.name, title: lane.name });
+    const shortName = lane.name.endsWith(" (annotated)") ? "annotated" : lane.name;
+    const name = make("div", { className: "lane-name", textContent: shortName, title: lane.name });
+    if (view.curves.some((curve) => curve.name === lane.name) && view.curves.length > MOST_CURVES) {
+      name.dataset.curve = lane.name;
+      name.title = `${lane.name}: show its curve`;
+    }
     return make("div", { className: `lane ${lane.kind}` }, name, track);
   }
 
@@ -190,13 +197,21 @@
     return make("div", { className: "lane" }, make("div"), ticks);
   }
 
+  // All of them, or those of one query: of many one sees none.
+  function shownCurves() {
+    if (view.curves.length <= MOST_CURVES) return view.curves;
+    const name = chosenCurve ?? view.curves[0].name;
+    return view.curves.filter((curve) => [name, `${name} (annotated)`].includes(curve.name));
+  }
+
   function drawCurves() {
     const box = $("curves");
     box.replaceChildren();
     if (!view.curves.length) return;
     const style = getComputedStyle(document.documentElement);
     const isDark = Number.parseFloat(style.getPropertyValue("--mark-l")) < 50;
-    const points = view.curves.flatMap((curve) =>
+    const curves = shownCurves();
+    const points = curves.flatMap((curve) =>
       curve.percent
         .map((percent, place) => ({ second: view.times[place], percent, name: curve.name }))
         .filter((point) => point.percent !== null),
@@ -204,11 +219,11 @@
     const chart = read("curve-chart");
     chart.datasets = { points };
     chart.params.find((one) => one.name === "length").value = view.duration;
-    const colours = view.curves.map(
+    const colours = curves.map(
       (curve, place) =>
         `oklch(${isDark ? 75 : 55}% 0.15 ${labels.has(curve.name) ? hue(curve.name) : place * 137.5})`,
     );
-    const names = view.curves.map((curve) => curve.name);
+    const names = curves.map((curve) => curve.name);
     chart.encoding.color.scale = { domain: names, range: colours };
     chart.encoding.color.legend.title = view.curve_name;
     box.setAttribute("aria-label", `${view.curve_name} along the video: ${names.join(", ")}`);
@@ -319,7 +334,7 @@
       scroll.scrollTop += own.top - box.top - box.height / 2;
     }
     view = read(`view-${row.dataset.view}`);
-    pending = null;
+    pending = chosenCurve = null;
     $("stage-name").textContent = view.video;
     $("time").max = view.duration;
     choosePlayer(read(`media-${row.dataset.view}`));
@@ -340,6 +355,11 @@
   function goWhere(event) {
     const start = event.target.closest("[data-start]")?.dataset.start;
     if (start !== undefined) return go(Number(start));
+    const curve = event.target.closest("[data-curve]")?.dataset.curve;
+    if (curve !== undefined) {
+      chosenCurve = curve;
+      return drawCurves();
+    }
     const track = event.target.closest(".track, #curves");
     if (track === null) return undefined;
     const box = track.getBoundingClientRect();
