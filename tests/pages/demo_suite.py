@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser import until
 
@@ -34,3 +35,19 @@ def test_a_page_of_the_demo(open_page, name):
     page.screenshot(path=PICTURES / f"{name}.jpg", type="jpeg", quality=85)
     assert one.problems == []
     assert all(path.suffix == ".mp4" for path in one.files())
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_of_the_demo_can_be_read_by_everybody(open_page, name, scheme):
+    page = open_page(PAGES[name], color_scheme=scheme).page
+    page.wait_for_timeout(1500)
+    violations = Axe().run(page).response["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in violations] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_of_the_demo_fits_a_phone(open_page, name):
+    page = open_page(PAGES[name], viewport={"width": 390, "height": 844}).page
+    page.wait_for_timeout(1500)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
