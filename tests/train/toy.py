@@ -173,6 +173,10 @@ class ToyTask:
     def quality(self, scores):
         return scores["accuracy"] / 100
 
+    @classmethod
+    def lower_is_better(cls, metric):
+        return False
+
     def baselines(self, folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
         Path(folder, "chance").write_text("{}")

@@ -270,8 +270,10 @@ class Trainer:
             is_best = epoch == self.config.optim.epochs
             log.epoch(step, epoch, {}, cost)
         else:
+            started = time.perf_counter()
             result = self.validation.epoch()
             value, scores = result.value, result.scores
+            cost = {**cost, "evaluation_seconds": time.perf_counter() - started}
             log.epoch(step, epoch, {"evaluation_loss": result.loss, **scores}, cost)
             best = self.progress.best_value
             is_best = self.progress.best_epoch is None or (
