@@ -49,9 +49,15 @@ class TrainingCost:
     device: str | None
     num_processes: int | None
 
+    @property
+    def epoch_seconds(self) -> float | None:
+        """T: steps and evaluation of one epoch; None before the first one has ended."""
+        total = self.step_seconds + (self.evaluation_seconds or 0.0)
+        return total / self.epochs if self.epochs else None
+
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
-        return asdict(self)
+        return {**asdict(self), "epoch_seconds": self.epoch_seconds}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +65,7 @@ class CacheUse:
     """Runs that read rows of one extraction."""
 
     runs: list[str]
+    """Those that have not ended too, whose epochs do not count yet."""
     extraction: ExtractionTotal
     payback: Payback | None
     """None while no run has ended: what an epoch reads is noted then."""

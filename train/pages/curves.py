@@ -220,11 +220,14 @@ def _baseline_marks(baselines: Points) -> list[alt.Chart]:
     values = [dict(one) for one in dict.fromkeys(tuple(one.items()) for one in baselines)]
     base = alt.Chart(alt.InlineData(values=values)).encode(y="value:Q")
     grey = "#8a939c"  # between the ink of light and dark pages
-    name = base.mark_text(align="left", baseline="bottom", dx=3, dy=-2, color=grey)
-    return [
-        base.mark_rule(strokeDash=[1, 3], color=grey, strokeWidth=1.5),
-        name.encode(x=alt.value(0), text="baseline:N"),
+    names = [
+        # Side by side: chance and majority are often all but the same.
+        base.mark_text(align="left", baseline="bottom", dx=4 + 70 * place, dy=-2, color=grey)
+        .encode(x=alt.value(0), text="baseline:N")
+        .transform_filter(alt.datum.baseline == name)
+        for place, name in enumerate(dict.fromkeys(one["baseline"] for one in values))
     ]
+    return [base.mark_rule(strokeDash=[1, 3], color=grey, strokeWidth=1.5), *names]
 
 
 def _curve(layers: Sequence[alt.Chart], caption: str, picked: alt.Parameter | None = None) -> Curve:
@@ -238,7 +241,9 @@ def _shared(runs: Sequence[RunFacts]) -> dict[str, Any]:
     names = [run.name for run in runs]
     scale = alt.Scale(domain=names, scheme="tableau10" if len(names) <= 10 else "tableau20")
     # A name may be as long as a path: one below the other fit a phone, too.
-    legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=300)
+    legend = alt.Legend(
+        orient="top", title=None, columns=1, labelLimit=300, symbolType="stroke", symbolOpacity=1
+    )
     return {
         "x": alt.X("step:Q", title="step"),
         "color": alt.Color("run:N", scale=scale, legend=legend if len(names) > 1 else None),

@@ -29,6 +29,7 @@ class EpochsRead:
 class Payback:
     """What a cache has saved."""
 
+    num_runs: int
     epochs: int
     """N, over all runs."""
     extraction_seconds: float
@@ -54,13 +55,14 @@ def payback(extraction_seconds: float, runs: Sequence[EpochsRead]) -> Payback | 
 
     Examples:
         >>> payback(100.0, [EpochsRead(epochs=20, share=0.5)])
-        Payback(epochs=20, extraction_seconds=50.0, saved_seconds=950.0)
+        Payback(num_runs=1, epochs=20, extraction_seconds=50.0, saved_seconds=950.0)
     """
     once = extraction_seconds * max(run.share for run in runs)
     if not once:
         return None
     without = sum(run.epochs * run.share * extraction_seconds for run in runs)
     return Payback(
+        num_runs=len(runs),
         epochs=sum(run.epochs for run in runs),
         extraction_seconds=once,
         saved_seconds=without - once,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cache_schema.cost import ExtractionCost, read_costs
 from cache_schema.errors import CheckpointError, ConfigError, StoreError
+from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST, read_record
 from train.checkpoints.record import Checkpoint, Progress
 from train.checkpoints.result import RunResult, read_result
@@ -144,12 +145,13 @@ def _last_change(folder: Path) -> datetime:
 
 
 def _extraction(checkpoint: Checkpoint | None) -> tuple[ExtractionCost, ...]:
-    """Ask the store, if it still lies where the run found it."""
+    """Ask the store, if it lies where the run found it, seen from here."""
     if checkpoint is None:
         return ()
     with suppress(OSError, StoreError):
-        costs = read_costs(Path(checkpoint.config.features))
-        return tuple(cost for cost in costs if checkpoint.stream in cost.streams)
+        store = open_store(checkpoint.config.features)
+        if stream := store.find(checkpoint.recipe):
+            return tuple(cost for cost in read_costs(store.path) if stream.name in cost.streams)
     return ()
 
 

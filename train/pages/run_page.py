@@ -36,7 +36,7 @@ def run_page(runs: Sequence[RunFacts], classes: Sequence[ClassResults] = ()) -> 
     """
     heads = [_head(run) for run in runs]
     return Page(
-        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
+        title=f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs",
         package="train.pages",
         template="run.html.j2",
         has_charts=True,
@@ -45,7 +45,8 @@ def run_page(runs: Sequence[RunFacts], classes: Sequence[ClassResults] = ()) -> 
             "runs": runs,
             "heads": heads,
             "head_columns": HEAD,
-            "head_facts": list(zip(HEAD, heads[0], strict=True)),
+            "head_facts": list(zip(HEAD[1:], heads[0][1:], strict=True)),
+            "num_tasks": len({task for run in runs for task in run.tasks}),
             "score_tables": score_tables(runs),
             "curves": learning_curves(runs),
             "classes": [(one, confusion_chart(one.confusion)) for one in classes],
@@ -114,6 +115,7 @@ def _training_facts(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None
         ("of this, waiting for data", [_percent(one.waiting_share) for one in costs]),
         ("rows per second", [_rounded(one.rows_per_second) for one in costs]),
         ("evaluation of epochs took", [_duration(one.evaluation_seconds) for one in costs]),
+        ("an epoch took, with its evaluation", [_duration(one.epoch_seconds) for one in costs]),
         ("start-up took (last turn)", [_duration(one.start_up_seconds) for one in costs]),
         ("scoring the best checkpoint took", [_duration(one.scoring_seconds) for one in costs]),
         ("machine", [_machine(one) for one in costs]),

@@ -25,7 +25,14 @@ class KeyedTable:
         """
         self.columns = list(columns)
         keys = dict.fromkeys(key for own in values for key in own)
-        self.lines = [(key, *(_text(own, key) for own in values)) for key in keys]
+        self.lines: list[tuple[str, ...]] = [
+            (key, *(_text(own, key) for own in values)) for key in keys
+        ]
+
+    @property
+    def shared(self) -> list[tuple[str, ...]]:
+        """Key and value of the lines whose columns are all the same."""
+        return [line[:2] for line in self.lines if len(set(line[1:])) == 1]
 
     @property
     def differing(self) -> list[tuple[str, ...]]:
@@ -51,14 +58,8 @@ def all_settings(runs: Sequence[RunFacts]) -> KeyedTable:
 
 
 def features_and_networks(runs: Sequence[RunFacts]) -> KeyedTable:
-    """Return the recipe of the rows, the stream they lie in and the networks that are not trained.
-
-    Runs that have all of it in common share a column.
-    """
-    values = [_of(run, _features) for run in runs]
-    if len(runs) > 1 and all(own == values[0] for own in values):
-        return KeyedTable(["all runs"], values[:1])
-    return KeyedTable([run.name for run in runs], values)
+    """Return the recipe of the rows, their stream and the networks that are not trained."""
+    return KeyedTable([run.name for run in runs], [_of(run, _features) for run in runs])
 
 
 def _of(run: RunFacts, read: Callable[[Checkpoint], Values]) -> Values:
@@ -88,6 +89,8 @@ def _features(checkpoint: Checkpoint) -> Values:
 
 def _text(values: Values, key: str) -> str:
     value = values.get(key)
-    if value is None:
+    if value in (None, "", [], ()):
         return "–"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
