@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster lint types unit bench-read bench-stream clean
+.PHONY: install demo docs test test-cluster test-page lint types unit bench-read bench-stream clean
 
 install: $(VENV)/.installed
 
@@ -45,6 +45,12 @@ unit:
 test-cluster: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
 	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py
+
+# Installs Debian's Chromium if it is missing (root or sudo), opens every kind of page in it, and
+# takes the pictures of docs/assets/pages. `make test` does the same without pictures, if it is there.
+test-page: install
+	command -v chromium > /dev/null || $(SUDO) apt-get install --yes --no-install-recommends chromium
+	REQUIRE_CHROMIUM=1 $(TEST_ENV) $(BIN)/pytest tests/pages
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py

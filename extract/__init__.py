@@ -16,6 +16,7 @@ from cache_schema.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
+    from extract.decode.pictures import pictures_at, plays_in_browsers
     from extract.encode.encoders.base import Encoder, single_frame
     from extract.encode.encoders.options import EncoderOptions
     from extract.encode.encoders.placement import choose_device, choose_dtype
@@ -50,12 +51,15 @@ __all__ = [
     "find_videos",
     "load_encoder",
     "open_live",
+    "pictures_at",
+    "plays_in_browsers",
     "single_frame",
     "weights_sha256",
 ]
 
 _HOMES = {
     "cache_schema.recipe": ["EncoderRecipe", "PreprocessRecipe"],
+    "extract.decode.pictures": ["pictures_at", "plays_in_browsers"],
     "extract.encode.encoders.base": ["Encoder", "single_frame"],
     "extract.encode.encoders.options": ["EncoderOptions"],
     "extract.encode.encoders.placement": ["choose_device", "choose_dtype"],

@@ -20,6 +20,8 @@ from extract.plan.targets import (
     remembered_recipes,
     streams_of,
 )
+from extract.report.cost import cost_written
+from extract.report.energy import EnergyMeter
 from extract.report.ledger import Ledger
 from extract.report.progress import Progress, ProgressCounter
 from extract.report.run_report import RunReport
@@ -86,7 +88,9 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
         report.ledger = ledger
         report.note(outlook.plan.failures)
         if outlook.plan.jobs:
-            _extract(outlook.plan, outlook.targets, writer, options, report)
+            meter = _energy_meter(outlook.targets, options)
+            with cost_written(report, meter, tell=tell):
+                _extract(outlook.plan, outlook.targets, writer, options, report)
     finally:
         writer.close()
     return report
@@ -189,6 +193,16 @@ def _extract(
             _extract_on_workers(plan, targets, writer, options, report, advance)
 
 
+def _energy_meter(targets: Sequence[Target], options: RunOptions) -> EnergyMeter:
+    # Here, because torch takes seconds to import and a run may find nothing to do.
+    from extract.encode.encoders.placement import gpu_uuids
+
+    if options.cluster is not None:
+        return EnergyMeter(None)  # other machines do the work
+    workers = options.config.workers
+    return EnergyMeter({uuid for t in targets for uuid in gpu_uuids(t.encoder.device, workers)})
+
+
 def _remaining(plan: Plan, store: Path, report: RunReport) -> Remaining:
     return Remaining(plan.jobs, CommittedVideos(store, report.streams), report)
 
@@ -207,6 +221,7 @@ def _extract_on_workers(
 
     num_local = min(options.config.workers, len(plan.jobs))
     with open_workers(options.cluster, num_local, options.cluster_config) as workers:
+        report.num_workers = workers.most()
         extract_on_workers(
             plan.jobs, targets, writer, options.config, report, advance=advance, workers=workers
         )

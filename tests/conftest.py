@@ -1,8 +1,15 @@
-"""Tests that need a GPU: skipped where there is none, failed where one is promised."""
+"""Tests that need a GPU: skipped where there is none, failed where one is promised.
+
+And what opens pages in a browser, for all tests.
+"""
 
 import os
 
 import pytest
+
+from tests.browser import chromium, open_page
+
+__all__ = ["chromium", "open_page"]
 
 
 def pytest_runtest_setup(item):

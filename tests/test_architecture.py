@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("cache_schema", "extract", "train")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 ALLOWED = {"cache_schema": set(), "extract": {"cache_schema"}, "train": {"cache_schema"}}
-FRONT_DOOR = {"train/predict": "extract", "train/stream": "extract"}
+FRONT_DOOR = {"train/predict": "extract", "train/stream": "extract", "train/pages": "extract"}
 """Rooms that may use another package, by what it exports (docs/decisions/0010)."""
 ONLY_IN = {
     "decord": {"extract/decode/decord_source.py"},

@@ -2,7 +2,12 @@
 
 One ``Answer`` per video, written as one line of JSON; docs/predictions.md is its prose. Times are
 seconds from the start of the video, labels are names, probabilities sum to one over all classes.
+What annotations say is put into the same words (``Task.truth``).
 """
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from cache_schema.parsing import record, to_mapping
 
@@ -18,9 +23,12 @@ __all__ = [
     "Span",
     "StreamedRow",
     "as_json",
+    "merged",
 ]
 
 SCHEMA_VERSION = 1
+
+Said = TypeVar("Said")
 
 
 @record
@@ -155,3 +163,31 @@ def as_json(said: Answer | StreamedRow) -> dict[str, object]:
     plain = to_mapping(said)
     head = {"schema_version": plain.pop("schema_version")}
     return head | {key: value for key, value in plain.items() if value not in ((), [])}
+
+
+def merged(answers: Sequence[Answer]) -> Answer:
+    """Join what is said about stretches of one video, such as its clips or its queries.
+
+    All comes in the order of time, queries in the order of the answers; what is said twice is kept
+    once. The duration is the longest one.
+
+    Args:
+        answers: At least one, all of one video and task.
+    """
+    first, span = answers[0], attrgetter("start", "end")
+    assert {(one.video, one.task) for one in answers} == {(first.video, first.task)}
+    return Answer(
+        video=first.video,
+        task=first.task,
+        duration=max(one.duration for one in answers),
+        segments=_once((said for one in answers for said in one.segments), span),
+        rows=_once((said for one in answers for said in one.rows), span),
+        futures=_once((said for one in answers for said in one.futures), attrgetter("time")),
+        captions=_once((said for one in answers for said in one.captions), span),
+        queries=tuple(dict.fromkeys(said for one in answers for said in one.queries)),
+    )
+
+
+def _once(said: Iterable[Said], time: Callable[[Said], Any]) -> tuple[Said, ...]:
+    """Return different records by their time; of one time as they came."""
+    return tuple(sorted(dict.fromkeys(said), key=time))

@@ -4,6 +4,8 @@ vllm-predict RUN VIDEOS... --out answers.jsonl              any videos, no annot
 vllm-predict RUN --features STORE --out answers.jsonl       videos of a store
 vllm-predict RUN --features STORE --subset val --out FILE   an annotated subset: the submission
 vllm-predict RUN --stream SOURCE                            live, a line for every row
+
+``--html PAGE`` beside the first three writes a page to look at.
 """
 
 import sys
@@ -55,6 +57,12 @@ __all__ = ["main", "predict"]
     help="Also write what the head said before decoding.",
 )
 @click.option(
+    "--html",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path),
+    help="Also write a page to look at, with the videos.",
+)
+@click.option(
     "--stream",
     "source",
     metavar="SOURCE",
@@ -62,7 +70,12 @@ __all__ = ["main", "predict"]
 )
 @click.option("--realtime", is_flag=True, help="Play the file of --stream at its own speed.")
 @click.option("--subset", type=click.Choice(["train", "val"]), help="Write its submission instead.")
-@click.option("--annotations", default="", metavar="PATH", help="Of --subset; default: the run's.")
+@click.option(
+    "--annotations",
+    default="",
+    metavar="PATH",
+    help="Of --subset (default: the run's), or what --html compares with.",
+)
 @click.option(
     "--allow-missing", default=0, metavar="N", help="Videos of --subset not in the store."
 )
@@ -110,6 +123,7 @@ def predict(
     \b
     Example:
       vllm-predict runs/action_segmentation holiday/ --out answers.jsonl
+      vllm-predict runs/action_segmentation holiday/ --out answers.jsonl --html answers.html
       vllm-predict runs/natural_language_query tour.mp4 --query "where is the cat?" --out a.jsonl
       vllm-predict runs/action_segmentation --features feats.zarr --subset val --out predictions
       vllm-predict runs/online_action_detection --stream rtsp://camera/1

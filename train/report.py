@@ -1,6 +1,7 @@
 """What vllm-train leaves for its readers at the end: report/result.json and the page of the run."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +18,28 @@ from train.checkpoints.result import (
     write_result,
 )
 from train.data.samples import SampleRows, count_stored_rows
+from train.loop.validation import Watch
+from train.pages.kept_views import kept, views_path
 from train.predict.predictor import Scores
 from train.prepare import Prepared
+from train.task import SampleOutput
+from train.tasks import AnyTask
 
 if TYPE_CHECKING:
     from train.run import Trained
 
-__all__ = ["leave_report"]
+__all__ = ["leave_report", "watch_outputs"]
 
 logger = logging.getLogger(__name__)
+
+
+def watch_outputs(run: Path) -> Watch:
+    """Return what keeps, beside the scores, what the page shows of each validation video."""
+
+    def watch(task: AnyTask, outputs: Iterable[SampleOutput]) -> Iterator[SampleOutput]:
+        return kept(task, outputs, views_path(run, task.facts.name))
+
+    return watch
 
 
 def leave_report(

@@ -38,7 +38,7 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     from train.pages.run_page import PAGE, run_page
 
     path = out or (found[0].folder if len(found) == 1 else Path()) / PAGE
-    write_page(run_page(found), path)
+    write_page(run_page(found, path), path)
     click.echo(f"{path}: open it in a browser.")
 
 

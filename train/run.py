@@ -30,7 +30,7 @@ from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
 from train.predict.predictor import Scores, score_table
 from train.prepare import Prepared, prepare
-from train.report import leave_report
+from train.report import leave_report, watch_outputs
 from train.runs import new_run, newest_number
 
 __all__ = ["Report", "Trained", "train"]
@@ -132,7 +132,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
             with suppress(OSError):  # only an empty folder goes: its number is free again
                 folder.rmdir()
     scoring_started = time.perf_counter()
-    metrics = trainer.score_best()
+    metrics = trainer.score_best(watch_outputs(folder))
     scoring = time.perf_counter() - scoring_started
     if not accelerator.is_main_process:
         return None

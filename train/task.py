@@ -317,6 +317,17 @@ class Task(ABC, Generic[Source, Chosen]):
             window: Rows ``[start, stop)`` of it.
         """
 
+    def truth(self, sample: Sample) -> "Answer | None":
+        """Return what the annotations say, in the words of an answer; None if the task cannot say.
+
+        Times are seconds of the video, labels are those of the answers, every score is 1. What an
+        answer calls the video's duration is here the last instant that the annotations tell of.
+
+        Args:
+            sample: One of ``samples``.
+        """
+        return None
+
     @abstractmethod
     def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the loss of a batch's outputs, summed over the targets that count."""
@@ -328,6 +339,14 @@ class Task(ABC, Generic[Source, Chosen]):
     @abstractmethod
     def score(self, predictions: Path) -> dict[str, float | None]:
         """Return every number the official evaluator prints for a submission file."""
+
+    def said(self, output: SampleOutput) -> "Answer":
+        """Say what the output of one of ``samples`` means, where its annotations ask for it."""
+        if self.facts.query_place == "none":
+            return self.answers.answer([output], ())
+        truth = self.truth(output.sample)
+        asked = [one.query for one in truth.queries] if truth is not None else []
+        return self.answers.answer([output], asked or [output.sample.query])
 
     def quality(self, scores: Mapping[str, float | None]) -> float | None:
         """Return what picks the best epoch: 0 is worst, 1 is best, None is undefined.

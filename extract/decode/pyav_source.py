@@ -18,6 +18,7 @@ __all__ = [
     "av_reason",
     "average_fps",
     "frame_converter",
+    "open_container",
     "probe",
     "start_seconds",
     "video_stream",
@@ -35,7 +36,7 @@ def probe(path: Path) -> float:
     Raises:
         VideoError: if the file holds no video.
     """
-    with _open(path) as container:
+    with open_container(path) as container:
         stream = video_stream(container)
         return float(_declared_duration(container, stream) or 0)
 
@@ -44,7 +45,7 @@ class PyavSource:
     """Forward decoding with PyAV (FFmpeg); the reference backend."""
 
     def __init__(self, path: Path) -> None:
-        self._container = _open(path)
+        self._container = open_container(path)
         self._stream = video_stream(self._container)
         self._stream.thread_type = "AUTO"
         self._zero = start_seconds(self._container, self._stream)
@@ -119,7 +120,12 @@ def start_seconds(container: av.container.InputContainer, stream: VideoStream) -
     return own if own is not None and abs(own - start) <= Fraction(1, 500_000) else start
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def open_container(path: Path) -> av.container.InputContainer:
+    """Open a file that may hold a video.
+
+    Raises:
+        VideoError: if it cannot be opened, or is a still image.
+    """
     try:
         container = av.open(str(path), mode="r")
     except (av.FFmpegError, OSError, ValueError) as error:

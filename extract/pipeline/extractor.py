@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from cache_schema.store import StoreWriter
 from extract.config import ExtractConfig
 from extract.encode.cpu_threads import EncodeThreads
+from extract.encode.encoders.placement import device_name
 from extract.pipeline.decode_stage import DecodeStage, Frames
 from extract.pipeline.encode_stage import EncodeStage
 from extract.pipeline.write_stage import WriteStage
@@ -43,6 +44,7 @@ def extract_videos(
         num_threads: Batches that a CPU encodes side by side; rows do not depend on it.
     """
     fps = sampling_fps(config)
+    report.devices |= {device_name(target.encoder.device) for target in targets}
     with (
         WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report) as decode,

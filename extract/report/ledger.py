@@ -5,13 +5,12 @@ entry stands for a stream until the video is committed there or its file changes
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cache_schema.writing.write_errors import write_errors
+from cache_schema.writing.shared_lines import append_lines, read_lines
 from extract.sources.videos import VideoFile
 
 __all__ = ["Failure", "Ledger", "failure_of", "spelt_out"]
@@ -64,16 +63,7 @@ class Ledger:
         """
         if not failures:
             return
-        text = "".join(json.dumps(asdict(failure)) + "\n" for failure in failures)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        with write_errors(self.path):
-            descriptor = os.open(self.path, flags, 0o644)
-            try:
-                left = memoryview(self._line_break(descriptor) + text.encode())
-                while left:  # the last room of a disk takes a part, and only then there is an error
-                    left = left[os.write(descriptor, left) :]
-            finally:
-                os.close(descriptor)
+        append_lines(self.path, [json.dumps(asdict(failure)) for failure in failures])
 
     def latest(self) -> dict[tuple[str, str], Failure]:
         """Return the last entry of each (video id, stream)."""
@@ -83,22 +73,9 @@ class Ledger:
             for stream in failure.streams
         }
 
-    def _line_break(self, descriptor: int) -> bytes:
-        """Return what ends a line that a killed process left unfinished: usually nothing.
-
-        A line that another process is writing right now may look so too; behind it there is then
-        an empty line, which readers pass over.
-        """
-        size = os.fstat(descriptor).st_size
-        return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
-
     def _entries(self) -> Iterator[Failure]:
         """Yield the whole entries; a line that is none costs one more try of a video, no more."""
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return
-        for line in lines:
+        for line in read_lines(self.path):
             try:
                 yield _failure(json.loads(line))
             except (ValueError, TypeError, KeyError):

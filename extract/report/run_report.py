@@ -30,6 +30,10 @@ class RunReport:
     """``I/N`` if this run had only a share of the videos."""
     busy_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Stage -> seconds its thread was at work; the stages overlap, and so do workers."""
+    devices: set[str] = field(default_factory=set)
+    """``cpu`` and names of GPUs that encoded."""
+    num_workers: int = 1
+    """Processes that encode at a time, at most."""
     started: float = field(default_factory=time.perf_counter)
     ledger: Ledger | None = None
     """Gets every failure at once: a run that is killed has told what it knew."""
@@ -53,6 +57,12 @@ class RunReport:
         self.note(share.failures)
         for stage, seconds in share.busy_seconds.items():
             self.busy_seconds[stage] += seconds
+        self.devices |= share.devices
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds since the run had planned and loaded its networks."""
+        return time.perf_counter() - self.started
 
     @property
     def exit_code(self) -> int:
@@ -61,7 +71,7 @@ class RunReport:
 
     def summary(self) -> dict[str, object]:
         """Return the run as one JSON object."""
-        wall = time.perf_counter() - self.started
+        wall = self.wall_seconds
         return {
             "store": self.store,
             "streams": self.streams,

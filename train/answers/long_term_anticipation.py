@@ -106,12 +106,13 @@ class FutureAnswers(Answers[FutureKnowledge, LongTermAnticipationOptions]):
             task=self.facts.name,
             duration=duration(output),
             futures=tuple(
-                Future(time=duration(output), actions=tuple(map(self._name, future_Z2.tolist())))
+                Future(time=duration(output), actions=tuple(map(self.name, future_Z2.tolist())))
                 for future_Z2 in self.candidates(ANY_VIDEO, *logits)
             ),
         )
 
-    def _name(self, pair: Sequence[int]) -> str:
+    def name(self, pair: Sequence[int]) -> str:
+        """Return the words of an action, given as verb and noun."""
         verb, noun = pair
         return f"{self.knowledge.verbs[verb]} {self.knowledge.nouns[noun]}".rstrip()
 

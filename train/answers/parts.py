@@ -1,17 +1,26 @@
-"""Pieces that the answers of several tasks are made of: runs of classes, most probable classes.
+"""Pieces that the answers and truths of several tasks are made of: segments, classes, seconds.
 
 Shapes: R rows of a video, K classes, 2 start and end seconds.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.answer import ClassScore, Segment
-from train.task import SampleOutput
+from train.task import Sample, SampleOutput
 
-__all__ = ["TOP_CLASSES", "best_classes", "class_segments", "duration", "rounded"]
+__all__ = [
+    "TOP_CLASSES",
+    "best_classes",
+    "class_segments",
+    "duration",
+    "known_until",
+    "rounded",
+    "true_segment",
+]
 
 TOP_CLASSES = 5
 """Classes that are told of a row: what the tasks' own metrics look at."""
@@ -27,6 +36,17 @@ def rounded(value: float) -> float:
 def duration(output: SampleOutput) -> float:
     """Return the end of a video's last row."""
     return rounded(output.times_R2[-1, 1])
+
+
+def known_until(sample: Sample) -> float:
+    """Return the last instant that a sample's annotations tell of, 0 where they tell nothing."""
+    ends = (sample.end_seconds, *sample.record_ends)
+    return rounded(max((end for end in ends if math.isfinite(end)), default=0.0))
+
+
+def true_segment(start: float, end: float, label: str) -> Segment:
+    """Return an annotated segment: there is no doubt about it."""
+    return Segment(start=rounded(start), end=rounded(end), label=label, score=1.0)
 
 
 def best_classes(probabilities_K: Floats, names: Sequence[str]) -> tuple[ClassScore, ...]:

@@ -1,1 +1,1 @@
-"""Pages to look at: what a run, or several side by side, have learned and what it cost."""
+"""Pages about runs: what they say of videos, what they have learned and what that cost."""

@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from cache_schema.cost import ExtractionCost, read_costs
-from cache_schema.errors import CheckpointError, ConfigError, StoreError
-from cache_schema.store import open_store
+from cache_schema.errors import CheckpointError, ConfigError
 from train.checkpoints.checkpoint import BEST, LAST, read_record
 from train.checkpoints.record import Checkpoint, Progress
 from train.checkpoints.result import RunResult, read_result
 from train.loop.logs import METRICS
 from train.pages.metrics_log import MetricsLog, read_metrics
+from train.pages.run_store import store_of
 from train.runs import chosen_run
 from train.tasks import task_class
 
@@ -145,14 +145,10 @@ def _last_change(folder: Path) -> datetime:
 
 
 def _extraction(checkpoint: Checkpoint | None) -> tuple[ExtractionCost, ...]:
-    """Ask the store, if it lies where the run found it, seen from here."""
-    if checkpoint is None:
+    store = store_of(checkpoint)
+    if store is None:
         return ()
-    with suppress(OSError, StoreError):
-        store = open_store(checkpoint.config.features)
-        if stream := store.find(checkpoint.recipe):
-            return tuple(cost for cost in read_costs(store.path) if stream.name in cost.streams)
-    return ()
+    return tuple(cost for cost in read_costs(store.path) if store.stream.name in cost.streams)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

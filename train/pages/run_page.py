@@ -5,13 +5,14 @@ from pathlib import Path
 
 from cache_schema.page.document import Page, duration, number, write_page
 from train.checkpoints.result import REPORT
-from train.pages.class_results import ClassResults, confusion_chart
 from train.pages.cost import ExtractionTotal, TrainingCost, cache_uses, training_cost
 from train.pages.curves import learning_curves
 from train.pages.payback import FORMULA
+from train.pages.predictions_page import curve_chart
 from train.pages.run_facts import RunFacts, read_runs
 from train.pages.score_table import score_tables
 from train.pages.settings_table import all_settings, changed_settings, features_and_networks
+from train.pages.shown_videos import ShownVideos, class_sections, subset_views
 
 __all__ = ["PAGE", "leave_page", "run_facts_json", "run_page"]
 
@@ -23,24 +24,30 @@ JOULES_PER_KWH = 3.6e6
 def leave_page(folder: Path) -> Path:
     """Write the page of one run into its folder, and return where."""
     path = folder / PAGE
-    write_page(run_page(read_runs([folder])), path)
+    write_page(run_page(read_runs([folder]), path), path)
     return path
 
 
-def run_page(runs: Sequence[RunFacts], classes: Sequence[ClassResults] = ()) -> Page:
+def run_page(runs: Sequence[RunFacts], path: Path) -> Page:
     """Return the page of one run or several.
 
     Args:
         runs: In the order of the page's columns and colours.
-        classes: Per run and task, where they are known.
+        path: Where it will lie.
+
+    Raises:
+        CheckpointError: if what a run has kept of its videos is damaged.
     """
+    views = subset_views(runs)
+    videos = ShownVideos(views, path) if views else None
     heads = [_head(run) for run in runs]
     return Page(
         title=f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs",
         package="train.pages",
         template="run.html.j2",
         has_charts=True,
-        styles=["run.css"],
+        styles=["player.css", "run.css"],
+        scripts=["player.js"] if videos is not None else [],
         values={
             "runs": runs,
             "heads": heads,
@@ -49,7 +56,9 @@ def run_page(runs: Sequence[RunFacts], classes: Sequence[ClassResults] = ()) -> 
             "num_tasks": len({task for run in runs for task in run.tasks}),
             "score_tables": score_tables(runs),
             "curves": learning_curves(runs),
-            "classes": [(one, confusion_chart(one.confusion)) for one in classes],
+            "classes": class_sections(views),
+            "videos": videos,
+            "curve_chart": curve_chart(),
             "changed": changed_settings(runs),
             "all_settings": all_settings(runs),
             "features": features_and_networks(runs),

@@ -15,6 +15,10 @@ from cache_schema.stream import Stream
 from extract import Failure
 from train.formats import open_format
 from train.formats.scores import ScoreWriter
+from train.pages.sample_views import viewed
+from train.pages.showing import view_of
+from train.pages.view_file import ViewWriter
+from train.predict.answer_page import known_truth, open_views, write_answer_page
 from train.predict.answering import answer_videos, check_queries
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.from_videos import MadeFeatures, features_of
@@ -37,6 +41,7 @@ class Asked:
     queries: tuple[str, ...]
     format_name: str
     scores: Path | None
+    html: Path | None
     annotations: str
     allow_missing: int
     task: str
@@ -109,8 +114,9 @@ def submit(asked: Asked, subset: str) -> PredictReport:
         )
     if asked.scores is not None:
         raise ConfigError("--scores is for whole videos; leave --subset out.")
+    ensemble = _open(asked)
     prediction = predict_subset(
-        _open(asked),
+        ensemble,
         asked.features,
         subset="train" if subset == "train" else "val",
         stream_name=asked.stream_name,
@@ -119,7 +125,14 @@ def submit(asked: Asked, subset: str) -> PredictReport:
     )
     out = Path(asked.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    prediction.task.write_predictions(prediction.outputs, out)
+    with ExitStack() as stack:
+        outputs = prediction.outputs
+        if asked.html is not None:
+            views = stack.enter_context(open_views(asked.html))
+            outputs = viewed(prediction.task, outputs, views)
+        prediction.task.write_predictions(outputs, out)
+        if asked.html is not None:
+            _write_page(asked, views, ensemble, prediction.stream)
     return PredictReport(
         out=asked.out, num_predicted=prediction.num_samples, missing=prediction.missing
     )
@@ -134,22 +147,43 @@ def answer(asked: Asked) -> PredictReport:
     _check_options(asked)
     ensemble = _open(asked)
     check_queries(ensemble.facts, asked.queries)
+    task = ensemble.runs[0].task(asked.annotations) if asked.annotations else None
     with ExitStack() as stack:
         # First: features may take hours, and what cannot be written should be known before.
         writer = stack.enter_context(open_format(asked.format_name, Path(asked.out)))
         scores = None
         if asked.scores is not None:
             scores = stack.enter_context(ScoreWriter(asked.scores, ensemble.facts))
+        views = None
+        if asked.html is not None:
+            views = stack.enter_context(open_views(asked.html))
         made = stack.enter_context(_features(asked, ensemble))
         report = PredictReport(out=asked.out, failures=made.failures)
         answers = answer_videos(ensemble, made.streams, made.video_ids, asked.queries)
         total = len(made.video_ids)
+        truth = known_truth(task, made.streams[:1])
         for one in tqdm(answers, "predict", total, unit="video", disable=asked.hides_progress):
             writer.write(one.answer)
             if scores is not None:
                 scores.write(one.outputs, asked.queries)
+            if views is not None:
+                views.write(view_of(one.answer, truth(one.answer.video), ensemble.facts))
             report.num_predicted += 1
+        if views is not None and made.streams:
+            _write_page(asked, views, ensemble, made.streams[0])
     return report
+
+
+def _write_page(asked: Asked, views: ViewWriter, ensemble: Ensemble, stream: Stream) -> None:
+    assert asked.html is not None
+    write_answer_page(
+        asked.html,
+        views.finish(),
+        ensemble,
+        stream,
+        store=asked.features,
+        quiet=asked.hides_progress,
+    )
 
 
 def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> StreamReport:
@@ -169,6 +203,7 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
         "--allow-missing": asked.allow_missing,
         "--workers": asked.workers != 1,
         "--format": asked.format_name != "jsonl",
+        "--html": asked.html,
     }
     if names := [name for name, is_given in useless.items() if is_given]:
         raise ConfigError(f"--stream writes a line of JSON for every row; leave {names[0]} out.")
@@ -187,10 +222,14 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
 
 def _check_options(asked: Asked) -> None:
     """Raise where an option would do nothing."""
-    if asked.annotations or asked.allow_missing:
+    if asked.allow_missing:
         raise ConfigError(
-            "--annotations and --allow-missing are for --subset, which writes its submission; "
-            "answers need no annotations."
+            "--allow-missing is for --subset, which writes its submission; leave it out."
+        )
+    if asked.annotations and asked.html is None:
+        raise ConfigError(
+            "--annotations is for --subset, which writes its submission, and for --html, which "
+            "shows them beside the answers; answers need none."
         )
     if asked.videos and (asked.video_ids or asked.stream_name):
         raise ConfigError(

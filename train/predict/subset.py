@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache_schema.stream import Stream
 from train.predict.ensemble import Ensemble
 from train.task import SampleOutput, Subset
 from train.tasks import AnyTask
@@ -16,6 +17,8 @@ class SubsetPrediction:
     """What the runs say about a subset."""
 
     task: AnyTask
+    stream: Stream
+    """Of the first run."""
     outputs: Iterable[SampleOutput]
     """Made while they are gone through."""
     num_samples: int
@@ -43,14 +46,16 @@ def predict_subset(
         allow_missing: Annotated videos that the store may lack.
     """
     tasks = [run.task(annotations) for run in ensemble.runs]
+    streams = [run.stream(features, stream_name) for run in ensemble.runs]
     said = ensemble.outputs(
         tasks[0].samples(subset),
-        [run.stream(features, stream_name) for run in ensemble.runs],
+        streams,
         [(task.targets, task.loss) for task in tasks],
         allow_missing=allow_missing,
     )
     return SubsetPrediction(
         task=tasks[0],
+        stream=streams[0],
         outputs=said.outputs,
         num_samples=len(said.found.rows),
         missing=said.found.missing,

@@ -28,12 +28,14 @@ from train.annotations.anticipation_submission import (
 from train.annotations.epic import Action, EpicFolder, VerbNoun
 from train.annotations.opening import open_actions
 from train.annotations.video_sources import VideoActions
+from train.answer import Answer
 from train.answers.action_anticipation import (
     ANTICIPATION_SECONDS,
     ActionAnticipationOptions,
     AnticipationAnswers,
     AnticipationKnowledge,
 )
+from train.answers.parts import known_until, true_segment
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.anticipation import composed_actions, listed_hits
 from train.metrics.framewise import class_mean_recall, top_k_hits
@@ -113,6 +115,23 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
         seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self.options.steps)
         columns_TF = _actions_of(sample).ongoing(seconds_TF)
         return {"action": window.without_context(columns_TF)}
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the annotated actions, also those at once, by start: what was to be foretold."""
+        actions, names = _actions_of(sample), self.answers.knowledge.class_names
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=known_until(sample),
+            segments=tuple(
+                true_segment(start, end, names[column])
+                for start, end, column in zip(
+                    actions.starts_S, actions.ends_S, actions.columns_S, strict=True
+                )
+            ),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 
@@ -257,6 +276,7 @@ class _VideoActions:
 
     narration_ids: tuple[str, ...]
     starts_S: Floats
+    ends_S: Floats
     columns_S: NDArray[np.int64]
     borders_M: Floats
     """Instants at which something begins or ends, ascending; the first is before all time."""
@@ -281,6 +301,7 @@ def _video_actions(actions: Sequence[Action], columns: Mapping[VerbNoun, int]) -
     return _VideoActions(
         narration_ids=tuple(action.narration_id for action in actions),
         starts_S=starts_S,
+        ends_S=ends_S,
         columns_S=columns_S,
         borders_M=borders_M,
         ongoing_M=ongoing_M,

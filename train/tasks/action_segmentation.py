@@ -9,7 +9,7 @@ Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end s
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,11 +21,13 @@ from cache_schema.parsing import nearest
 from train.annotations.breakfast import BreakfastFolder, read_labels
 from train.annotations.opening import open_labels
 from train.annotations.video_sources import LabelledVideos
+from train.answer import Answer
 from train.answers.action_segmentation import (
     ActionSegmentationOptions,
     SegmentationAnswers,
     SegmentationKnowledge,
 )
+from train.answers.parts import rounded, true_segment
 from train.data.row_times import rows_at
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
@@ -98,6 +100,24 @@ class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentati
         frames_T = np.floor(centres_T * float(self.options.label_fps) + 1e-6).astype(np.int64)
         inside_T = frames_T < len(labels_F)
         return np.where(inside_T, labels_F[np.where(inside_T, frames_T, 0)], IGNORED)
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the runs of label frames of one class; background is a class like others."""
+        runs = _runs(np.asarray(sample.target, dtype=np.int64))
+        lengths = [length for _, length in runs]
+        borders = np.cumsum([0, *lengths]) / float(self.options.label_fps)
+        names = self.source.class_names
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=rounded(borders[-1]),
+            segments=tuple(
+                true_segment(start, end, names[class_id])
+                for (class_id, _), (start, end) in zip(runs, pairwise(borders), strict=True)
+            ),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 

@@ -25,13 +25,16 @@ from train.annotations.qvhighlights import (
     HighlightSource,
     read_submission,
 )
+from train.answer import Answer, QueryAnswer, Span
 from train.answers.highlight_detection import (
+    CLIP_SECONDS,
     HighlightAnswers,
     HighlightDetectionOptions,
     clip_scores,
     clips_of,
     highlights,
 )
+from train.answers.parts import rounded
 from train.metrics.highlights import highlight_scores, moment_scores
 from train.task import LossSum, Nothing, Sample, SampleOutput, Subset, Task, Tensors, Window
 
@@ -89,6 +92,34 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
         saliency_T = np.full(len(clips_T), np.nan, np.float32)
         saliency_T[inside_T] = saliency_C[clips_T[inside_T]]
         return {"saliency": saliency_T}
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the relevant windows, and how salient each clip is as a share of ``very good``."""
+        target = _target(sample)
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=rounded(target.query.duration),
+            queries=(
+                QueryAnswer(
+                    query=target.query.query,
+                    spans=tuple(
+                        Span(start=rounded(start), end=rounded(end), score=1.0)
+                        for start, end in target.query.relevant_windows
+                    ),
+                    saliency=tuple(
+                        Span(
+                            start=float(clip * CLIP_SECONDS),
+                            end=float((clip + 1) * CLIP_SECONDS),
+                            score=rounded(saliency / HIGHEST_SALIENCY),
+                        )
+                        for clip, saliency in enumerate(target.saliency_C)
+                    ),
+                ),
+            ),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 

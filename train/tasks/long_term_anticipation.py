@@ -9,7 +9,7 @@ A actions of a clip, W windows, 2 start and end seconds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -21,11 +21,13 @@ from cache_schema.errors import AnnotationError
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaSource
 from train.annotations.lta_submission import KINDS, FutureShape, read_futures, write_futures
 from train.annotations.opening import open_future_actions
+from train.answer import Answer, Future
 from train.answers.long_term_anticipation import (
     FutureAnswers,
     FutureKnowledge,
     LongTermAnticipationOptions,
 )
+from train.answers.parts import known_until, rounded, true_segment
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.decoders.futures import consensus, continuation
 from train.metrics.anticipation import area_under_edit_distance, best_edit_distances
@@ -124,6 +126,43 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
             kind: window.without_context(future_TZ2[..., place].copy())
             for place, kind in enumerate(KINDS)
         }
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the clip's actions in their order, and the future of each window that is scored.
+
+        A window's future stands at the end of its last visible action. An answer speaks of what
+        comes after its last row, which no clip shows.
+        """
+        clip, name = _transcript_of(sample).clip, self.answers.name
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=known_until(sample),
+            segments=tuple(
+                true_segment(one.start_seconds, one.end_seconds, name((one.verb, one.noun)))
+                for one in clip.actions
+            ),
+            futures=tuple(
+                Future(
+                    time=rounded(window.last.end_seconds),
+                    actions=tuple(map(name, window.truth_Z2.tolist())),
+                )
+                for window in self._windows(clip)
+            ),
+        )
+
+    def said(self, output: SampleOutput) -> Answer:
+        """Say how the clip goes on after each window that is scored, as the submission does."""
+        clip, name = _transcript_of(output.sample).clip, self.answers.name
+        futures_CZ2 = self._futures(clip, output)
+        futures = tuple(
+            Future(time=rounded(window.last.end_seconds), actions=tuple(map(name, future_Z2)))
+            for window in self._windows(clip)
+            for future_Z2 in futures_CZ2[window.key].tolist()
+        )
+        return replace(super().said(output), futures=futures)
 
     # --- loss -----------------------------------------------------------------------------------
 

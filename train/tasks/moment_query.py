@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -21,15 +22,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cache_schema.errors import AnnotationError
-from train.annotations.ego4d_clips import Clip, MomentClip, MomentSource
+from train.annotations.ego4d_clips import Clip, Moment, MomentClip, MomentSource
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_moments
+from train.answer import Answer
 from train.answers.moment_query import (
     MAX_DETECTIONS,
     MomentAnswers,
     MomentKnowledge,
     MomentQueryOptions,
 )
+from train.answers.parts import known_until, true_segment
 from train.metrics.moments import (
     Detections,
     Instances,
@@ -109,6 +112,29 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
             "segments": ((cut_G2[seen_G] - start) / (end - start)).astype(np.float32),
             "count": np.array([seen_G.sum()], np.int64),
         }
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the different moments that last, by start.
+
+        Also those of classes that no training clip has: no answer names them, but the metric counts
+        them.
+        """
+        target = _target_of(sample)
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=known_until(sample),
+            segments=tuple(
+                true_segment(
+                    target.clip.start_seconds + one.start_seconds,
+                    target.clip.start_seconds + one.end_seconds,
+                    one.label,
+                )
+                for one in target.moments
+            ),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 
@@ -244,23 +270,27 @@ class _Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Target:
-    """The different moments of a clip that can be learned, in seconds of the video."""
+    """The different moments of a clip, and those that can be learned in seconds of the video."""
 
     clip: Clip
+    moments: tuple[Moment, ...]
+    """Those that last, by start."""
     classes_G: NDArray[np.int64]
     segments_G2: NDArray[np.float64]
 
 
 def _target(one: MomentClip, class_ids: Mapping[str, int]) -> _Target:
     """Leave out what cannot be learned: repetitions, no length, classes that training lacks."""
-    moments = {
+    moments = {moment for moment in one.moments if moment.start_seconds < moment.end_seconds}
+    learnable = [
         (class_ids[moment.label], moment.start_seconds, moment.end_seconds)
-        for moment in one.moments
-        if moment.label in class_ids and moment.start_seconds < moment.end_seconds
-    }
-    table_G3 = np.array(sorted(moments), np.float64).reshape(-1, 3)
+        for moment in moments
+        if moment.label in class_ids
+    ]
+    table_G3 = np.array(sorted(learnable), np.float64).reshape(-1, 3)
     return _Target(
         clip=one.clip,
+        moments=tuple(sorted(moments, key=attrgetter("start_seconds", "end_seconds", "label"))),
         classes_G=table_G3[:, 0].astype(np.int64),
         segments_G2=table_G3[:, 1:] + one.clip.start_seconds,
     )

@@ -22,6 +22,7 @@ from cache_schema.errors import AnnotationError
 from train.annotations.ego4d_clips import ClipQuery, QueryKey, QuerySource
 from train.annotations.json_file import json_record, read_json
 from train.annotations.opening import open_queries
+from train.answer import Answer, QueryAnswer, Span
 from train.answers.natural_language_query import (
     MAX_ANSWERS,
     NaturalLanguageQueryOptions,
@@ -29,7 +30,9 @@ from train.answers.natural_language_query import (
     best_windows,
     question,
 )
-from train.metrics.retrieval import Answer, rank_recalls
+from train.answers.parts import known_until, rounded
+from train.metrics.retrieval import Answer as ScoredAnswer
+from train.metrics.retrieval import rank_recalls
 from train.metrics.tiou import clipped_share
 from train.task import (
     IGNORED,
@@ -109,10 +112,8 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
         Context rows can be the answer: a window speaks for all that it sees.
         """
         times_T2 = times_R2[window.start : window.stop]
-        query = _query_of(sample)
-        bounds_2 = np.array([query.start_seconds, max(query.start_seconds, query.end_seconds)])
         cut_12, share_1 = clipped_share(
-            (bounds_2 + query.clip.start_seconds)[None], times_T2[0, 0], times_T2[-1, 1]
+            _bounds(_query_of(sample))[None], times_T2[0, 0], times_T2[-1, 1]
         )
         places = NOTHING, NOTHING
         if share_1[0] >= VISIBLE_SHARE:
@@ -125,6 +126,24 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
             name: np.array([place], np.int64)
             for name, place in zip(("start", "end"), places, strict=True)
         }
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return when the answer is to be seen, which is an instant for many official queries."""
+        query = _query_of(sample)
+        start, end = _bounds(query)
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=known_until(sample),
+            queries=(
+                QueryAnswer(
+                    query=query.text,
+                    spans=(Span(start=rounded(start), end=rounded(end), score=1.0),),
+                ),
+            ),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 
@@ -253,6 +272,13 @@ def _query_of(sample: Sample) -> ClipQuery:
     return sample.target
 
 
+def _bounds(query: ClipQuery) -> NDArray[np.float64]:
+    """Return start and end second of the answer in the video; the end is not before the start."""
+    seconds_2 = np.array([query.start_seconds, max(query.start_seconds, query.end_seconds)])
+    bounds_2: NDArray[np.float64] = seconds_2 + query.clip.start_seconds
+    return bounds_2
+
+
 def _answers(output: SampleOutput) -> Answers:
     """Return the best windows over all windows of the clip, in seconds of the clip."""
     clip = _query_of(output.sample).clip
@@ -283,14 +309,14 @@ def _write(results: Mapping[QueryKey, Answers], path: Path) -> None:
 
 def _scored(
     path: Path, number: int, entry: _Entry, queries: Mapping[QueryKey, ClipQuery]
-) -> Answer:
+) -> ScoredAnswer:
     query = queries.get(entry.key)
     if query is None:
         raise AnnotationError(
             f"{path}, record results.{number}: clip_uid, annotation_uid, query_idx are "
             f"{entry.key}, expected those of one of the {len(queries)} validation queries."
         )
-    return Answer(
+    return ScoredAnswer(
         predicted_P2=np.array([window[:2] for window in entry.predicted_times]),
         truth_2=np.array([query.start_seconds, query.end_seconds]),
     )

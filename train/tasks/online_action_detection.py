@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,11 +24,13 @@ from train.annotations.epic import Action, EpicFolder, VerbNoun
 from train.annotations.opening import open_actions
 from train.annotations.score_archive import Scores, open_score_archive, write_score_archive
 from train.annotations.video_sources import VideoActions
+from train.answer import Answer
 from train.answers.online_action_detection import (
     DetectionAnswers,
     DetectionKnowledge,
     OnlineActionDetectionOptions,
 )
+from train.answers.parts import known_until, true_segment
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
@@ -75,7 +78,7 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
     # --- samples --------------------------------------------------------------------------------
 
     def samples(self, subset: Subset) -> list[Sample]:
-        """Return one sample per video; its target is the column of each cell till its last action.
+        """Return one sample per video; its target are its actions and the cells till the last one.
 
         The validation videos are those that are scored, with or without an action.
         """
@@ -86,11 +89,14 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
                 video_id=video_id,
                 start_seconds=0.0,
                 end_seconds=math.inf,
-                target=self._active(actions.get(video_id, ())).labels_F(),
+                target=self._target(actions.get(video_id, ())),
                 record_ends=tuple(action.end_seconds for action in actions.get(video_id, ())),
             )
             for video_id in videos
         ]
+
+    def _target(self, actions: Sequence[Action]) -> "_Target":
+        return _Target(actions=tuple(actions), labels_F=self._active(actions).labels_F())
 
     def _active(self, actions: Sequence[Action], num_cells: int | None = None) -> "_ActiveCells":
         """Mark the cells each action touches: floor(start * 4) up to ceil(end * 4), exclusive."""
@@ -122,7 +128,7 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
         }
 
     def _columns_at(self, sample: Sample, ends_T: NDArray[np.float64]) -> NDArray[np.int64]:
-        labels_F = np.asarray(sample.target, dtype=np.int64)
+        labels_F = _target_of(sample).labels_F
         last_cells_T = np.floor((ends_T - ROUNDING_SECONDS) * CELLS_PER_SECOND)
         cells_T = np.maximum(last_cells_T, 0).astype(np.int64)
         # One background cell behind the last action stands for the rest of the video.
@@ -130,6 +136,31 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
         if self.options.learn_background:
             return columns_T
         return np.where(columns_T == BACKGROUND, IGNORED, columns_T)
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the annotated actions, also those at once, by start.
+
+        Background stands between them where it is learned, since the answers say it then. Behind
+        the last action it does not: when the video ends is not annotated.
+        """
+        actions, names = _target_of(sample).actions, self.answers.knowledge.class_names
+        segments = [
+            true_segment(
+                action.start_seconds, action.end_seconds, names[self._columns[action.verb_noun]]
+            )
+            for action in actions
+        ]
+        if self.options.learn_background:
+            pauses = (true_segment(*pause, names[BACKGROUND]) for pause in _pauses(actions))
+            segments = sorted([*segments, *pauses], key=attrgetter("start"))
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=known_until(sample),
+            segments=tuple(segments),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 
@@ -250,13 +281,37 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
         rng = np.random.default_rng(0)
         prior_K = np.zeros(self._num_columns, np.float32)
         for sample in self.samples("train"):
-            prior_K += np.bincount(np.asarray(sample.target), minlength=len(prior_K))
+            prior_K += np.bincount(_target_of(sample).labels_F, minlength=len(prior_K))
         prior_K[BACKGROUND] = 0  # The recalls look at action cells only.
         prior_K /= prior_K.sum()
         return {
             "chance": self._score(lambda _, shape: rng.random(shape, np.float32)),
             "majority": self._score(lambda _, shape: np.broadcast_to(prior_K, shape)),
         }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Target:
+    """What is annotated of one video."""
+
+    actions: tuple[Action, ...]
+    """By start."""
+    labels_F: NDArray[np.int64]
+    """The column of each cell till the last action."""
+
+
+def _target_of(sample: Sample) -> _Target:
+    assert isinstance(sample.target, _Target)
+    return sample.target
+
+
+def _pauses(actions: Sequence[Action]) -> Iterator[tuple[float, float]]:
+    """Yield start and end second of the gaps before and between actions, which come by start."""
+    idle_from = 0.0
+    for action in actions:
+        if action.start_seconds > idle_from:
+            yield idle_from, action.start_seconds
+        idle_from = max(idle_from, action.end_seconds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from train.annotations.narrations import Narration, NarrationSource, read_captions
 from train.annotations.opening import open_narrations
+from train.answer import Answer, Caption
 from train.answers.online_captioning import (
     CaptionAnswers,
     CaptionKnowledge,
     OnlineCaptioningOptions,
     is_new,
 )
+from train.answers.parts import known_until, rounded
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.captions import caption_scores
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
@@ -101,6 +103,27 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
                 tokens_L[: len(ids)] = ids[:length]
             self._tokens_by_video[sample.video_id] = tokens_NL
         return self._tokens_by_video[sample.video_id]
+
+    # --- truth ----------------------------------------------------------------------------------
+
+    def truth(self, sample: Sample) -> Answer:
+        """Return the narrations, each until a later one comes.
+
+        The last one ends where it starts: when the video ends is not annotated.
+        """
+        narrations = _narrations(sample)
+        seconds_N = np.array([one.seconds for one in narrations])
+        later_N = np.searchsorted(seconds_N, seconds_N, side="right")
+        ends_N = np.append(seconds_N, known_until(sample))[later_N]
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=known_until(sample),
+            captions=tuple(
+                Caption(start=rounded(one.seconds), end=rounded(end), text=one.text)
+                for one, end in zip(narrations, ends_N, strict=True)
+            ),
+        )
 
     # --- loss -----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import torch
 from cache_schema.errors import ConfigError
 from extract.encode.encoders.options import ComputeDtype, EncoderOptions
 
-__all__ = ["choose_device", "choose_dtype"]
+__all__ = ["choose_device", "choose_dtype", "device_name", "gpu_uuids"]
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -30,6 +30,25 @@ def choose_device(asked: str) -> torch.device:
             "CUDA devices. Use --device cpu or auto."
         )
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return ``cpu``, or a GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def gpu_uuids(device: torch.device, num_workers: int) -> list[str]:
+    """Return by which names NVML knows the GPUs that workers of this machine use.
+
+    Args:
+        device: Where this process has its encoder; a single worker is this process.
+        num_workers: Several take a GPU each, from the first on.
+    """
+    if device.type != "cuda":
+        return []
+    first = [device.index or 0]
+    indices = first if num_workers == 1 else range(min(num_workers, torch.cuda.device_count()))
+    return [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in indices]
 
 
 def choose_dtype(options: EncoderOptions, device: torch.device) -> ComputeDtype:

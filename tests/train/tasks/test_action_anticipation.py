@@ -9,6 +9,7 @@ import torch
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.annotation_folders import epic_folder, epic_row, write
 from tests.train.outputs import head_context, output_of, targets_of
+from train.answer import Answer, Segment
 from train.task import IGNORED
 from train.tasks import load_task
 
@@ -93,6 +94,19 @@ def test_the_row_that_decides_a_segment_learns_its_class(folder):
             for start, column in truth[sample.video_id].items():
                 row = np.flatnonzero(times[:, 1] <= start - 1 + 1e-6)[-1]
                 assert targets[row].tolist() == [column]
+
+
+def test_the_truth_is_the_annotated_actions(task):
+    assert task.truth(task.samples("val")[0]) == Answer(
+        video="P01_01",
+        task="action_anticipation",
+        duration=4.0,
+        segments=(
+            Segment(start=0.5, end=2.0, label="3 10", score=1.0),
+            Segment(start=2.0, end=4.0, label="3 2", score=1.0),
+            Segment(start=3.0, end=3.5, label="5 2", score=1.0),
+        ),
+    )
 
 
 def test_the_number_of_steps_can_be_chosen(folder):

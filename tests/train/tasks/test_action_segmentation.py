@@ -8,6 +8,7 @@ import torch
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.annotation_folders import breakfast_folder, write
 from tests.train.outputs import head_context, output_of, states_of, targets_of
+from train.answer import Answer, Segment
 from train.task import IGNORED, Window
 from train.tasks import load_task
 
@@ -75,6 +76,18 @@ def test_a_centre_on_a_frames_start_belongs_to_that_frame(folder):
     times = rows(30, 7.5) % 0.4  # centres at k/15 s, some a rounding error below
     targets = targets_of(task, task.samples("val")[0], times[:3])["current"]
     assert targets.tolist() == [SIL, POUR, POUR]
+
+
+def test_the_truth_is_the_runs_of_label_frames(task):
+    assert task.truth(task.samples("val")[0]) == Answer(
+        video="a",
+        task="action_segmentation",
+        duration=3.0,
+        segments=(
+            Segment(start=0.0, end=1.0, label="SIL", score=1.0),
+            Segment(start=1.0, end=3.0, label="pour", score=1.0),
+        ),
+    )
 
 
 def test_every_frame_gets_the_row_over_its_middle(task, folder):

@@ -8,6 +8,7 @@ import torch
 from cache_schema.errors import ConfigError
 from tests.train.annotations.test_qvhighlights import LINE, write
 from tests.train.outputs import head_context, output_of, states_of, targets_of
+from train.answer import Answer, QueryAnswer, Span
 from train.task import SampleOutput, Window, WindowOutput
 from train.tasks import load_task
 
@@ -57,6 +58,21 @@ def test_rows_that_only_give_a_past_are_no_targets(task):
     window = Window(sample=0, start=2, stop=5, num_context=0)
     part = task.targets(task.samples("val")[0], rows(6, 1), window)["saliency"]
     np.testing.assert_allclose(part, [5 / 3, 5 / 3, 7 / 3], rtol=1e-6)
+
+
+def test_the_truth_is_the_windows_and_the_share_of_full_saliency_of_each_clip(task):
+    saliency = (
+        Span(start=0.0, end=2.0, score=0.0),
+        Span(start=2.0, end=4.0, score=0.416667),  # (4 + 1 + 0) / 3 / 4
+        Span(start=4.0, end=6.0, score=0.583333),  # (2 + 2 + 3) / 3 / 4
+    )
+    spans = (Span(start=2.0, end=6.0, score=1.0),)
+    assert task.truth(task.samples("val")[0]) == Answer(
+        video="v_0_7",
+        task="highlight_detection",
+        duration=7.0,
+        queries=(QueryAnswer(query="A dog jumps.", spans=spans, saliency=saliency),),
+    )
 
 
 def test_the_loss_is_lowest_where_the_score_is_the_share_of_full_saliency(task):

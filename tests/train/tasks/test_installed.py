@@ -10,7 +10,7 @@ import torch
 from cache_schema import ConfigError, PipelineError, RowWriter, imported_recipe
 from tests.docs_blocks import blocks_of
 from tests.packages import install
-from train import HeadContext, States
+from train import Answer, HeadContext, States
 from train.config import LlmConfig, OptimConfig, TrainConfig
 from train.run import train
 from train.tasks import load_task, task_class
@@ -144,3 +144,32 @@ def test_a_whole_task_of_others_keeps_its_name_and_makes_its_own_answers(offer):
     assert type(task.answers) is type(task).answers_type
     assert head()(states())["dish"].shape == (1, 1, 2)
     assert task.baselines(Path("none")) == {}
+
+
+def truth_that(line):
+    return f"\n    def truth(self, sample):\n        {line}\n"
+
+
+SAYS_NOTHING = truth_that('return Answer(video=sample.video_id, task="dish", duration=0.0)')
+
+
+def true_of_the_sample():
+    task = load()
+    (sample,) = task.samples("val")
+    return task.truth(sample)
+
+
+def test_what_a_task_of_others_knows_to_be_true_is_told(offer):
+    offer(DISH + SAYS_NOTHING)
+    assert true_of_the_sample() == Answer(video="b", task="dish", duration=0.0)
+
+
+def test_a_task_of_others_need_not_say_what_is_true(offer):
+    offer(DISH)
+    assert true_of_the_sample() is None
+
+
+def test_an_error_in_the_truth_of_others_says_whose_it_is(offer):
+    offer(DISH + truth_that("raise ValueError('no soup')"))
+    with pytest.raises(PipelineError, match=said_of("truth")):
+        true_of_the_sample()

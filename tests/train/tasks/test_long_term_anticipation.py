@@ -9,6 +9,7 @@ import torch
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.test_ego4d_lta import entry, write
 from tests.train.outputs import head_context, output_of, targets_of, whole_window
+from train.answer import Answer, Future, Segment
 from train.task import IGNORED
 from train.tasks import load_task
 
@@ -97,6 +98,30 @@ def test_a_row_learns_what_follows_the_action_it_sees(task):
     # The first row ends where the first action begins, the last one lies behind the last action.
     assert targets["verb"].tolist() == before + [one for one in seen for _ in (0, 1)] + seen[-1:]
     assert targets["noun"].tolist()[:3] == [[0, 1], [1, 0], [1, 0]]
+
+
+def test_the_truth_is_the_actions_and_what_follows_the_visible_ones(task):
+    sample, _ = task.samples("val")
+    names = ["cut pan", "mix egg", "put pan", "cut pan", "mix egg"]
+    assert task.truth(sample) == Answer(
+        video="video-a",
+        task="long_term_anticipation",
+        duration=70.5,
+        segments=tuple(
+            Segment(start=second, end=second + 1, label=name, score=1.0)
+            for second, name in zip((10.0, 11.0, 12.0, 13.0, 14.0), names, strict=True)
+        ),
+        futures=(
+            Future(time=12.0, actions=("put pan", "cut pan")),
+            Future(time=13.0, actions=("cut pan", "mix egg")),
+        ),
+    )
+
+
+def test_the_truth_of_a_clip_that_is_too_short_for_a_window_has_no_future(task):
+    truth = task.truth(task.samples("train")[0])
+    assert [one.label for one in truth.segments] == ["mix egg"]
+    assert truth.futures == ()
 
 
 def test_context_rows_are_no_targets(task):

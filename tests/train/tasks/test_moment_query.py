@@ -7,6 +7,7 @@ import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.ego4d_files import label, labelled_clip, write_clips
+from train.answer import Answer, Segment
 from train.model.heads.moments import MomentHead
 from train.task import HeadContext, SampleOutput, Window, WindowOutput
 from train.tasks import load_task
@@ -79,6 +80,29 @@ def test_repetitions_and_moments_without_length_are_not_learned(folder):
     write_clips(folder / "moments_train.json", labelled_clip("t", *labels), split="train")
     (sample,) = load_task("moment_query", folder, {}).samples("train")
     assert sample.target.segments_G2.tolist() == [[11, 12]]
+
+
+def test_the_truth_is_the_moments_in_seconds_of_the_video(task):
+    first, second = map(task.truth, task.samples("val"))
+    assert first == Answer(
+        video="v",
+        task="moment_query",
+        duration=40.0,
+        segments=(
+            Segment(start=12.0, end=16.0, label="eat", score=1.0),
+            Segment(start=30.0, end=34.0, label="cut", score=1.0),
+        ),
+    )
+    # What training lacks is as true.
+    assert second.segments == (Segment(start=10.0, end=19.0, label="rest", score=1.0),)
+
+
+def test_repetitions_and_moments_without_length_are_no_truth(folder):
+    labels = label("a", 1, 2), label("a", 1, 2), label("a", 1, 1), label("a", 3, 2)
+    write_clips(folder / "moments_val.json", labelled_clip("t", *labels))
+    task = load_task("moment_query", folder, {})
+    (truth,) = map(task.truth, task.samples("val"))
+    assert [(one.start, one.end) for one in truth.segments] == [(11.0, 12.0)]
 
 
 def test_targets_are_fractions_of_the_window(task):

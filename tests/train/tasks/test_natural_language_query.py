@@ -7,6 +7,7 @@ import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.ego4d_files import queried_clip, query, write_clips
+from train.answer import Answer, QueryAnswer, Span
 from train.model.heads.pointer import PointerHead
 from train.task import IGNORED, HeadContext, SampleOutput, Window, WindowOutput
 from train.tasks import load_task
@@ -96,6 +97,23 @@ def test_a_question_is_lower_case_with_one_question_mark(text):
 )
 def test_targets_are_the_places_of_the_first_and_last_row(folder, task, answer, rows, expected):
     assert places(task, sample_of(folder, *answer), *rows) == expected
+
+
+def test_the_truth_is_the_query_as_written_and_its_span_in_the_video(task):
+    (sample,) = task.samples("val")
+    spans = (Span(start=14.0, end=18.0, score=1.0),)
+    assert task.truth(sample) == Answer(
+        video="v",
+        task="natural_language_query",
+        duration=40.0,
+        queries=(QueryAnswer(query=" Where did I put it?? ", spans=spans),),
+    )
+
+
+@pytest.mark.parametrize(("start", "end"), [(6, 6), (6, 4)])
+def test_an_answer_without_length_is_an_instant(folder, task, start, end):
+    (query,) = task.truth(sample_of(folder, start, end)).queries
+    assert query.spans == (Span(start=16.0, end=16.0, score=1.0),)
 
 
 def test_the_pointer_is_the_head(task):

@@ -5,6 +5,7 @@ import torch
 from cache_schema.errors import AnnotationError
 from tests.train.annotations.annotation_folders import epic_folder, epic_row, write
 from tests.train.outputs import head_context, output_of, targets_of
+from train.answer import Answer, Segment
 from train.task import IGNORED, Window
 from train.tasks import load_task
 
@@ -44,15 +45,15 @@ def submission(task, folder, outputs):
 def test_cells_run_from_floor_to_ceil_and_the_lowest_class_wins(task):
     second, first = task.samples("val")[::-1]
     assert first.video_id == "P01_01"
-    assert first.target.tolist() == [0, CUT_EGG, CUT_EGG, CUT_EGG, CUT_PAN, CUT_PAN]
-    assert second.target.tolist() == [MIX_PAN, MIX_PAN]
+    assert first.target.labels_F.tolist() == [0, CUT_EGG, CUT_EGG, CUT_EGG, CUT_PAN, CUT_PAN]
+    assert second.target.labels_F.tolist() == [MIX_PAN, MIX_PAN]
 
 
 def test_videos_without_actions_are_samples_too(folder):
     write(folder / "video_lengths.csv", "video_id,num_frames", "P01_01,8", "P02_01,4", "P09_01,3")
     task = load_task("online_action_detection", folder, {})
     assert [sample.video_id for sample in task.samples("val")] == ["P01_01", "P02_01", "P09_01"]
-    assert task.samples("val")[2].target.tolist() == []
+    assert task.samples("val")[2].target.labels_F.tolist() == []
     targets = targets_of(task, task.samples("val")[2], rows(2, 1))
     assert targets["current"].tolist() == [IGNORED, IGNORED]
 
@@ -86,6 +87,45 @@ def test_background_can_be_learnt(folder):
     targets = targets_of(task, task.samples("val")[0], rows(8, 4))
     assert targets["current"].tolist() == [0, 2, 2, 2, 1, 1, 0, 0]
     assert targets["next"].tolist() == [2, 2, 2, 1, 1, 0, 0, IGNORED]
+
+
+def test_the_truth_is_the_annotated_actions(task):
+    first, second = map(task.truth, task.samples("val"))
+    assert first == Answer(
+        video="P01_01",
+        task="online_action_detection",
+        duration=1.5,
+        segments=(
+            Segment(start=0.25, end=1.3, label="3 10", score=1.0),
+            Segment(start=1.0, end=1.5, label="3 2", score=1.0),
+        ),
+    )
+    assert [(one.start, one.end, one.label) for one in second.segments] == [(0.0, 0.5, "5 2")]
+
+
+def test_background_is_true_between_actions_where_it_is_learnt(tmp_path):
+    actions = [
+        epic_row("v0", "00.50", "01.40", 3, 10),
+        epic_row("v1", "00.60", "00.70", 3, 2),
+        epic_row("v2", "01.50", "02.00", 3, 2),
+    ]
+    folder = epic_folder(tmp_path, train=TRAIN, val=actions)
+    task = load_task("online_action_detection", folder, {"learn_background": True})
+    truth = task.truth(task.samples("val")[0])
+    assert [(one.start, one.end, one.label) for one in truth.segments] == [
+        (0.0, 0.5, "background"),
+        (0.5, 1.4, "3 10"),
+        (0.6, 0.7, "3 2"),
+        (1.4, 1.5, "background"),
+        (1.5, 2.0, "3 2"),
+    ]
+
+
+def test_of_a_video_without_actions_nothing_is_true(folder):
+    write(folder / "video_lengths.csv", "video_id,num_frames", "P01_01,8", "P02_01,4", "P09_01,3")
+    task = load_task("online_action_detection", folder, {"learn_background": True})
+    truth = task.truth(task.samples("val")[2])
+    assert (truth.video, truth.duration, truth.segments) == ("P09_01", 0.0, ())
 
 
 def test_a_cell_gets_the_latest_row_that_has_ended_and_nothing_of_the_future(task, folder):

@@ -9,6 +9,7 @@ from cache_schema.errors import ConfigError
 from tests.train.annotations.test_narrations import entry, make, video
 from tests.train.model.tiny_llms import save_tiny_llm, save_tiny_tokenizer
 from tests.train.outputs import head_context, output_of, states_of, targets_of
+from train.answer import Answer, Caption
 from train.config import LlmConfig
 from train.model.heads.caption import CaptionHead
 from train.model.llm import load_llm
@@ -68,6 +69,40 @@ def test_the_latest_row_that_has_ended_gives_the_caption(load):
         [THE, CAT, END, IGNORED, IGNORED],
         [WHERE, IS, THE, DOG, END],
     ]
+
+
+def test_the_truth_is_the_narrations_each_until_the_next_one(load):
+    task = load()
+    assert task.truth(task.samples("val")[0]) == Answer(
+        video="v",
+        task="online_captioning",
+        duration=2.6,
+        captions=(
+            Caption(start=0.4, end=1.0, text="it"),
+            Caption(start=1.0, end=2.6, text="the cat"),
+            Caption(start=2.6, end=2.6, text="where is the dog"),
+        ),
+    )
+
+
+def test_narrations_of_one_instant_go_on_together(load, tmp_path):
+    twice = video([entry(1, "the dog"), entry(3, "it")], [entry(1, "the cat")])
+    make(tmp_path, {**VIDEOS, "v": twice}, {"train": ["t"], "val": ["v"]})
+    task = load()
+    (truth,) = map(task.truth, task.samples("val"))
+    found = {one.text: (one.start, one.end) for one in truth.captions}
+    assert found == {"the dog": (1.0, 3.0), "the cat": (1.0, 3.0), "it": (3.0, 3.0)}
+
+
+def test_a_row_is_taught_the_true_caption_that_starts_once_it_has_ended(load):
+    task = load()
+    truth, times = task.truth(task.samples("val")[0]), rows(4)
+    targets = targets_of(task, task.samples("val")[0], times)
+    for row, tokens in zip(targets["rows"], targets["tokens"], strict=True):
+        (text,) = (
+            one.text for one in truth.captions if times[row, 1] <= one.start < times[row + 1, 1]
+        )
+        assert task.answers.text(tokens) == text
 
 
 def test_every_caption_belongs_to_one_window_and_counts_from_its_start(load):
