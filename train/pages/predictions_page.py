@@ -144,7 +144,7 @@ def confusion_chart(confusions: Sequence[Confusion]) -> str:
             color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1])),
             tooltip=["true:N", "said:N", "amount:Q", alt.Tooltip("share:Q", format=".0%")],
         )
-        .properties(width="container", height=alt.Step(20))
+        .properties(width="container", height=20 * len(order))
     )
     return chart_json(chart)
 

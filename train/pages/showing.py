@@ -50,8 +50,8 @@ class _Parts:
             marks = tuple(judged.truth)
             self.lanes.append(Lane(name=truth, kind="truth", is_text=is_text, marks=marks))
         if judged.errors:
-            marks = tuple(judged.errors)
-            self.lanes.append(Lane(name=f"errors: {name}", kind="errors", marks=marks))
+            marks, of = tuple(judged.errors), "" if name == "says" else f" {name}"
+            self.lanes.append(Lane(name=f"errors{of}", kind="errors", marks=marks))
 
 
 def view_of(answer: Answer, truth: Answer | None, facts: TaskFacts) -> VideoView:

@@ -50,7 +50,7 @@ def test_without_annotations_only_what_is_said_is_shown():
 def test_what_is_true_stands_below_and_errors_below_that():
     said = answer(segments=(segment(0, 6, "cut"), segment(6, 10, "peel")))
     view = view_of(said, answer(segments=(segment(0, 10, "cut"),)), ROWS)
-    assert lanes(view) == [("says", "said"), ("annotated", "truth"), ("errors: says", "errors")]
+    assert lanes(view) == [("says", "said"), ("annotated", "truth"), ("errors", "errors")]
     assert (view.score, view.unit, view.num_wrong) == (0.6, "seconds", 1)
     assert [one.label for one in view.tallies] == ["cut", "peel"]
 
@@ -84,9 +84,9 @@ def test_what_is_foretold_is_shown_for_each_instant_and_the_nearest_is_judged():
     assert lanes(view) == [
         ("in 1 s", "said"),
         ("annotated", "truth"),
-        ("errors: in 1 s", "errors"),
+        ("errors in 1 s", "errors"),
         ("in 2 s", "said"),
-        ("errors: in 2 s", "errors"),
+        ("errors in 2 s", "errors"),
     ]
     # Said from 1 to 4 of the seconds 2 to 5; the first one nobody could foretell.
     assert (view.right, view.judged) == (3, 9)

@@ -24,7 +24,7 @@
 
   class VideoPlayer {
     constructor(url, type, onFailure) {
-      this.element = make("video", { preload: "auto", playsInline: true, controls: true });
+      this.element = make("video", { preload: "metadata", playsInline: true, controls: true });
       this.element.append(make("source", { src: url, type }));
       this.element.firstChild.addEventListener("error", onFailure);
       this.element.addEventListener("error", onFailure);
@@ -181,7 +181,7 @@
 
   function ticksElement() {
     const ticks = make("div", { className: "ticks" });
-    const count = timeline.clientWidth < 600 ? 4 : 8;
+    const count = 4 * Math.max(1, Math.round($("stretch").clientWidth / 400));
     for (let place = 0; place <= count; place += 1) {
       const tick = make("span", { textContent: shownTime((view.duration * place) / count) });
       tick.style.left = `${(100 * place) / count}%`;
@@ -247,6 +247,7 @@
 
   // --- where one is ----------------------------------------------------------------------------
 
+  let following = 0; // the next frame in which the cursor is moved while the video plays
   let pending = null; // second that was asked for before the video could go there
 
   function follow() {
@@ -255,19 +256,43 @@
     timeline.style.setProperty("--at", Math.min(1, seconds / view.duration));
     $("time").value = seconds;
     const now = view.lanes
-      .map((lane) => [lane, lane.marks.find((one) => one.start <= seconds && seconds < one.end)])
-      .filter(([, mark]) => mark !== undefined)
-      .map(([lane, mark]) => `${lane.name}: ${mark.label}`);
-    $("time").setAttribute("aria-valuetext", [shownTime(seconds), ...now].join(", "));
+      .filter((lane) => lane.kind !== "errors")
+      .map((lane) => [lane.name, lane.marks.find((one) => one.start <= seconds && seconds < one.end)])
+      .filter(([, mark]) => mark !== undefined);
+    const told = now.map(([name, mark]) => `${name}: ${mark.label}`);
+    $("time").setAttribute("aria-valuetext", [shownTime(seconds), ...told].join(", "));
+    $("now").replaceChildren(
+      ...now.flatMap(([name, mark]) => [`${name} `, make("b", { textContent: mark.label }), "\u2003"]),
+    );
     $("clock").textContent = `${shownTime(seconds)} / ${shownTime(view.duration)}`;
     $("play").textContent = player.plays ? "Pause" : "Play";
-    if (player.plays) requestAnimationFrame(() => player.plays && follow());
+    cancelAnimationFrame(following);
+    if (player.plays) {
+      scrollToCursor();
+      following = requestAnimationFrame(follow);
+    }
   }
 
   function go(seconds) {
     pending = Math.min(Math.max(seconds, 0), view.duration);
     player.time = pending;
     follow();
+    scrollToCursor();
+  }
+
+  // Keeps the cursor in sight where the time line is longer than the window.
+  function scrollToCursor() {
+    const inside = timeline.scrollWidth - timeline.clientWidth;
+    if (inside > 0) timeline.scrollLeft = inside * Math.min(1, player.time / view.duration);
+  }
+
+  function zoom(factor) {
+    const now = Number(timeline.style.getPropertyValue("--zoom") || 1);
+    const next = Math.min(Math.max(now * factor, 1), 64);
+    timeline.style.setProperty("--zoom", next);
+    $("lanes").lastElementChild.replaceWith(ticksElement());
+    drawCurves();
+    scrollToCursor();
   }
 
   function toggle() {
@@ -323,15 +348,17 @@
 
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || view === null) return;
-    const target = event.target;
-    if (target.matches("input:not([type=range]), select, textarea")) return;
+    const isAt = (selector) => event.target.closest?.(selector);
+    if (isAt("input:not([type=range]), select, textarea")) return;
     const side = event.shiftKey ? goToMark : (direction) => go(player.time + direction);
     const actions = {
-      " ": () => (target.matches("button, summary, a") ? false : toggle()),
+      " ": () => (isAt("button, summary, a") ? false : toggle()),
       ArrowLeft: () => side(-1),
       ArrowRight: () => side(1),
       j: () => step(1),
       k: () => step(-1),
+      "+": () => zoom(2),
+      "-": () => zoom(0.5),
     };
     const action = actions[event.key];
     if (action !== undefined && action() !== false) event.preventDefault();
@@ -345,6 +372,8 @@
   $("play").addEventListener("click", toggle);
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
+  $("wider").addEventListener("click", () => zoom(2));
+  $("narrower").addEventListener("click", () => zoom(0.5));
   document.addEventListener("keydown", onKey);
   document.addEventListener("themechange", () => view !== null && drawCurves());
   const [first] = rows();
