@@ -70,7 +70,7 @@ def read_metrics(path: Path) -> MetricsLog:
     # A process that is writing, or was killed while it did, leaves a last line that is no JSON.
     entries = [json.loads(line) for line in lines if line.endswith("}")]
     steps = [one for one in entries if one["kind"] == "train"]
-    table = np.array([[one.get(key, np.nan) for key in STEP_KEYS] for one in steps], np.float64)
+    table = np.array([[one[key] for key in STEP_KEYS] for one in steps], np.float64)
     columns = table.reshape(-1, len(STEP_KEYS)).T
     return MetricsLog(
         steps_S=columns[0],
