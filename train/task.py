@@ -363,6 +363,11 @@ class Task(ABC, Generic[Source, Chosen]):
         value = scores[self.main_metric]
         return None if value is None else value / self.metric_scale
 
+    @classmethod
+    def lower_is_better(cls, metric: str) -> bool:
+        """Tell whether a number of ``score`` is an error or a distance: the lower, the better."""
+        return False
+
     def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
         """Return the scores of ``chance`` and ``majority``, by the same official rules, if any.
 
