@@ -45,6 +45,7 @@ def extract_videos(
     """
     fps = sampling_fps(config)
     report.devices |= {device_name(target.encoder.device) for target in targets}
+    used_before = time.process_time()
     with (
         WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report) as decode,
@@ -58,3 +59,7 @@ def extract_videos(
             if isinstance(item, Frames) and fps is not None:
                 advance(float(sum(frame.num_ticks for frame in item.frames) / fps))
         encoding.finish()
+    # Its own thread, the lanes, and whatever threads a runtime starts: all that is left over.
+    others = decode.thread_seconds + write.thread_seconds
+    report.cpu_seconds["encode"] += time.process_time() - used_before - others
+    report.note_memory()
