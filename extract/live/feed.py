@@ -45,7 +45,7 @@ class LiveFeed(ClosedOnExit):
             threads = stack.enter_context(EncodeThreads(1))
             encoder, _ = threads.spread(self._target.encoder, self._batch_size)
             size = smallest_equal_batch(encoder, self._batch_size)
-            encoder, size = threads.spread(self._target.encoder, size)
+            encoder, _ = threads.spread(self._target.encoder, size)
             self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
             self._ticks = self._open(stack)
             self._stack = stack.pop_all()  # all of it could be had

@@ -6,7 +6,10 @@ A video commits by itself; one that fails leaves no row and an entry in the repo
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
 
 from cache_schema.store import StoreWriter
 from extract.config import ExtractConfig
@@ -50,6 +53,7 @@ def extract_videos(
         WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report) as decode,
         EncodeThreads(num_threads) as threads,
+        _one_torch_thread(),
     ):
         encoding = EncodeStage(targets, threads, config.batch_size, write, report)
         for item in decode:
@@ -63,3 +67,18 @@ def extract_videos(
     others = decode.thread_seconds + write.thread_seconds
     report.cpu_seconds["encode"] += time.process_time() - used_before - others
     report.note_memory()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Keep torch from working in this thread with others.
+
+    What is done here is a copy now and then; threads that wait for each other in loops meanwhile
+    take the cores from decoding and encoding.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -121,6 +121,7 @@ def config_of(recipe: Recipe, encoder: str) -> ExtractConfig:
         stride_frames=recipe.sampling.stride_frames,
         pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
         compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]
+        runtime=recipe.encoder.runtime,
         store_dtype=recipe.store_dtype,
         decoder=recipe.decoder.backend,
     )
@@ -153,6 +154,7 @@ def _encoder_options(config: ExtractConfig) -> EncoderOptions:
         device=config.device,
         compute_dtype=config.compute_dtype,
         pooling=config.pooling,
+        runtime=config.runtime,
         trust_remote_code=config.trust_remote_code,
     )
 
