@@ -27,7 +27,7 @@ BOUNDS = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
 float32, 0.03 in bfloat16 (torch's own bfloat16: the same)."""
 
 USUAL_BATCH = 8
-"""Windows of the batches that are prepared when an encoder is loaded; others when they come."""
+"""Windows of the batches that are prepared when an image network is loaded."""
 
 MOST_STREAMS = 8
 """Batches side by side, at most; a stream that nobody uses costs nothing."""
@@ -120,7 +120,9 @@ class OpenVinoEncoder:
         self._model = model
         self._compiled: dict[int, Any] = {}
         self._lanes = threading.local()
-        self._request(USUAL_BATCH)
+        # Eight windows of a video network take many seconds, and one shows as much.
+        size = USUAL_BATCH if self.frames_per_window == 1 else 1
+        self._compiled[size] = self._checked(self._compile(size))
 
     def _request(self, batch_size: int) -> Any:  # noqa: ANN401  # untyped library
         """Return this thread's for batches of a size: it does one at a time."""
@@ -128,7 +130,7 @@ class OpenVinoEncoder:
         if batch_size not in requests:
             with self._lock:
                 if batch_size not in self._compiled:
-                    self._compiled[batch_size] = self._checked(self._compile(batch_size))
+                    self._compiled[batch_size] = self._compile(batch_size)
             requests[batch_size] = self._compiled[batch_size].create_infer_request()
         return requests[batch_size]
 
