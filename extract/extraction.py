@@ -95,10 +95,7 @@ def extract_like(
         ConfigError: if the encoder cannot be found.
         PipelineError: as ``extract``.
     """
-    settings = to_mapping(config_of(recipe, recipe.encoder.id))
-    # What ran on a CPU there must here, too, whatever else this machine has.
-    settings |= {"device": device if recipe.encoder.runtime == "torch" else "cpu"}
-    settings |= {"workers": workers}
+    settings = to_mapping(config_of(recipe, recipe.encoder.id, device)) | {"workers": workers}
     config = parse(ExtractConfig, settings, where="settings [extract]")
     # Settings are checked: what can be wrong in the block is about the encoder.
     with found_encoder(recipe.encoder, encoder, encoder_source) as name:

@@ -16,6 +16,7 @@ from extract.encode.encoders import EncoderOptions, openvino_encoder, openvino_e
 from extract.encode.encoders import load_encoder as load
 from extract.encode.encoders.base import encode_fixed
 from extract.encode.encoders.remembered import load_and_remember, recall
+from extract.plan.targets import config_of
 from extract.tools.recompute import recompute_rows
 from tests.extract.tiny_models import MODELS, write_model
 from tests.extract.videos import constant_pts, write_video
@@ -223,6 +224,13 @@ def test_features_like_others_are_made_by_their_runtime(videos, tmp_path):
     again = open_store(tmp_path / "g.zarr").stream()
     assert again.recipe == stream.recipe
     assert (again.read("a").values == stream.read("a").values).all()
+
+
+def test_a_recipe_of_openvino_is_met_on_the_cpu_whatever_else_there_is():
+    recipe = load_encoder("fake", fps=2, device="cpu", runtime="openvino").recipe
+    assert config_of(recipe, "fake", "cuda").device == "cpu"
+    in_torch = replace(recipe, encoder=replace(recipe.encoder, runtime="torch"))
+    assert config_of(in_torch, "fake", "cuda").device == "cuda"
 
 
 def test_stored_rows_are_proven_by_their_runtime(videos, tmp_path):
