@@ -32,6 +32,7 @@ from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
 from extract.decode.wire import HEAD, pack
+from extract.process_memory import peak_bytes
 
 __all__ = ["Opener", "main"]
 
@@ -132,13 +133,11 @@ class _Child:
             "width": facts.width,
             "height": facts.height,
             "decoder": facts.decoder,
-            "cpu_seconds": time.process_time(),
         }
-        self._send(fields, facts.frame_seconds.data.cast("B"))
+        self._send(fields | _used(), facts.frame_seconds.data.cast("B"))
 
     def _fail(self, sentence: str) -> None:
-        cpu_seconds = time.process_time()
-        self._send({"kind": "error", "sentence": sentence, "cpu_seconds": cpu_seconds})
+        self._send({"kind": "error", "sentence": sentence} | _used())
 
     def _say_alive(self) -> None:
         if time.monotonic() - self._spoke > ALIVE_SECONDS:
@@ -149,3 +148,8 @@ class _Child:
         if raw:
             self._connection.sendall(raw)
         self._spoke = time.monotonic()
+
+
+def _used() -> dict[str, object]:
+    """Return what this process has taken so far."""
+    return {"cpu_seconds": time.process_time(), "peak_bytes": peak_bytes()}

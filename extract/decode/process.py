@@ -68,6 +68,8 @@ class DecoderProcess:
         self._child_cpu_seconds = 0.0
         self.cpu_seconds = 0.0
         """What the children had used when they last answered; one that dies takes some along."""
+        self.peak_bytes = 0
+        """Most memory that one of them had held by then."""
 
     def __enter__(self) -> "DecoderProcess":
         return self
@@ -128,7 +130,7 @@ class DecoderProcess:
                 if fields["kind"] == "alive":
                     continue
                 is_answered = fields["kind"] != "frame"
-                self._note_cpu(fields)
+                self._note_use(fields)
                 if fields["kind"] == "error":
                     raise VideoError(fields["sentence"])
                 yield fields, raw
@@ -143,7 +145,8 @@ class DecoderProcess:
             if not is_answered:
                 self.close()
 
-    def _note_cpu(self, fields: dict[str, Any]) -> None:
+    def _note_use(self, fields: dict[str, Any]) -> None:
+        self.peak_bytes = max(self.peak_bytes, fields.get("peak_bytes", 0))
         used = fields.get("cpu_seconds", self._child_cpu_seconds)
         self.cpu_seconds += used - self._child_cpu_seconds
         self._child_cpu_seconds = used

@@ -110,6 +110,7 @@ class DecodeStage:
             end = _End(error)
         self.thread_seconds = time.thread_time()
         self._report.cpu_seconds["decode"] += self.thread_seconds + self._process.cpu_seconds
+        self._report.note_peak("decode", self._process.peak_bytes)
         self._put(end)
 
     def _decode_all(self) -> None:

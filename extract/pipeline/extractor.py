@@ -20,6 +20,7 @@ from extract.pipeline.encode_stage import EncodeStage
 from extract.pipeline.write_stage import WriteStage
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, sampling_fps
+from extract.process_memory import peak_bytes
 from extract.report.run_report import RunReport
 
 __all__ = ["extract_videos"]
@@ -66,7 +67,7 @@ def extract_videos(
     # Its own thread, the lanes, and whatever threads a runtime starts: all that is left over.
     others = decode.thread_seconds + write.thread_seconds
     report.cpu_seconds["encode"] += time.process_time() - used_before - others
-    report.note_memory()
+    report.note_peak("encode", peak_bytes())
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What happened to every video of a run: the summary and the exit code."""
 
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -71,13 +70,12 @@ class RunReport:
         for stage, seconds in share.cpu_seconds.items():
             self.cpu_seconds[stage] += seconds
         for stage, peak in share.peak_bytes.items():
-            self.peak_bytes[stage] = max(peak, self.peak_bytes.get(stage, 0))
+            self.note_peak(stage, peak)
         self.devices |= share.devices
 
-    def note_memory(self) -> None:
-        """Note what this process, and the largest child of it so far, have held at most."""
-        for stage, who in (("encode", resource.RUSAGE_SELF), ("decode", resource.RUSAGE_CHILDREN)):
-            self.peak_bytes[stage] = resource.getrusage(who).ru_maxrss * 1024
+    def note_peak(self, stage: str, num_bytes: int) -> None:
+        """Note the most memory that a stage's process held."""
+        self.peak_bytes[stage] = max(num_bytes, self.peak_bytes.get(stage, 0))
 
     @property
     def wall_seconds(self) -> float:

@@ -26,7 +26,8 @@ def test_a_run_says_what_its_stages_took(videos, tmp_path):
     assert 0 < seconds["encode"] + seconds["write"] <= ours
     # The decoding process has imported PyAV and decoded: a tenth of a second at the very least.
     assert seconds["decode"] > 0.1
-    assert min(facts["peak_bytes"][stage] for stage in ("encode", "decode")) > 20 * 2**20
+    # One has imported torch, the other only PyAV and NumPy.
+    assert facts["peak_bytes"]["encode"] > 2 * facts["peak_bytes"]["decode"] > 40 * 2**20
 
 
 def test_a_run_says_which_bytes_it_moved(videos, tmp_path):
