@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from cache_schema.convert.transfer import copy_store
 from cache_schema.cost import ExtractionCost, append_cost
 from cache_schema.errors import ConfigError, StoreError
-from cache_schema.store import create_store
+from cache_schema.store import create_store, open_store
 from cache_schema.testing import make_recipe, make_times, make_video
 from extract.report.ledger import Ledger, failure_of
 from extract.sources.videos import VideoFile
+from extract.store_page import page as page_module
 from extract.tools.cli import store_command
 from tests.extract.store_page.planted import NUM_DIMS, add_file_video, noise, write_grey_video
 
@@ -133,6 +135,24 @@ def test_labels_make_a_map_of_their_own(store, tmp_path):
     assert "coloured by label" in out.read_text()
     report(store, "--stream", "tiny", "--out", out)
     assert "coloured by label" not in out.read_text()
+
+
+def test_an_hdf5_file_says_the_same(store, tmp_path):
+    copy = tmp_path / "copy.h5"
+    copy_store(open_store(store), copy, lambda rows: None)
+    one, other = (json.loads(report(path, "--stream", "tiny", "--json")) for path in (store, copy))
+    for part in ("videos", "dimensions", "near_duplicates", "same_rows", "repeats"):
+        assert one[part] == other[part]
+
+
+def test_of_very_many_videos_those_that_deserve_a_look_are_listed(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "MOST_LISTED", 3)
+    report(store, "--stream", "tiny", "--out", tmp_path / "page.html")
+    table = (tmp_path / "page.html").read_text().split('<table id="video-table"')[1]
+    body = table.split("<tbody>")[1].split("</tbody>")[0]
+    listed = re.findall(r'<tr>\s*<td class="text">(.*?)</td>', body)
+    assert listed == ["black", "kitchen/v3", "twin"]  # still and black rows; equal ones
+    assert "3 of the 10 videos that were looked at" in table
 
 
 def test_a_stream_must_be_named_and_hold_something(store):
