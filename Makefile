@@ -46,11 +46,13 @@ test-cluster: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
 	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py
 
-# Installs Debian's Chromium if it is missing (root or sudo), opens every kind of page in it, and
-# takes the pictures of docs/assets/pages. `make test` does the same without pictures, if it is there.
-test-page: install
-	command -v chromium > /dev/null || $(SUDO) apt-get install --yes --no-install-recommends chromium
-	REQUIRE_CHROMIUM=1 $(TEST_ENV) $(BIN)/pytest tests/pages
+# Installs Debian's Chromium if it is missing (root or sudo), opens every kind of page in it, then
+# those of the demo, of which it takes the pictures in docs/assets/pages. `make test` does the first
+# half where Chromium is there.
+test-page: demo
+	command -v chromium > /dev/null || \
+	  $$(test "$$(id -u)" = 0 || echo sudo) apt-get install --yes --no-install-recommends chromium
+	REQUIRE_CHROMIUM=1 DEMO=$(DEMO) $(TEST_ENV) $(BIN)/pytest tests/pages tests/pages/demo_suite.py
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py

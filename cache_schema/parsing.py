@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from cache_schema.errors import ConfigError, PipelineError
 
-__all__ = ["differences", "nearest", "parse", "record", "to_json", "to_mapping"]
+__all__ = ["differences", "flattened", "nearest", "parse", "record", "to_json", "to_mapping"]
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def differences(saved: object, given: object, *, ignore: Collection[str] = ()) -
         given: Another one of its class.
         ignore: Dotted keys that may differ.
     """
-    left, right = (_flatten(to_mapping(one)) for one in (saved, given))
+    left, right = (flattened(to_mapping(one)) for one in (saved, given))
     return [
         f"{key} = {left.get(key)}, not {right.get(key)}"
         for key in sorted(left.keys() | right.keys())
@@ -103,11 +103,16 @@ def differences(saved: object, given: object, *, ignore: Collection[str] = ()) -
     ]
 
 
-def _flatten(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flattened(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return nested mappings as one, by dotted key; an empty one has none.
+
+    >>> flattened({"optim": {"lr": 0.1}, "seed": 3})
+    {'optim.lr': 0.1, 'seed': 3}
+    """
     flat: dict[str, object] = {}
     for key, value in mapping.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flattened(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat

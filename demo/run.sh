@@ -33,7 +33,17 @@ echo "== 4. the same features, another task: online action detection"
 "$bin/vllm-train" --features feats.zarr --task online_action_detection \
   --annotations set/annotations/online_action_detection
 
+echo "== 5. a page to look at: vllm-predict runs/action_segmentation ... --html answers.html"
+"$bin/vllm-predict" runs/action_segmentation --features feats.zarr --subset val \
+  --out submission --html answers.html
+"$bin/vllm-store" report feats.zarr
+
 echo
 echo "Everything lies in $PWD: set/ (videos, labels), feats.zarr (features), runs/ (models,"
 echo "predictions, logs of runs/<task>/1, 2, ...). Look closer: vllm-store info $PWD/feats.zarr;"
 echo "tensorboard --logdir $PWD/runs"
+echo
+echo "Open in a browser, by a double click:"
+echo "  what the model says   $PWD/answers.html"
+echo "  how it was trained    $PWD/runs/action_segmentation/1/report.html"
+echo "  what the store holds  $PWD/feats.zarr.report.html"

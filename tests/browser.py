@@ -5,6 +5,7 @@ Everything that goes wrong in a page, and every address that it asks for, is rem
 
 import os
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -66,6 +67,17 @@ def open_page(chromium):
     yield opened
     for context in contexts:
         context.close()
+
+
+def until(page, expression, seconds=10.0):
+    """Wait until a JavaScript expression is true.
+
+    Playwright's own waiting runs text as code inside the page, which its policy forbids.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"after {seconds} s still not true: {expression}"
+        page.wait_for_timeout(10)
 
 
 def _note_message(one, message):

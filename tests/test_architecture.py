@@ -107,6 +107,7 @@ def test_rooms_depend_on_each_other_one_way(package):
         ("vllm-train", "train.cli"),
         ("vllm-predict", "train.predict_cli"),
         ("vllm-score", "train.score_cli"),
+        ("vllm-report", "train.report_cli"),
     ],
 )
 def test_command_lines_import_nothing_heavy(command, module):

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from cache_schema.errors import CheckpointError
 from cache_schema.parsing import differences
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.checkpoints.record import Checkpoint
+from train.checkpoints.result import Seconds
 from train.config import PLACES, TrainConfig, runs_folder
 from train.data.record_ends import RecordEnds
 from train.loop.logs import METRICS, show_progress
@@ -29,6 +30,7 @@ from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
 from train.predict.predictor import Scores, score_table
 from train.prepare import Prepared, prepare
+from train.report import leave_report, watch_outputs
 from train.runs import new_run, newest_number
 
 __all__ = ["Report", "Trained", "train"]
@@ -61,6 +63,8 @@ class Trained:
     missing: list[str]
     record_ends: list[RecordEnds] = field(default_factory=list)
     """Of each task's annotations."""
+    page: Path | None = None
+    """Shows all this; None if it could not be written."""
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
@@ -73,6 +77,7 @@ class Trained:
             "best_epoch": self.best_epoch,
             "missing_videos": self.missing,
             "record_ends": {one.task: one.to_json() for one in self.record_ends},
+            "page": None if self.page is None else str(self.page),
         }
 
     def text(self) -> str:
@@ -87,6 +92,8 @@ class Trained:
             f"predictions  {self.run / PREDICTIONS / 'val'}",
             f"metrics      {self.run / METRICS}",
         ]
+        if self.page is not None:
+            lines.append(f"page         {self.page}")
         return "\n".join(lines)
 
 
@@ -118,15 +125,18 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         if resumed is not None:
             trainer.restore()
         _say_start(folder, trainer.progress.step)
+        start_up = time.perf_counter() - started
         trainer.train()
     finally:
         if accelerator.is_main_process and not config.out:
             with suppress(OSError):  # only an empty folder goes: its number is free again
                 folder.rmdir()
-    metrics = trainer.score_best()
+    scoring_started = time.perf_counter()
+    metrics = trainer.score_best(watch_outputs(folder))
+    scoring = time.perf_counter() - scoring_started
     if not accelerator.is_main_process:
         return None
-    return Trained(
+    trained = Trained(
         metrics=metrics,
         baselines=_baselines(prepared, folder),
         run=folder,
@@ -136,6 +146,8 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         missing=prepared.missing,
         record_ends=prepared.record_ends,
     )
+    seconds = Seconds(start_up=start_up, scoring=scoring)
+    return replace(trained, page=leave_report(trained, prepared, accelerator, seconds))
 
 
 def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:

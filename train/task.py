@@ -257,6 +257,13 @@ class Answers(ABC, Generic[Known, Chosen]):
         """
         return {}
 
+    def adopt(self, built: "Answers[Known, Chosen]") -> None:
+        """Take over what the head was built with, from answers that have built theirs.
+
+        Where targets depend on it, as on the tokenizer of what writes words.
+        """
+        return
+
     @abstractmethod
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> "Answer":
         """Say what the outputs mean.
@@ -355,6 +362,11 @@ class Task(ABC, Generic[Source, Chosen]):
         """
         value = scores[self.main_metric]
         return None if value is None else value / self.metric_scale
+
+    @classmethod
+    def lower_is_better(cls, metric: str) -> bool:
+        """Tell whether a number of ``score`` is an error or a distance: the lower, the better."""
+        return False
 
     def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:
         """Return the scores of ``chance`` and ``majority``, by the same official rules, if any.

@@ -125,7 +125,7 @@ def duration(seconds: float) -> str:
     >>> duration(3.25), duration(75), duration(7325.4)
     ('3.2 s', '1:15', '2:02:05')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 
 from cache_schema.errors import ConfigError, StoreCorruptError
-from cache_schema.parsing import nearest, parse, record, to_json, to_mapping
+from cache_schema.parsing import flattened, nearest, parse, record, to_json, to_mapping
 
 
 @record
@@ -94,3 +94,8 @@ class Nothing:
 def test_a_key_where_none_is_known_is_to_be_left_out():
     with pytest.raises(ConfigError, match=r"^options: unknown key 'x'\. Leave it out\.$"):
         parse(Nothing, {"x": 1}, where="options")
+
+
+def test_nested_mappings_become_dotted_keys():
+    nested = {"optim": {"lr": 0.1, "more": {"a": None}}, "weights": {}, "task": ["x"]}
+    assert flattened(nested) == {"optim.lr": 0.1, "optim.more.a": None, "task": ["x"]}

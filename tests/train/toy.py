@@ -13,7 +13,7 @@ from cache_schema.parsing import record
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import create_store, open_store
-from train.answer import Answer
+from train.answer import Answer, Segment
 from train.answers.parts import class_segments
 from train.task import IGNORED, Answers, LossSum, Sample, TaskFacts
 
@@ -145,6 +145,22 @@ class ToyTask:
             for name in videos
         ]
 
+    def truth(self, sample):
+        labels = labels_of(sample.video_id, {**self.train, **self.val}[sample.video_id])
+        segments = tuple(
+            Segment(start=row / 2, end=(row + 1) / 2, label=f"class {label}", score=1.0)
+            for row, label in enumerate(labels)
+        )
+        return Answer(
+            video=sample.video_id,
+            task=self.facts.name,
+            duration=len(labels) / 2,
+            segments=segments,
+        )
+
+    def said(self, output):
+        return self.answers.answer([output], ())
+
     def targets(self, sample, times_R2, window):
         labels = labels_of(sample.video_id, len(times_R2))[window.start : window.stop]
         return {"current": window.without_context(labels)}
@@ -172,6 +188,10 @@ class ToyTask:
 
     def quality(self, scores):
         return scores["accuracy"] / 100
+
+    @classmethod
+    def lower_is_better(cls, metric):
+        return False
 
     def baselines(self, folder):
         Path(folder).mkdir(parents=True, exist_ok=True)

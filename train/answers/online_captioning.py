@@ -111,6 +111,11 @@ class CaptionAnswers(Answers[CaptionKnowledge, OnlineCaptioningOptions]):
 
     _generator = OWN_LLM
 
+    def adopt(self, built: Answers[CaptionKnowledge, OnlineCaptioningOptions]) -> None:
+        """Take over which generator writes."""
+        assert isinstance(built, CaptionAnswers)
+        self._generator = built._generator
+
     @cached_property
     def tokenizer(self) -> Any:  # noqa: ANN401 - transformers has no types
         """The generator's."""

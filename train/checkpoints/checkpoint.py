@@ -51,6 +51,7 @@ __all__ = [
     "load_optimizer",
     "optimizer_tensors",
     "read_checkpoint",
+    "read_record",
     "require_stream",
     "samples_sha256",
     "write_checkpoint",
@@ -139,10 +140,9 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
     Raises:
         CheckpointError: if there is none, or a file of it is missing or damaged.
     """
-    place = folder if folder.exists() else _previous(folder)
+    place = _place(folder)
     try:
-        text = (place / RUN).read_text(encoding="utf-8")
-        checkpoint = parse(Checkpoint, text, where=str(place / RUN), error=CheckpointError)
+        checkpoint = read_record(folder)
         state = State(
             weights=TrainedWeights(
                 model=load_file(place / MODEL),
@@ -162,6 +162,18 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
             f"{folder}: a file is damaged ({error}). Use another checkpoint of the run."
         ) from error
     return checkpoint, state
+
+
+def read_record(folder: Path) -> Checkpoint:
+    """Return the run.json of a checkpoint; its tensors are not looked at.
+
+    Raises:
+        CheckpointError: if it is damaged.
+        FileNotFoundError: if there is none.
+    """
+    path = _place(folder) / RUN
+    text = path.read_text(encoding="utf-8")
+    return parse(Checkpoint, text, where=str(path), error=CheckpointError)
 
 
 def _read_knowledge(path: Path) -> Knowledge:
@@ -266,6 +278,10 @@ def _none_of_the_recipe(store: Store, checkpoint: Checkpoint) -> RecipeMismatchE
         f"{store.path}: no stream was made as the run needs it: {'; '.join(said) or 'it has none'}."
         " Extract with the same settings."
     )
+
+
+def _place(folder: Path) -> Path:
+    return folder if folder.exists() else _previous(folder)
 
 
 def _previous(folder: Path) -> Path:

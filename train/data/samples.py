@@ -3,7 +3,7 @@
 Shapes: R rows of a sample, 2 start and end seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from cache_schema.stream import Stream
 from cache_schema.timeline import rows_between
 from train.task import Sample, Window
 
-__all__ = ["Found", "SampleRows", "find_rows"]
+__all__ = ["Found", "SampleRows", "count_stored_rows", "find_rows"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +81,18 @@ def find_rows(
     if len(missing) > allow_missing or not rows:
         _refuse(list(missing), stream, len({sample.video_id for sample in samples}), allow_missing)
     return Found(rows=rows, missing=list(missing))
+
+
+def count_stored_rows(samples: Iterable[SampleRows]) -> int:
+    """Return how many rows of the store samples read; one that several read counts once."""
+    spans = sorted((one.video_id, one.first_row, one.first_row + one.num_stored) for one in samples)
+    total, video, reached = 0, "", 0
+    for video_id, first, stop in spans:
+        if video_id != video:
+            video, reached = video_id, 0
+        total += max(0, stop - max(first, reached))
+        reached = max(reached, stop)
+    return total
 
 
 def _rows_of(

@@ -39,7 +39,7 @@ from train.loop.logs import RunLog
 from train.loop.optim import learning_rate_factor, make_optimizer, set_learning_rate
 from train.loop.parallel import ParallelModel
 from train.loop.stopping import StopRequest
-from train.loop.validation import Validation
+from train.loop.validation import Validation, Watch
 from train.model.video_llm import pretrained_identities
 from train.predict.predictor import Scores
 from train.prepare import Prepared, labels_of
@@ -116,12 +116,16 @@ class Trainer:
                     self._epoch(log)
                 self._finish_epoch(epoch, log)
 
-    def score_best(self) -> Scores:
-        """Return the official scores of the best checkpoint, read back from its file."""
+    def score_best(self, watch: Watch | None = None) -> Scores:
+        """Return the official scores of the best checkpoint, read back from its file.
+
+        Args:
+            watch: Looks at the outputs that are scored, on the main process.
+        """
         self.accelerator.wait_for_everyone()  # the main process may still be writing it
         folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
         self.parallel.load(read_checkpoint(folder)[1].weights, where=str(folder))
-        return self.validation.scores("val")
+        return self.validation.scores("val", watch)
 
     def _standardise(self) -> None:
         """Measure the training rows once; other processes get the main one's numbers."""
@@ -270,8 +274,10 @@ class Trainer:
             is_best = epoch == self.config.optim.epochs
             log.epoch(step, epoch, {}, cost)
         else:
+            started = time.perf_counter()
             result = self.validation.epoch()
             value, scores = result.value, result.scores
+            cost = {**cost, "evaluation_seconds": time.perf_counter() - started}
             log.epoch(step, epoch, {"evaluation_loss": result.loss, **scores}, cost)
             best = self.progress.best_value
             is_best = self.progress.best_epoch is None or (

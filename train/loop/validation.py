@@ -1,7 +1,7 @@
 """How good a run is: its tasks predicted, written as submissions and scored."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,15 @@ from accelerate.utils import broadcast_object_list
 
 from train.predict.predictor import Predictor, Scores, write_and_score
 from train.prepare import Prepared, TaskData
+from train.task import SampleOutput
 from train.tasks import AnyTask
 
-__all__ = ["PREDICTIONS", "EpochResult", "Validation", "joined"]
+__all__ = ["PREDICTIONS", "EpochResult", "Validation", "Watch", "joined"]
 
 PREDICTIONS = "predictions"
+
+Watch = Callable[[AnyTask, Iterable[SampleOutput]], Iterable[SampleOutput]]
+"""Looks at a task's outputs and passes them on, as they are made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,16 +62,23 @@ class Validation:
             loss=sum(losses) / len(losses),
         )
 
-    def scores(self, name: str) -> Scores:
-        """Return the official scores on ``val``; submissions go to ``predictions/<name>``."""
-        return joined({data.task.facts.name: self._score(data, name)[0] for data in self.run.tasks})
+    def scores(self, name: str, watch: Watch | None = None) -> Scores:
+        """Return the official scores on ``val``.
+
+        Args:
+            name: Submissions go to ``predictions/<name>``.
+            watch: Looks at the outputs that are scored, on the main process.
+        """
+        return joined(
+            {data.task.facts.name: self._score(data, name, watch)[0] for data in self.run.tasks}
+        )
 
     def _holdout_loss(self, data: TaskData) -> float:
         predictions = self.predictor(data.task).predict(data.holdout)
         deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
         return predictions.loss
 
-    def _score(self, data: TaskData, name: str) -> tuple[Scores, float]:
+    def _score(self, data: TaskData, name: str, watch: Watch | None = None) -> tuple[Scores, float]:
         """Write and score the submission on the main process; all get the scores."""
         predictions = self.predictor(data.task).predict(data.val)
         scores: Scores = {}
@@ -78,7 +89,10 @@ class Validation:
                 / name
                 / f"{data.task.facts.name}{data.task.facts.submission}"
             )
-            scores = write_and_score(data.task, predictions.outputs, path)
+            outputs = predictions.outputs
+            if watch is not None:
+                outputs = watch(data.task, outputs)
+            scores = write_and_score(data.task, outputs, path)
         (known,) = broadcast_object_list([scores])
         return known, predictions.loss
 

@@ -1,1 +1,1 @@
-"""Pages about runs: what they say of videos, and how they were trained."""
+"""Pages about runs: what they say of videos, what they have learned and what that cost."""

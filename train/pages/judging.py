@@ -59,6 +59,19 @@ def shown(one: Timed, verdict: Verdict = "", *, label: str = "") -> Mark:
     )
 
 
+def unjudged(said: Sequence[Segment], *, in_seconds: bool) -> Judged:
+    """Return what is said where nothing is known to compare it with.
+
+    Args:
+        said: Any segments.
+        in_seconds: Whether classes are counted in seconds; else one by one.
+    """
+    tallies = tallied(
+        ClassTally(label=one.label, said=one.end - one.start if in_seconds else 1.0) for one in said
+    )
+    return Judged(said=[shown(one) for one in said], tallies=list(tallies))
+
+
 # --- one class at a time: seconds --------------------------------------------------------------
 
 
@@ -201,24 +214,21 @@ def _moment_confusion(
 # --- answers to a query: counts ----------------------------------------------------------------
 
 
-def judge_spans(said: Sequence[Span], truth: Sequence[Span], query: str) -> Judged:
+def judge_spans(said: Sequence[Span], truth: Sequence[Span]) -> Judged:
     """Compare the spans that answer a query; the best span's tIoU is how right they are.
 
     Args:
         said: Best first.
         truth: Any of them is an answer.
-        query: What is asked.
     """
     overlaps = [max(own, default=0.0) for own in _overlaps(said, truth)]
     best = overlaps[0] if overlaps else 0.0
     return Judged(
         said=[
-            shown(one, "right" if overlap >= FOUND_TIOU else "wrong", label=query)
-            for one, overlap in zip(said, overlaps, strict=True)
+            shown(one, "right" if overlap >= FOUND_TIOU else "wrong", label=f"#{rank}")
+            for rank, (one, overlap) in enumerate(zip(said, overlaps, strict=True), 1)
         ],
-        truth=[
-            shown(one, "right" if best >= FOUND_TIOU else "missed", label=query) for one in truth
-        ],
+        truth=[shown(one, "right" if best >= FOUND_TIOU else "missed") for one in truth],
         judged=1.0,
         right=best,
     )

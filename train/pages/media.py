@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -102,9 +102,7 @@ class MediaShelf:
         return times, [base64.b64encode(one).decode() for one in pictures]
 
 
-def found_video(
-    path: str, store: Path | None, exists: Callable[[Path], bool] = Path.is_file
-) -> Path | None:
+def found_video(path: str, store: Path | None) -> Path | None:
     """Return where a video lies now, None if it is not found.
 
     Paths in a store are those that were typed when it was made, so relative ones are also looked
@@ -113,7 +111,6 @@ def found_video(
     Args:
         path: As the store says.
         store: The store; None where the path was typed just now.
-        exists: Tells whether a file is there.
     """
     places = [Path(), *(store.resolve().parents if store is not None else ())]
-    return next((place / path for place in places if exists(place / path)), None)
+    return next((place / path for place in places if (place / path).is_file()), None)

@@ -60,7 +60,7 @@ def predictions_page(
         values={
             "about": about,
             "summaries": total.summaries,
-            "measure": MEASURES[total.unit],
+            "measure": MEASURES[total.unit] if total.judged else "",
             "unit": total.unit,
             "class_caption": f"Classes, in {total.unit}",
             "class_columns": columns,
@@ -89,6 +89,10 @@ def view_blocks(
 
 def class_table(tallies: Sequence[ClassTally], unit: str) -> tuple[Columns, list[list[object]]]:
     """Return columns and rows of a table of classes, the most frequent first."""
+    if not any(one.annotated for one in tallies):
+        frequent = sorted(tallies, key=lambda one: -one.said)
+        head = (("class", "text"), (f"said {unit}", "number"))
+        return head, [[one.label, round(one.said, 2)] for one in frequent]
     columns = (
         ("class", "text"),
         (f"annotated {unit}", "number"),
@@ -144,7 +148,7 @@ def confusion_chart(confusions: Sequence[Confusion]) -> str:
             color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1])),
             tooltip=["true:N", "said:N", "amount:Q", alt.Tooltip("share:Q", format=".0%")],
         )
-        .properties(width="container", height=alt.Step(20))
+        .properties(width="container", height=20 * len(order))
     )
     return chart_json(chart)
 

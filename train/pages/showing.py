@@ -14,6 +14,7 @@ from train.pages.judging import (
     judge_rows,
     judge_spans,
     shown,
+    unjudged,
 )
 from train.pages.view import Curve, Lane, Mark, VideoView
 from train.task import TaskFacts
@@ -25,7 +26,9 @@ MOST_CURVES = 6
 MOST_POINTS = 400
 """Of a curve: about what a screen is wide."""
 MOST_MOMENTS = 30
-"""Best moments, and best spans of a query, that are shown."""
+"""Best moments that are shown."""
+MOST_SPANS = 5
+"""Best spans of a query that are shown: as many as the official metrics look at."""
 
 
 @dataclass(kw_only=True)
@@ -40,6 +43,20 @@ class _Parts:
     counted: list[Judged] = field(default_factory=list)
     """Comparisons that make the video's score."""
 
+    def count(
+        self,
+        name: str,
+        judged: Judged,
+        unit: str,
+        truth: str = "annotated",
+        *,
+        is_text: bool = False,
+    ) -> None:
+        """Do as ``add``, for the comparison that makes the video's score."""
+        self.add(name, judged, truth, is_text=is_text)
+        self.unit = unit
+        self.counted.append(judged)
+
     def add(
         self, name: str, judged: Judged, truth: str = "annotated", *, is_text: bool = False
     ) -> None:
@@ -50,8 +67,8 @@ class _Parts:
             marks = tuple(judged.truth)
             self.lanes.append(Lane(name=truth, kind="truth", is_text=is_text, marks=marks))
         if judged.errors:
-            marks = tuple(judged.errors)
-            self.lanes.append(Lane(name=f"errors: {name}", kind="errors", marks=marks))
+            marks, of = tuple(judged.errors), "" if name == "says" else f" {name}"
+            self.lanes.append(Lane(name=f"errors{of}", kind="errors", marks=marks))
 
 
 def view_of(answer: Answer, truth: Answer | None, facts: TaskFacts) -> VideoView:
@@ -94,12 +111,10 @@ def view_of(answer: Answer, truth: Answer | None, facts: TaskFacts) -> VideoView
 def _add_segments(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
     """Show runs of rows of one class."""
     if truth is None:
-        parts.add("says", Judged(said=[shown(one) for one in answer.segments]))
+        judged = unjudged(answer.segments, in_seconds=True)
     else:
         judged = judge_rows(answer.segments, truth.segments)
-        parts.add("says", judged)
-        parts.unit = "seconds"
-        parts.counted.append(judged)
+    parts.count("says", judged, "seconds")
     if coming := next_classes(answer):
         parts.add("next", Judged(said=[shown(one) for one in coming]))
 
@@ -107,12 +122,10 @@ def _add_segments(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
 def _add_moments(parts: _Parts, said: Sequence[Segment], truth: Answer | None) -> None:
     best = said[:MOST_MOMENTS]
     if truth is None:
-        parts.add("moments", Judged(said=[shown(one) for one in best]))
-        return
-    judged = judge_moments(best, truth.segments)
-    parts.add("moments", judged)
-    parts.unit = "moments"
-    parts.counted.append(judged)
+        judged = unjudged(best, in_seconds=False)
+    else:
+        judged = judge_moments(best, truth.segments)
+    parts.count("moments", judged, "moments")
 
 
 def _add_forecasts(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
@@ -121,13 +134,13 @@ def _add_forecasts(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
     for seconds, runs in forecasts(answer):
         name = f"in {seconds:g} s"
         if truth is None:
-            parts.add(name, Judged(said=[shown(one) for one in runs]))
-            continue
-        judged = judge_rows(runs, truth.segments, ahead=seconds)
-        parts.add(name, judged, truth="annotated" if is_first else "")
+            judged = unjudged(runs, in_seconds=True)
+        else:
+            judged = judge_rows(runs, truth.segments, ahead=seconds)
         if is_first:
-            parts.unit = "seconds"
-            parts.counted.append(judged)
+            parts.count(name, judged, "seconds")
+        else:
+            parts.add(name, judged, truth="")
         is_first = False
 
 
@@ -135,13 +148,10 @@ def _add_futures(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
     if not answer.futures:
         return
     judged = judge_futures(answer.futures, truth.futures if truth is not None else ())
-    parts.add("what comes", judged, "what came", is_text=True)
+    parts.count("what comes", judged, "futures", "what came", is_text=True)
     if truth is not None and truth.segments:
         marks = tuple(shown(one) for one in truth.segments)
         parts.lanes.append(Lane(name="annotated", kind="truth", marks=marks))
-    if judged.judged:
-        parts.unit = "futures"
-        parts.counted.append(judged)
 
 
 def _add_captions(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
@@ -169,14 +179,13 @@ def _add_queries(parts: _Parts, answer: Answer, truth: Answer | None) -> None:
         annotated[one.query].append(one)
     for said in answer.queries:
         known = annotated[said.query].pop(0) if annotated[said.query] else None
-        best = said.spans[:MOST_MOMENTS]
+        best = said.spans[:MOST_SPANS]
         if known is None:
-            judged = Judged(said=[shown(one, label=said.query) for one in best])
+            ranked = [shown(one, label=f"#{rank}") for rank, one in enumerate(best, 1)]
+            judged = Judged(said=ranked)
         else:
-            judged = judge_spans(best, known.spans, said.query)
-            parts.unit = "queries"
-            parts.counted.append(judged)
-        parts.add(said.query, judged, f"{said.query} (annotated)")
+            judged = judge_spans(best, known.spans)
+        parts.count(said.query, judged, "queries", f"{said.query} (annotated)", is_text=True)
         _add_saliency(parts, said, known)
 
 

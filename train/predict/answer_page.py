@@ -108,7 +108,7 @@ def write_answer_page(
 def _about(ensemble: Ensemble, total: Views) -> list[tuple[str, str]]:
     seconds = sum(one.duration for one in total.summaries)
     facts = [
-        ("said by", ", ".join(str(run.where) for run in ensemble.runs)),
+        ("said by", ", ".join(str(run.where.parent) for run in ensemble.runs)),
         ("videos", f"{len(total.summaries)}, {duration(seconds)}"),
     ]
     if total.score is not None:

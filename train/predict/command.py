@@ -77,6 +77,8 @@ class PredictReport:
     missing: list[str] = field(default_factory=list)
     """Annotated videos that the store lacks."""
     failures: Sequence[Failure] = ()
+    page: str | None = None
+    """Where one can look at it."""
 
     @property
     def exit_code(self) -> int:
@@ -91,6 +93,8 @@ class PredictReport:
         """Return it for a reader."""
         lines = [f"{self.out}: {self.num_predicted} predicted, {len(self.missing)} videos missing."]
         lines += [f"failed: {one.video_id} ({one.path}): {one.error}" for one in self.failures]
+        if self.page is not None:
+            lines.append(f"Look at it: {self.page}")
         return "\n".join(lines)
 
 
@@ -134,7 +138,10 @@ def submit(asked: Asked, subset: str) -> PredictReport:
         if asked.html is not None:
             _write_page(asked, views, ensemble, prediction.stream)
     return PredictReport(
-        out=asked.out, num_predicted=prediction.num_samples, missing=prediction.missing
+        out=asked.out,
+        num_predicted=prediction.num_samples,
+        missing=prediction.missing,
+        page=str(asked.html) if asked.html is not None else None,
     )
 
 
@@ -171,6 +178,7 @@ def answer(asked: Asked) -> PredictReport:
             report.num_predicted += 1
         if views is not None and made.streams:
             _write_page(asked, views, ensemble, made.streams[0])
+            report.page = str(asked.html)
     return report
 
 

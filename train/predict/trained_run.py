@@ -97,6 +97,8 @@ class Trained:
             self.state.labels[self.name],
             where=str(self.where),
         )
+        assert self.model is not None  # from here on its head is built
+        task.answers.adopt(self.answers)
         return task
 
     def extracted_recipe(self) -> Recipe:

@@ -277,6 +277,11 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
         distance = scores[self.main_metric]
         return None if distance is None else min(1.0, max(0.0, 1 - distance))
 
+    @classmethod
+    def lower_is_better(cls, metric: str) -> bool:
+        """Tell so of edit distances and of the area under them, which all its numbers are."""
+        return True
+
     # --- baselines ------------------------------------------------------------------------------
 
     def baselines(self, folder: Path) -> dict[str, dict[str, float | None]]:

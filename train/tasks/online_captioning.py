@@ -11,6 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -27,7 +28,7 @@ from train.answers.online_captioning import (
     OnlineCaptioningOptions,
     is_new,
 )
-from train.answers.parts import known_until, rounded
+from train.answers.parts import duration, known_until, rounded
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
 from train.metrics.captions import caption_scores
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
@@ -122,6 +123,18 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
             captions=tuple(
                 Caption(start=rounded(one.seconds), end=rounded(end), text=one.text)
                 for one, end in zip(narrations, ends_N, strict=True)
+            ),
+        )
+
+    def said(self, output: SampleOutput) -> Answer:
+        """Say what stands in the submission: a caption for each narration, when that comes."""
+        truth, captions = self.truth(output.sample), dict(self._captions(output))
+        texts = [captions[one.narration_id] for one in _narrations(output.sample)]
+        return replace(
+            truth,
+            duration=duration(output),
+            captions=tuple(
+                replace(one, text=text) for one, text in zip(truth.captions, texts, strict=True)
             ),
         )
 

@@ -7,7 +7,7 @@ import torch
 from cache_schema.errors import AnnotationError
 from tests.train.toy import ToyTask, labels_of, make_features, make_store
 from train.data.batches import BatchReader
-from train.data.samples import find_rows
+from train.data.samples import count_stored_rows, find_rows
 from train.data.windows import evaluation_windows
 from train.task import IGNORED, Sample, Window
 
@@ -37,6 +37,18 @@ def test_samples_get_the_rows_that_overlap_them(toy):
     found = find_rows([sample], stream, allow_missing=0).rows[0]
     assert (found.first_row, found.num_rows) == (4, 4)
     assert found.times_R2[0].tolist() == [2.0, 2.5]
+
+
+@pytest.mark.parametrize("rows_per_token", [1, 3])
+def test_rows_that_several_samples_read_count_once(toy, rows_per_token):
+    stretches = [("b", 1, 3), ("a", 0, 4), ("a", 2, 5), ("a", 3, 4), ("a", 10, 11), ("a", 5, 6)]
+    samples = [
+        Sample(video_id=name, start_seconds=start, end_seconds=end, target=None)
+        for name, start, end in stretches
+    ]
+    found = find_rows(samples, toy[1], allow_missing=0, rows_per_token=rows_per_token).rows
+    # Two rows per second: seconds 0 to 6 and 10 to 11 of a, 1 to 3 of b.
+    assert count_stored_rows(found) == 2 * (6 + 1 + 2)
 
 
 def test_a_name_below_a_folder_is_found(tmp_path):

@@ -228,3 +228,4 @@ def test_rows_and_seconds_are_counted(tmp_path):
     assert progress.seconds > 0
     assert lines[-1]["total_rows"] == progress.num_rows
     assert lines[-1]["total_seconds"] == progress.seconds
+    assert all(line["evaluation_seconds"] > 0 for line in lines if line["kind"] == "epoch")

@@ -16,6 +16,7 @@ from train.answers.highlight_detection import HighlightAnswers
 from train.answers.moment_query import MomentAnswers
 from train.answers.online_captioning import CaptionAnswers
 from train.pages.showing import MOST_CURVES, MOST_MOMENTS, MOST_POINTS, view_of
+from train.pages.view import ClassTally
 
 ROWS = SegmentationAnswers.facts
 
@@ -44,13 +45,14 @@ def curves(view):
 def test_without_annotations_only_what_is_said_is_shown():
     view = view_of(answer(segments=(segment(0, 10, "cut"),)), None, ROWS)
     assert lanes(view) == [("says", "said")]
-    assert (view.score, view.unit, view.num_said, view.num_wrong) == (None, "", 1, 0)
+    assert (view.score, view.num_said, view.num_wrong) == (None, 1, 0)
+    assert view.tallies == (ClassTally(label="cut", said=10.0),)
 
 
 def test_what_is_true_stands_below_and_errors_below_that():
     said = answer(segments=(segment(0, 6, "cut"), segment(6, 10, "peel")))
     view = view_of(said, answer(segments=(segment(0, 10, "cut"),)), ROWS)
-    assert lanes(view) == [("says", "said"), ("annotated", "truth"), ("errors: says", "errors")]
+    assert lanes(view) == [("says", "said"), ("annotated", "truth"), ("errors", "errors")]
     assert (view.score, view.unit, view.num_wrong) == (0.6, "seconds", 1)
     assert [one.label for one in view.tallies] == ["cut", "peel"]
 
@@ -84,9 +86,9 @@ def test_what_is_foretold_is_shown_for_each_instant_and_the_nearest_is_judged():
     assert lanes(view) == [
         ("in 1 s", "said"),
         ("annotated", "truth"),
-        ("errors: in 1 s", "errors"),
+        ("errors in 1 s", "errors"),
         ("in 2 s", "said"),
-        ("errors: in 2 s", "errors"),
+        ("errors in 2 s", "errors"),
     ]
     # Said from 1 to 4 of the seconds 2 to 5; the first one nobody could foretell.
     assert (view.right, view.judged) == (3, 9)

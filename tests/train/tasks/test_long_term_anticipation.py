@@ -147,6 +147,7 @@ def test_targets_given_back_as_scores_are_right_everywhere(task, folder):
     scores = task.score(folder / "p.json")
     assert scores == dict.fromkeys(scores, 0.0)
     assert task.main_metric == "action_ED_1_by_rule"
+    assert task.lower_is_better(task.main_metric)
     assert task.quality(scores) == 1.0
 
 

@@ -5,7 +5,9 @@
   const read = (id) => JSON.parse($(id).textContent);
   const labels = new Map(read("labels").map((label, place) => [label, place]));
   const timeline = $("timeline");
+  const MOST_CURVES = 6;
   let view = null; // of the video that is shown
+  let chosenCurve = null; // the lane whose curves are drawn, if there are many
   let player = null; // what plays it
 
   const make = (tag, properties = {}, ...children) => {
@@ -24,7 +26,7 @@
 
   class VideoPlayer {
     constructor(url, type, onFailure) {
-      this.element = make("video", { preload: "auto", playsInline: true, controls: true });
+      this.element = make("video", { preload: "metadata", playsInline: true, controls: true });
       this.element.append(make("source", { src: url, type }));
       this.element.firstChild.addEventListener("error", onFailure);
       this.element.addEventListener("error", onFailure);
@@ -175,13 +177,18 @@
       button.dataset.start = mark.start;
       track.append(button);
     });
-    const name = make("div", { className: "lane-name", textContent: lane.name, title: lane.name });
+    const shortName = lane.name.endsWith(" (annotated)") ? "annotated" : lane.name;
+    const name = make("div", { className: "lane-name", textContent: shortName, title: lane.name });
+    if (view.curves.some((curve) => curve.name === lane.name) && view.curves.length > MOST_CURVES) {
+      name.dataset.curve = lane.name;
+      name.title = `${lane.name}: show its curve`;
+    }
     return make("div", { className: `lane ${lane.kind}` }, name, track);
   }
 
   function ticksElement() {
     const ticks = make("div", { className: "ticks" });
-    const count = timeline.clientWidth < 600 ? 4 : 8;
+    const count = 4 * Math.max(1, Math.round($("stretch").clientWidth / 400));
     for (let place = 0; place <= count; place += 1) {
       const tick = make("span", { textContent: shownTime((view.duration * place) / count) });
       tick.style.left = `${(100 * place) / count}%`;
@@ -190,13 +197,21 @@
     return make("div", { className: "lane" }, make("div"), ticks);
   }
 
+  // All of them, or those of one query: of many one sees none.
+  function shownCurves() {
+    if (view.curves.length <= MOST_CURVES) return view.curves;
+    const name = chosenCurve ?? view.curves[0].name;
+    return view.curves.filter((curve) => [name, `${name} (annotated)`].includes(curve.name));
+  }
+
   function drawCurves() {
     const box = $("curves");
     box.replaceChildren();
     if (!view.curves.length) return;
     const style = getComputedStyle(document.documentElement);
     const isDark = Number.parseFloat(style.getPropertyValue("--mark-l")) < 50;
-    const points = view.curves.flatMap((curve) =>
+    const curves = shownCurves();
+    const points = curves.flatMap((curve) =>
       curve.percent
         .map((percent, place) => ({ second: view.times[place], percent, name: curve.name }))
         .filter((point) => point.percent !== null),
@@ -204,11 +219,11 @@
     const chart = read("curve-chart");
     chart.datasets = { points };
     chart.params.find((one) => one.name === "length").value = view.duration;
-    const colours = view.curves.map(
+    const colours = curves.map(
       (curve, place) =>
         `oklch(${isDark ? 75 : 55}% 0.15 ${labels.has(curve.name) ? hue(curve.name) : place * 137.5})`,
     );
-    const names = view.curves.map((curve) => curve.name);
+    const names = curves.map((curve) => curve.name);
     chart.encoding.color.scale = { domain: names, range: colours };
     chart.encoding.color.legend.title = view.curve_name;
     box.setAttribute("aria-label", `${view.curve_name} along the video: ${names.join(", ")}`);
@@ -247,6 +262,7 @@
 
   // --- where one is ----------------------------------------------------------------------------
 
+  let following = 0; // the next frame in which the cursor is moved while the video plays
   let pending = null; // second that was asked for before the video could go there
 
   function follow() {
@@ -255,19 +271,43 @@
     timeline.style.setProperty("--at", Math.min(1, seconds / view.duration));
     $("time").value = seconds;
     const now = view.lanes
-      .map((lane) => [lane, lane.marks.find((one) => one.start <= seconds && seconds < one.end)])
-      .filter(([, mark]) => mark !== undefined)
-      .map(([lane, mark]) => `${lane.name}: ${mark.label}`);
-    $("time").setAttribute("aria-valuetext", [shownTime(seconds), ...now].join(", "));
+      .filter((lane) => lane.kind !== "errors")
+      .map((lane) => [lane.name, lane.marks.find((one) => one.start <= seconds && seconds < one.end)])
+      .filter(([, mark]) => mark !== undefined);
+    const told = now.map(([name, mark]) => `${name}: ${mark.label}`);
+    $("time").setAttribute("aria-valuetext", [shownTime(seconds), ...told].join(", "));
+    $("now").replaceChildren(
+      ...now.flatMap(([name, mark]) => [`${name} `, make("b", { textContent: mark.label }), "\u2003"]),
+    );
     $("clock").textContent = `${shownTime(seconds)} / ${shownTime(view.duration)}`;
     $("play").textContent = player.plays ? "Pause" : "Play";
-    if (player.plays) requestAnimationFrame(() => player.plays && follow());
+    cancelAnimationFrame(following);
+    if (player.plays) {
+      scrollToCursor();
+      following = requestAnimationFrame(follow);
+    }
   }
 
   function go(seconds) {
     pending = Math.min(Math.max(seconds, 0), view.duration);
     player.time = pending;
     follow();
+    scrollToCursor();
+  }
+
+  // Keeps the cursor in sight where the time line is longer than the window.
+  function scrollToCursor() {
+    const inside = timeline.scrollWidth - timeline.clientWidth;
+    if (inside > 0) timeline.scrollLeft = inside * Math.min(1, player.time / view.duration);
+  }
+
+  function zoom(factor) {
+    const now = Number(timeline.style.getPropertyValue("--zoom") || 1);
+    const next = Math.min(Math.max(now * factor, 1), 64);
+    timeline.style.setProperty("--zoom", next);
+    $("lanes").lastElementChild.replaceWith(ticksElement());
+    drawCurves();
+    scrollToCursor();
   }
 
   function toggle() {
@@ -294,7 +334,7 @@
       scroll.scrollTop += own.top - box.top - box.height / 2;
     }
     view = read(`view-${row.dataset.view}`);
-    pending = null;
+    pending = chosenCurve = null;
     $("stage-name").textContent = view.video;
     $("time").max = view.duration;
     choosePlayer(read(`media-${row.dataset.view}`));
@@ -315,6 +355,11 @@
   function goWhere(event) {
     const start = event.target.closest("[data-start]")?.dataset.start;
     if (start !== undefined) return go(Number(start));
+    const curve = event.target.closest("[data-curve]")?.dataset.curve;
+    if (curve !== undefined) {
+      chosenCurve = curve;
+      return drawCurves();
+    }
     const track = event.target.closest(".track, #curves");
     if (track === null) return undefined;
     const box = track.getBoundingClientRect();
@@ -323,15 +368,17 @@
 
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || view === null) return;
-    const target = event.target;
-    if (target.matches("input:not([type=range]), select, textarea")) return;
+    const isAt = (selector) => event.target.closest?.(selector);
+    if (isAt("input:not([type=range]), select, textarea")) return;
     const side = event.shiftKey ? goToMark : (direction) => go(player.time + direction);
     const actions = {
-      " ": () => (target.matches("button, summary, a") ? false : toggle()),
+      " ": () => (isAt("button, summary, a") ? false : toggle()),
       ArrowLeft: () => side(-1),
       ArrowRight: () => side(1),
       j: () => step(1),
       k: () => step(-1),
+      "+": () => zoom(2),
+      "-": () => zoom(0.5),
     };
     const action = actions[event.key];
     if (action !== undefined && action() !== false) event.preventDefault();
@@ -345,6 +392,8 @@
   $("play").addEventListener("click", toggle);
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
+  $("wider").addEventListener("click", () => zoom(2));
+  $("narrower").addEventListener("click", () => zoom(0.5));
   document.addEventListener("keydown", onKey);
   document.addEventListener("themechange", () => view !== null && drawCurves());
   const [first] = rows();

@@ -1,0 +1,1 @@
+"""Pages opened in a browser, as a reader opens them."""

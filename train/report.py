@@ -1,0 +1,122 @@
+"""What vllm-train leaves for its readers at the end: report/result.json and the page of the run."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+
+from cache_schema.cost import read_costs
+from train.checkpoints.result import (
+    Machine,
+    RowCounts,
+    RunResult,
+    Seconds,
+    write_result,
+)
+from train.data.samples import SampleRows, count_stored_rows
+from train.loop.validation import Watch
+from train.pages.kept_views import kept, views_path
+from train.predict.predictor import Scores
+from train.prepare import Prepared
+from train.task import SampleOutput
+from train.tasks import AnyTask
+
+if TYPE_CHECKING:
+    from train.run import Trained
+
+__all__ = ["leave_report", "watch_outputs"]
+
+logger = logging.getLogger(__name__)
+
+
+def watch_outputs(run: Path) -> Watch:
+    """Return what keeps, beside the scores, what the page shows of each validation video."""
+
+    def watch(task: AnyTask, outputs: Iterable[SampleOutput]) -> Iterator[SampleOutput]:
+        return kept(task, outputs, views_path(run, task.facts.name))
+
+    return watch
+
+
+def leave_report(
+    trained: "Trained", prepared: Prepared, accelerator: Accelerator, seconds: Seconds
+) -> Path | None:
+    """Write what was measured and the page that shows it, and return where the page lies.
+
+    Nothing that goes wrong here makes a finished training a failure: None after a warning.
+
+    Args:
+        trained: What the run says at its end.
+        prepared: What it was trained on.
+        accelerator: The main process's.
+        seconds: Of what metrics.jsonl does not know.
+    """
+    try:
+        write_result(trained.run, _result(trained, prepared, accelerator, seconds))
+        from train.pages.run_page import leave_page  # loads the library of plots
+
+        return leave_page(trained.run)
+    except Exception as error:  # hours of training must not end as a failure for a page's sake
+        logger.warning(
+            "warning: %s: no report was written (%s: %s). The run itself is complete; "
+            "vllm-report %s tries again.",
+            trained.run,
+            type(error).__name__,
+            error,
+            trained.run,
+        )
+        return None
+
+
+def _result(
+    trained: "Trained", prepared: Prepared, accelerator: Accelerator, seconds: Seconds
+) -> RunResult:
+    config, stream = prepared.config, prepared.stream
+    costs = read_costs(Path(config.features))
+    return RunResult(
+        finished=datetime.now().astimezone().isoformat(timespec="seconds"),
+        metrics=trained.metrics,
+        baselines=trained.baselines,
+        main_metrics={one.task.facts.name: one.task.main_metric for one in prepared.tasks},
+        lower_is_better=_lower_is_better(prepared, trained.metrics),
+        best_epoch=trained.best_epoch,
+        missing_videos=tuple(trained.missing),
+        record_ends=tuple(one.text() for one in trained.record_ends if one.num_beyond),
+        seconds=seconds,
+        rows=RowCounts(
+            read_per_epoch=count_stored_rows(_read_per_epoch(prepared)), in_stream=stream.num_rows
+        ),
+        machine=Machine(
+            device=_device_name(accelerator.device), num_processes=accelerator.num_processes
+        ),
+        extraction=tuple(cost for cost in costs if stream.name in cost.streams),
+    )
+
+
+def _lower_is_better(prepared: Prepared, metrics: Scores) -> dict[str, tuple[str, ...]]:
+    """Return task -> its metrics that are errors or distances."""
+    several = len(prepared.tasks) > 1
+    made = {}
+    for data in prepared.tasks:
+        prefix = f"{data.task.facts.name}/" if several else ""
+        own = [key.removeprefix(prefix) for key in metrics if key.startswith(prefix)]
+        made[data.task.facts.name] = tuple(key for key in own if data.task.lower_is_better(key))
+    return made
+
+
+def _read_per_epoch(prepared: Prepared) -> list[SampleRows]:
+    selection = prepared.config.data.selection
+    return [
+        rows
+        for data in prepared.tasks
+        for part in (data.train, data.holdout, data.val if selection == "val" else [])
+        for rows in part
+    ]
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
