@@ -15,7 +15,13 @@ from extract.report.ledger import Ledger, failure_of
 from extract.sources.videos import VideoFile
 from extract.store_page import page as page_module
 from extract.tools.cli import store_command
-from tests.extract.store_page.planted import NUM_DIMS, add_file_video, noise, write_grey_video
+from tests.extract.store_page.planted import (
+    NUM_DIMS,
+    add_file_video,
+    noise,
+    open_stream,
+    write_grey_video,
+)
 
 EVIL = "<script>window.evil = 1</script>"
 DEAD = 5
@@ -153,6 +159,21 @@ def test_of_very_many_videos_those_that_deserve_a_look_are_listed(store, tmp_pat
     listed = re.findall(r'<tr>\s*<td class="text">(.*?)</td>', body)
     assert listed == ["black", "kitchen/v3", "twin"]  # still and black rows; equal ones
     assert "3 of the 10 videos that were looked at" in table
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [np.ones((1, 1)), np.zeros((4, 3)), np.full((3, 2), np.nan), noise(6, 0, 5).reshape(2, 3, 5)],
+    ids=["one number", "zeros", "no numbers", "grid"],
+)
+def test_the_least_store_has_a_page_without_problems(tmp_path, open_page, rows):
+    open_stream(tmp_path / "s.zarr", {"a": rows})
+    report(tmp_path / "s.zarr")
+    opened = open_page(tmp_path / "s.zarr.report.html")
+    for figure in opened.page.locator("[data-chart]").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg").wait_for()
+    assert opened.problems == []
 
 
 def test_a_stream_must_be_named_and_hold_something(store):
