@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
+from train.checkpoints.result import METRICS
 from train.config import TrainConfig
 from train.data.record_ends import RecordEnds
-from train.loop.logs import METRICS, show_progress
+from train.loop.logs import show_progress
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS
