@@ -11,6 +11,7 @@ from cache_schema.writing.durable import make_folders, replaced_file
 
 __all__ = [
     "METRICS",
+    "PAGE",
     "REPORT",
     "Machine",
     "RowCounts",
@@ -23,6 +24,7 @@ __all__ = [
 METRICS = "metrics.jsonl"
 """In the run's folder: every step and every epoch (``train.loop.logs``)."""
 REPORT = "report"
+PAGE = "report.html"
 RESULT = "result.json"
 FORMAT_VERSION = 1
 
