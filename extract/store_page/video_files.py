@@ -63,9 +63,10 @@ class VideoFiles:
         seconds = [self._instant(*times_R2[row]) for row in rows]
         jpegs: Sequence[bytes | None] = [None] * len(rows)
         problem = ""
-        path = self.find(self._stream.commit(video_id).video)
+        record = self._stream.commit(video_id).video
+        path = self.find(record)
         if path is None:
-            problem = "the video file is not where it was"
+            problem = "the video file is not where it was" if record.path else "no file is noted"
         else:
             try:
                 jpegs = pictures_at(path, seconds, height=height)
