@@ -17,10 +17,10 @@ from cache_schema.errors import CheckpointError
 from cache_schema.parsing import differences
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.checkpoints.record import Checkpoint
-from train.checkpoints.result import Seconds
+from train.checkpoints.result import METRICS, Seconds
 from train.config import PLACES, TrainConfig, runs_folder
 from train.data.record_ends import RecordEnds
-from train.loop.logs import METRICS, show_progress
+from train.loop.logs import show_progress
 from train.loop.parallel import (
     main_process_first,
     make_accelerator,

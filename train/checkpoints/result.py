@@ -9,9 +9,22 @@ from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse, record, to_mapping
 from cache_schema.writing.durable import make_folders, replaced_file
 
-__all__ = ["REPORT", "Machine", "RowCounts", "RunResult", "Seconds", "read_result", "write_result"]
+__all__ = [
+    "METRICS",
+    "PAGE",
+    "REPORT",
+    "Machine",
+    "RowCounts",
+    "RunResult",
+    "Seconds",
+    "read_result",
+    "write_result",
+]
 
+METRICS = "metrics.jsonl"
+"""In the run's folder: every step and every epoch (``train.loop.logs``)."""
 REPORT = "report"
+PAGE = "report.html"
 RESULT = "result.json"
 FORMAT_VERSION = 1
 

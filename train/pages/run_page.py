@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cache_schema.page.document import Page, duration, number, write_page
-from train.checkpoints.result import REPORT
+from train.checkpoints.result import PAGE
 from train.pages.cost import ExtractionTotal, TrainingCost, cache_uses, training_cost
 from train.pages.curves import learning_curves
 from train.pages.payback import FORMULA
@@ -14,9 +14,8 @@ from train.pages.score_table import score_tables
 from train.pages.settings_table import all_settings, changed_settings, features_and_networks
 from train.pages.shown_videos import ShownVideos, class_sections, subset_views
 
-__all__ = ["PAGE", "leave_page", "run_facts_json", "run_page"]
+__all__ = ["leave_page", "run_facts_json", "run_page"]
 
-PAGE = f"{REPORT}.html"
 HEAD = ("run", "task", "main metric", "best epoch", "date", "state")
 JOULES_PER_KWH = 3.6e6
 
