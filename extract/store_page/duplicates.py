@@ -1,8 +1,8 @@
 """Videos that show the same: the same file, the same rows, or rows that run alike.
 
 Every video's mean row is compared with every other's, which finds its nearest neighbours; then the
-rows of near ones are laid over each other at every shift. A copy that was cut, brightened or encoded
-again runs alike; two videos of one kitchen have near means, but their rows do not.
+rows of near ones are laid over each other at every shift. A copy that was cut, brightened or
+encoded again runs alike; two videos of one kitchen have near means, but their rows do not.
 
 Shapes: V videos, D feature dim, A rows of the shorter video, B of the longer, K shifts, N nearest.
 """
@@ -22,8 +22,8 @@ from extract.store_page.rows import LookedAt, pooled, read_span
 __all__ = ["ALIKE", "Duplicates", "find_duplicates", "row_likeness"]
 
 ALIKE = 0.9
-"""Median cosine of rows laid over each other, from which videos are near-duplicates: what reaches it
-is nearly always a copy; copies of which little is left do not (measured: docs/store-report.md)."""
+"""Median cosine of rows laid over each other, from which videos are near-duplicates: what reaches
+it is nearly always a copy; copies of which little is left do not (docs/store-report.md)."""
 NEAR = 0.5
 """Cosine of mean rows from which two videos are compared row by row."""
 NUM_NEAREST = 5
