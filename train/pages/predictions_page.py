@@ -139,11 +139,12 @@ def confusion_chart(confusions: Sequence[Confusion]) -> str:
     if not values:
         return ""
     order = sorted(best)
+    across = alt.Axis(labelAngle=-60, labelLimit=140, labelOverlap=True)
     chart = (
         alt.Chart({"values": values})
         .mark_rect()
         .encode(
-            x=alt.X("said:N", sort=order, axis=alt.Axis(labelAngle=-60, labelLimit=140)),
+            x=alt.X("said:N", sort=order, axis=across),
             y=alt.Y("true:N", sort=order, axis=alt.Axis(labelLimit=160)),
             color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1])),
             tooltip=["true:N", "said:N", "amount:Q", alt.Tooltip("share:Q", format=".0%")],

@@ -1,12 +1,11 @@
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cache_schema.store import create_store, open_store
-from cache_schema.testing import make_recipe, make_video
+from cache_schema.testing import make_recipe
 from extract.store_page.contact_sheet import contact_sheet
 from extract.store_page.video_files import VideoFiles
 from tests.extract.store_page.planted import add_file_video, noise, open_stream
@@ -20,29 +19,6 @@ def stream(tmp_path):
     with create_store(tmp_path / "stores/s.zarr") as writer:
         add_file_video(writer.stream("tiny", make_recipe(), (64,)), path, "a", noise(10, 0))
     return open_store(tmp_path / "stores/s.zarr").stream()
-
-
-def record(path, **changes):
-    return replace(make_video("a"), path=str(path), **changes)
-
-
-def test_a_path_is_tried_as_it_is_and_from_the_folders_of_the_store(stream, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    files = VideoFiles(tmp_path / "stores/s.zarr", stream)
-    size = (tmp_path / "videos/a.mp4").stat().st_size
-    found = [
-        files.find(record(path, size_bytes=size))
-        for path in (tmp_path / "videos/a.mp4", "videos/a.mp4", "videos/b.mp4", "")
-    ]
-    assert [path is not None for path in found] == [True, True, False, False]
-    monkeypatch.chdir("/")
-    assert files.find(record("videos/a.mp4", size_bytes=size)).samefile(found[0])
-
-
-def test_a_file_of_another_size_is_another_file(stream, tmp_path):
-    files = VideoFiles(tmp_path / "stores/s.zarr", stream)
-    assert files.find(record(tmp_path / "videos/a.mp4", size_bytes=7)) is None
-    assert files.find(record(tmp_path / "videos/a.mp4", size_bytes=0)) is not None  # imported
 
 
 def test_shots_are_the_frames_that_rows_were_made_of(stream, tmp_path):
