@@ -8,7 +8,7 @@ from train.checkpoints.result import PAGE
 from train.pages.cost import ExtractionTotal, TrainingCost, cache_uses, training_cost
 from train.pages.curves import learning_curves
 from train.pages.payback import FORMULA
-from train.pages.predictions_page import curve_chart
+from train.pages.predictions_page import PLAYER, curve_chart
 from train.pages.run_facts import RunFacts, read_runs
 from train.pages.score_table import score_tables
 from train.pages.settings_table import all_settings, changed_settings, features_and_networks
@@ -46,7 +46,7 @@ def run_page(runs: Sequence[RunFacts], path: Path) -> Page:
         template="run.html.j2",
         has_charts=True,
         styles=["player.css", "run.css"],
-        scripts=["player.js"] if videos is not None else [],
+        scripts=PLAYER if videos is not None else (),
         values={
             "runs": runs,
             "heads": heads,
