@@ -79,6 +79,9 @@ class RunResult:
     machine: Machine
     extraction: tuple[ExtractionCost, ...] = ()
     """What the rows of the store had cost; a copy, since the store may move."""
+    energy_joules: float | None = None
+    """Of the last turn's epochs: all of the machine's processors and the GPU in use, whoever used
+    them; None if it is not known."""
     format_version: int = FORMAT_VERSION
 
 

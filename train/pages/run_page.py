@@ -126,6 +126,7 @@ def _training_facts(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None
         ("an epoch took, with its evaluation", [_duration(one.epoch_seconds) for one in costs]),
         ("start-up took (last turn)", [_duration(one.start_up_seconds) for one in costs]),
         ("scoring the best checkpoint took", [_duration(one.scoring_seconds) for one in costs]),
+        ("energy of the epochs (last turn)", [_energy(one.energy_joules) for one in costs]),
         ("machine", [_machine(one) for one in costs]),
     ]
 
@@ -140,9 +141,13 @@ def _extraction_facts(total: ExtractionTotal) -> list[tuple[str, str]]:
         *((f"busy: {stage}", duration(value)) for stage, value in total.busy_seconds.items()),
         ("device", "; ".join(total.devices)),
     ]
-    if total.energy_joules is not None:
-        facts.append(("energy", f"{total.energy_joules / JOULES_PER_KWH:,.3g} kWh"))
+    if (energy := _energy(total.energy_joules)) is not None:
+        facts.append(("energy", energy))
     return facts
+
+
+def _energy(joules: float | None) -> str | None:
+    return None if joules is None else f"{joules / JOULES_PER_KWH:,.3g} kWh"
 
 
 def _cost_line(name: str, values: Sequence[str | None]) -> tuple[str, ...]:
