@@ -4,16 +4,16 @@
 
 Nothing is downloaded: networks have random weights, videos are generated.
 
-    extraction   CLIP ViT-L/14 and ViT-B/32 in bfloat16: frames per second of a whole run beside those
-                 of the encoder alone on batches that lie ready (``run_vs_encoder``)
+    extraction   CLIP ViT-L/14 and ViT-B/32 in bfloat16: frames per second of a whole run beside
+                 those of the encoder alone on batches that lie ready (``run_vs_encoder``)
     decoding     sampled frames per second by the CPU, and by NVDEC where torchcodec is installed
-    training     a LLaMA-shaped LLM of 1.3 billion parameters, LoRA and full: tokens per second, memory,
-                 and model FLOP utilisation: the FLOPs that the step needs / (seconds x the FLOPs per
-                 second that the device reaches with one large bfloat16 product)
+    training     a LLaMA-shaped LLM of 1.3 billion parameters, LoRA and full: tokens per second,
+                 memory, and model FLOP utilisation: the FLOPs that the step needs / (seconds x the
+                 FLOPs per second that the device reaches with one large bfloat16 product)
 
-FLOPs that a step needs, per token: 2 for each weight forwards, 2 for the gradient of its input, 2 for
-its own gradient if it is trained, and 12 x width x length / 2 for causal attention in each block
-(forwards 4, backwards 8; Kaplan et al. 2020 and the PaLM paper's appendix B count the same way).
+FLOPs that a step needs, per token: 2 for each weight forwards, 2 for the gradient of its input,
+2 for its own gradient if it is trained, and 12 x width x length / 2 for causal attention in each
+block (forwards 4, backwards 8; the appendix B of the PaLM paper counts the same way).
 
 ``--device cpu`` takes the same way with small networks, and says that its figures mean nothing.
 """
@@ -30,9 +30,9 @@ from statistics import median
 
 import click
 import torch
+from benchmarks.extraction_inputs import make_videos, save_image_network
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
-from benchmarks.extraction_inputs import make_videos, save_image_network
 from extract import extract
 from extract.config import ExtractConfig
 from extract.decode.backends import open_video
