@@ -187,7 +187,7 @@ class Process:
     def end(self):
         """Return the exit code, the lines that were left, and what was said beside them."""
         self.process.stdin.close()
-        # By the reader that gave single lines, which may have read ahead: communicate() would lose it.
+        # The reader that gave single lines may have read ahead, which communicate() would lose.
         lines, said = (pipe.read().decode() for pipe in (self.process.stdout, self.process.stderr))
         return self.process.wait(60), list(map(json.loads, lines.splitlines())), said
 
