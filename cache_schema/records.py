@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,11 +15,13 @@ __all__ = [
     "Commit",
     "VideoRecord",
     "append_line",
-    "decode_journal",
+    "checked_texts",
+    "damaged_line",
     "decode_lines",
     "encode_line",
     "json_object",
     "line_of",
+    "parse_commit",
     "read_journal",
     "torn_line",
 ]
@@ -79,30 +81,52 @@ def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
     Raises:
         StoreCorruptError: if a line before the last is damaged.
     """
-    *lines, tail = data.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        checksum, _, text = line.partition(b" ")
-        if checksum != b"%08x" % google_crc32c.value(text):
-            if number == len(lines) and not tail:
-                return
-            raise StoreCorruptError(
-                f"{where}: line {number} does not match its checksum. "
-                "Restore the file ('vllm-store repair' can if its part was sealed), or remove the "
-                "part and extract its videos again."
-            )
-        yield parse(Commit, text, where=f"{where}: line {number}", error=StoreCorruptError)
+    for number, text in enumerate(checked_texts([data], where=where), start=1):
+        yield parse_commit(text, where=f"{where}: line {number}")
 
 
-def decode_journal(data: bytes, *, where: str) -> tuple[list[Commit], bytes]:
-    """Return the commits of a journal's bytes, and what follows the last of them.
+def parse_commit(text: bytes, *, where: str) -> Commit:
+    """Return the commit a line's text stands for.
+
+    Raises:
+        StoreCorruptError: if it is not of this form.
+    """
+    return parse(Commit, text, where=where, error=StoreCorruptError)
+
+
+def checked_texts(blocks: Iterable[bytes], *, where: str) -> Iterator[bytes]:
+    """Yield the text of each line of a journal; a torn last line is none.
+
+    Args:
+        blocks: The journal's bytes, cut anywhere.
+        where: For messages.
 
     Raises:
         StoreCorruptError: if a line before the last is damaged.
     """
-    commits, end = list(decode_lines(data, where=where)), 0
-    for _ in commits:
-        end = data.index(b"\n", end) + 1
-    return commits, data[end:]
+    number, is_damaged, tail = 0, False, b""
+    for block in blocks:
+        *lines, tail = (tail + block).split(b"\n")
+        for line in lines:
+            if is_damaged:
+                raise damaged_line(where, number)
+            number += 1
+            text = line[9:]
+            if line[:9] == b"%08x " % google_crc32c.value(text):
+                yield text
+            else:
+                is_damaged = True  # unless nothing follows: then it was never written to its end
+    if is_damaged and tail:
+        raise damaged_line(where, number)
+
+
+def damaged_line(where: str, number: int) -> StoreCorruptError:
+    """Return the error that names a damaged line, counted from 1."""
+    return StoreCorruptError(
+        f"{where}: line {number} does not match its checksum. "
+        "Restore the file ('vllm-store repair' can if its part was sealed), or remove the "
+        "part and extract its videos again."
+    )
 
 
 def torn_line(behind: bytes) -> str | None:
