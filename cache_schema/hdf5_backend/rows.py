@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -25,9 +25,9 @@ from cache_schema.stream import Array
 
 __all__ = ["RESTORE", "Hdf5Dataset", "Hdf5File", "Hdf5Group", "Hdf5Rows", "look"]
 
-Hdf5File = h5py.File
-Hdf5Group = h5py.Group
-Hdf5Dataset = h5py.Dataset
+Hdf5File: TypeAlias = h5py.File
+Hdf5Group: TypeAlias = h5py.Group
+Hdf5Dataset: TypeAlias = h5py.Dataset
 T = TypeVar("T")
 
 RESTORE = "Restore the file, or extract again into a .zarr store."
