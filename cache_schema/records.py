@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain, takewhile
 from pathlib import Path
 
 import google_crc32c
@@ -71,8 +72,7 @@ def encode_line(commit: Commit) -> bytes:
 
 def line_of(text: str) -> bytes:
     """Return a line that proves itself: checksum of a text without newlines, a space, the text."""
-    data = text.encode()
-    return b"%08x %s\n" % (google_crc32c.value(data), data)
+    return _line(text.encode()) + b"\n"
 
 
 def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
@@ -81,7 +81,8 @@ def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
     Raises:
         StoreCorruptError: if a line before the last is damaged.
     """
-    for number, text in enumerate(checked_texts([data], where=where), start=1):
+    texts = chain.from_iterable(checked_texts([data], where=where))
+    for number, text in enumerate(texts, start=1):
         yield parse_commit(text, where=f"{where}: line {number}")
 
 
@@ -94,8 +95,8 @@ def parse_commit(text: bytes, *, where: str) -> Commit:
     return parse(Commit, text, where=where, error=StoreCorruptError)
 
 
-def checked_texts(blocks: Iterable[bytes], *, where: str) -> Iterator[bytes]:
-    """Yield the text of each line of a journal; a torn last line is none.
+def checked_texts(blocks: Iterable[bytes], *, where: str) -> Iterator[list[bytes]]:
+    """Yield the texts of a journal's lines, those of a block at a time; a torn last line has none.
 
     Args:
         blocks: The journal's bytes, cut anywhere.
@@ -107,17 +108,33 @@ def checked_texts(blocks: Iterable[bytes], *, where: str) -> Iterator[bytes]:
     number, is_damaged, tail = 0, False, b""
     for block in blocks:
         *lines, tail = (tail + block).split(b"\n")
-        for line in lines:
-            if is_damaged:
-                raise damaged_line(where, number)
-            number += 1
-            text = line[9:]
-            if line[:9] == b"%08x " % google_crc32c.value(text):
-                yield text
-            else:
-                is_damaged = True  # unless nothing follows: then it was never written to its end
-    if is_damaged and tail:
-        raise damaged_line(where, number)
+        if is_damaged and lines:
+            break
+        texts = _texts(lines)
+        yield texts
+        number += len(texts)
+        is_damaged |= len(texts) < len(lines)  # unless nothing follows: then it was never finished
+        if len(texts) + 1 < len(lines):
+            break
+    else:
+        if not (is_damaged and tail):
+            return
+    raise damaged_line(where, number + 1)
+
+
+def _texts(lines: Sequence[bytes]) -> list[bytes]:
+    """Return the texts of the lines before the first that does not match its checksum."""
+    texts = [line[9:] for line in lines]
+    # All at once, and one by one only if something is wrong: a store has a million of them.
+    expected = (b"%08x " * len(texts)) % tuple(map(google_crc32c.value, texts))
+    if b"".join([line[:9] for line in lines]) == expected:
+        return texts
+    pairs = takewhile(lambda pair: pair[0] == _line(pair[1]), zip(lines, texts, strict=True))
+    return [text for _, text in pairs]
+
+
+def _line(text: bytes) -> bytes:
+    return b"%08x %s" % (google_crc32c.value(text), text)
 
 
 def damaged_line(where: str, number: int) -> StoreCorruptError:

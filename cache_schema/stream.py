@@ -155,9 +155,11 @@ class Stream:
         self._is_cold = True
         # Numbers only: a million of anything else takes hundreds of megabytes.
         self._places: dict[str, int] = {}
-        for number, part in enumerate(self.parts):
-            for place, video_id in enumerate(part.commits.ids, start=number << PLACE_BITS):
-                self._places.setdefault(video_id, place)
+        for number, part in reversed(list(enumerate(self.parts))):  # what comes first counts
+            first, ids = number << PLACE_BITS, part.commits.ids
+            self._places.update(
+                zip(reversed(ids), reversed(range(first, first + len(ids))), strict=True)
+            )
 
     @cached_property
     def video_ids(self) -> list[str]:
@@ -195,6 +197,19 @@ class Stream:
         """Return the size of a video's file, as ``commit`` does, but at once."""
         part, at = self._locate(video_id)
         return part.commits.size_bytes[at]
+
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """Yield id and content digest of every video, in no order, much faster than ``videos``.
+
+        Raises:
+            StoreError: if the store was compacted since it was opened.
+        """
+        for part in self.parts:
+            for (video_id, counts), digest in zip(
+                self.counted(part), part.commits.digests(), strict=True
+            ):
+                if counts:
+                    yield video_id, digest
 
     def part(self, video_id: str) -> StreamPart:
         """Return the part that holds a video's rows."""
