@@ -313,8 +313,11 @@ class Stream:
         if self._is_cold:
             self._prefetch(located)
         for target, (number, first, count) in zip(out, located, strict=True):
-            self.parts[number].rows.copy_features(first, target[:count])
-            target[count:] = 0
+            if count == len(target):
+                self.parts[number].rows.copy_features(first, target)
+            else:
+                self.parts[number].rows.copy_features(first, target[:count])
+                target[count:] = 0
         # Prefetching costs a quarter of the time once everything is in the page cache, and not
         # to prefetch costs nine tenths when it is not: the speed of this batch decides the next.
         self._is_cold = (time.perf_counter() - started) * WARM_BYTES_PER_SECOND > out.nbytes
