@@ -21,7 +21,7 @@ import click
 import numpy as np
 
 from benchmarks.many_videos import make_store, prove, recipe, record, times, video_ids
-from benchmarks.up_to_date_run import make_videos, up_to_date_run
+from benchmarks.up_to_date_run import Run, make_videos, up_to_date_run
 from cache_schema.store import StreamWriter, create_store
 from extract.config import ExtractConfig
 from extract.plan.targets import build_targets
@@ -34,9 +34,9 @@ APPENDED = 20
 """Videos in a row, to one store after the other."""
 
 OPEN = """
-import json, resource, sys, time
+import json, sys, time
 from cache_schema.store import open_store
-def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_mb(): return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
 stream = open_store(sys.argv[1]).stream()
 figures = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
@@ -115,10 +115,10 @@ def complete(folder: Path, count: int, rounds: int) -> dict[str, dict[str, float
     for store in stores.values():
         make_store(store, target.recipe, target.encoder.row_shape, ids, rows=1)
     up_to_date_run(videos, stores["zarr"], cache=cache, may_load=True)
-    runs = {
-        kind: [up_to_date_run(videos, store, cache=cache) for _ in range(rounds)]
-        for kind, store in stores.items()
-    }
+    runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
+    for _ in range(rounds):
+        for kind, store in stores.items():
+            runs[kind].append(up_to_date_run(videos, store, cache=cache))
     return {
         kind: dict(zip(("seconds", "cpu_seconds"), map(median, zip(*some)), strict=True))  # noqa: B905
         for kind, some in runs.items()
