@@ -63,7 +63,10 @@ def map_chart(row_map: RowMap, colour: str) -> str:
 
 
 def dimensions_chart(facts: DimensionFacts) -> str:
-    """Return range and mean of each dimension; its deviation is in the tooltip."""
+    """Return range and mean of each dimension, its deviation in the tooltip.
+
+    Empty if no value is a number.
+    """
     values = [
         {
             name: float(f"{values_D[dim]:.4g}")
@@ -77,6 +80,8 @@ def dimensions_chart(facts: DimensionFacts) -> str:
         | {"dimension": dim}
         for dim in np.flatnonzero(np.isfinite(facts.mean_D)).tolist()
     ]
+    if not values:
+        return ""
     base = alt.Chart({"values": values}).encode(
         x=alt.X("dimension:Q", scale=alt.Scale(nice=False)),
         tooltip=["dimension:Q", "low:Q", "high:Q", "mean:Q", "deviation:Q"],
@@ -89,7 +94,10 @@ def dimensions_chart(facts: DimensionFacts) -> str:
 
 
 def deviations_chart(facts: DimensionFacts) -> str:
-    """Return how many dimensions have which standard deviation, on a scale of factors of ten."""
+    """Return how many dimensions have which standard deviation, on a scale of factors of ten.
+
+    Empty if none varies.
+    """
     found_D = facts.deviation_D[facts.deviation_D > 0]
     if not found_D.size:
         return ""

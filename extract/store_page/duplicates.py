@@ -1,8 +1,8 @@
 """Videos that show the same: the same file, the same rows, or rows that run alike.
 
 Every video's mean row is compared with every other's, which finds its nearest neighbours; then the
-rows of near ones are laid over each other at every shift. A copy that was cut, shifted, brightened
-or encoded again runs alike; two videos of one kitchen have near means, but their rows do not.
+rows of near ones are laid over each other at every shift. A copy that was cut, brightened or
+encoded again runs alike; two videos of one kitchen have near means, but their rows do not.
 
 Shapes: V videos, D feature dim, A rows of the shorter video, B of the longer, K shifts, N nearest.
 """
@@ -19,11 +19,11 @@ from scipy.sparse.csgraph import connected_components
 from cache_schema.stream import RowSpan, Stream
 from extract.store_page.rows import LookedAt, pooled, read_span
 
-__all__ = ["ALIKE", "Duplicates", "find_duplicates"]
+__all__ = ["ALIKE", "Duplicates", "find_duplicates", "row_likeness"]
 
 ALIKE = 0.9
-"""Median cosine of rows laid over each other, from which videos are near-duplicates. Measured with
-the default encoder, see docs/store-report.md: unrelated videos reach 0.85, copies 0.9 to 1."""
+"""Median cosine of rows laid over each other, from which videos are near-duplicates: what reaches
+it is nearly always a copy; copies of which little is left do not (docs/store-report.md)."""
 NEAR = 0.5
 """Cosine of mean rows from which two videos are compared row by row."""
 NUM_NEAREST = 5
@@ -74,7 +74,7 @@ def find_duplicates(
     pairs = _near_pairs(nearest_VN, cosine_VN)
     alike = []
     for left, right in pairs[:MOST_PAIRS]:
-        likeness = _likeness(stream, looked.video_ids[left], looked.video_ids[right], mean_D)
+        likeness = row_likeness(stream, looked.video_ids[left], looked.video_ids[right], mean_D)
         if likeness >= ALIKE:
             alike.append((left, right, likeness))
         advance(1)
@@ -124,10 +124,19 @@ def _near_pairs(nearest_VN: NDArray[np.int64], cosine_VN: Floats) -> list[tuple[
     return sorted(cosines, key=lambda pair: -cosines[pair])
 
 
-def _likeness(stream: Stream, one: str, other: str, mean_D: Floats) -> float:
-    """Return the median cosine of the rows of two videos, at the shift where it is highest."""
+def row_likeness(stream: Stream, one: str, other: str, mean_D: Floats) -> float:
+    """Return how alike the rows of two videos run: -1 to 1, of equal ones 1.
+
+    The middle half of the shorter video is laid over the longer one at every shift; the likeness is
+    the median cosine of the rows that meet, where it is highest.
+
+    Args:
+        stream: Holds both.
+        one: Id of a video.
+        other: Id of another.
+        mean_D: Mean of all rows, which is subtracted: what all share tells nothing.
+    """
     short, long = sorted((one, other), key=lambda video: stream.commit(video).num_rows)
-    # What is at the beginning or the end of one may not be in the other.
     num_rows = stream.commit(short).num_rows
     count = min(MOST_SHORT_ROWS, max(FEW_ROWS, num_rows // 2))
     short_AD = _middle(stream, short, count, mean_D)

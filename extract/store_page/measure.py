@@ -13,6 +13,7 @@ from cache_schema.parsing import to_mapping
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store
 from cache_schema.stream import Stream
+from cache_schema.video_path import found_video
 from extract.report.ledger import Failure, Ledger
 from extract.store_page.contact_sheet import NUM_SHOTS, contact_sheet
 from extract.store_page.dimensions import DimensionFacts
@@ -154,7 +155,7 @@ def measure(
         num_rows_seen=looked.num_rows,
         costs=read_costs(store.path),
         failures=list(failures.values()),
-        videos=_video_facts(stream, looked, files, repeats, duplicates),
+        videos=_video_facts(store.path, stream, looked, repeats, duplicates),
         dimensions=looked.dimensions,
         repeats=repeats,
         duplicates=duplicates,
@@ -178,9 +179,9 @@ def _stream_facts(stream: Stream) -> StreamFacts:
 
 
 def _video_facts(
+    store: Path,
     stream: Stream,
     looked: LookedAt,
-    files: VideoFiles,
     repeats: list[Repeat],
     duplicates: Duplicates,
 ) -> list[VideoFacts]:
@@ -202,7 +203,7 @@ def _video_facts(
                 width=commit.video.width,
                 height=commit.video.height,
                 decoder=commit.video.decoder,
-                has_file=files.find(commit.video) is not None,
+                has_file=found_video(commit.video, store) is not None,
                 nearest=None if nearest < 0 else looked.video_ids[nearest],
                 similarity=None if np.isnan(similarity) else similarity,
             )

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cache_schema.page.document import Page, duration
 from cache_schema.parsing import to_mapping
@@ -22,6 +22,8 @@ from extract.store_page.video_files import Shot
 
 __all__ = ["store_page"]
 
+MOST_LISTED = 2000
+"""Videos of the table: a browser sorts that many in a moment."""
 MOST_NAMED = 12
 """Numbers of dimensions that are written out."""
 
@@ -69,7 +71,8 @@ def store_page(found: Measured) -> Page:
             "failure_columns": FAILURE_COLUMNS,
             "failures": [(f.video_id, f.stage, f.error, f.time) for f in found.failures],
             "video_columns": VIDEO_COLUMNS,
-            "videos": map(_video_row, found.videos),
+            "videos": map(_video_row, _listed(found.videos)),
+            "video_caption": _video_caption(len(found.videos)),
             "map_charts": _maps(found),
             "dimension_facts": _dimensions(found.dimensions),
             "dimensions_chart": dimensions_chart(found.dimensions),
@@ -181,6 +184,26 @@ def _findings(found: Measured) -> Iterator[tuple[str, str]]:
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _listed(videos: Sequence[VideoFacts]) -> list[VideoFacts]:
+    """Return the videos of the table; of very many those that deserve a look."""
+
+    def oddness(one: VideoFacts) -> tuple[float, float]:
+        odd_rows = one.num_still + (one.num_black or 0)
+        return odd_rows / one.num_rows_seen, one.similarity or 0.0
+
+    chosen = sorted(videos, key=oddness, reverse=True)[:MOST_LISTED]
+    return sorted(chosen, key=lambda one: one.id)
+
+
+def _video_caption(num_videos: int) -> str:
+    if num_videos <= MOST_LISTED:
+        return "Videos that were looked at"
+    return (
+        f"{MOST_LISTED:,} of the {num_videos:,} videos that were looked at: those of most still or "
+        "black rows, then those with the nearest neighbours; --json tells of all"
+    )
 
 
 def _video_row(one: VideoFacts) -> tuple[object, ...]:

@@ -18,8 +18,9 @@ from extract.store_page.video_files import Shot, VideoFiles
 
 __all__ = ["Repeat", "find_repeats", "num_black"]
 
-MOST_GROUPS = 12
-"""Looked at on video."""
+MOST_GROUPS = 16
+"""Looked at on video: half of them because they span most videos, half for their many rows. Black
+lead-ins are of the first kind; the rows of two equal videos would crowd out a fade of one."""
 CELL_DIMS = 6
 CELL = 4 * SAME
 """Width of a cell in shares of the typical row's length: equal rows seldom fall into two."""
@@ -50,7 +51,8 @@ class Repeat:
 
 def find_repeats(looked: LookedAt, files: VideoFiles) -> list[Repeat]:
     """Return the rows that come again, those of most videos first; one frame of each is shown."""
-    return [_repeat(rows_C, looked, files) for rows_C in _groups(looked)]
+    repeats = [_repeat(rows_C, looked, files) for rows_C in _groups(looked)]
+    return sorted(repeats, key=lambda one: (-one.num_videos, -len(one.rows_C)))
 
 
 def num_black(repeats: list[Repeat], looked: LookedAt) -> NDArray[np.int64] | None:
@@ -68,7 +70,7 @@ def num_black(repeats: list[Repeat], looked: LookedAt) -> NDArray[np.int64] | No
 
 
 def _groups(looked: LookedAt) -> Iterator[NDArray[np.int64]]:
-    """Yield the groups of equal rows that span most videos, then those of most rows."""
+    """Yield groups of equal rows: by turns the one of most videos and the one of most rows."""
     length_R = np.linalg.norm(looked.sketch_RS, axis=1)
     width = CELL * max(float(np.median(length_R)), 1e-12) / np.sqrt(looked.sketch_RS.shape[1])
     cells = np.floor(looked.sketch_RS[:, :CELL_DIMS] / width)
@@ -79,9 +81,12 @@ def _groups(looked: LookedAt) -> Iterator[NDArray[np.int64]]:
     videos_C = np.bincount(pairs[0], minlength=len(size_C))
     is_taken_R = np.zeros(len(length_R), bool)
     num_groups = 0
-    for cell in np.lexsort((-size_C, -videos_C)):
+    orders = np.lexsort((-size_C, -videos_C)), np.lexsort((-videos_C, -size_C))
+    for cell in np.stack(orders, axis=1).ravel():
         if size_C[cell] < 2 or num_groups == MOST_GROUPS:
             return
+        if is_taken_R[first_C[cell]]:
+            continue
         model = first_C[cell]
         gap_R = np.linalg.norm(looked.sketch_RS - looked.sketch_RS[model], axis=1)
         is_same_R = (gap_R <= SAME * length_R[model]) & ~is_taken_R

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from cache_schema.errors import VideoError
-from cache_schema.records import VideoRecord
 from cache_schema.stream import Stream
+from cache_schema.video_path import found_video
 from extract.decode.pictures import pictures_at
 
 __all__ = ["Shot", "VideoFiles"]
@@ -30,32 +29,11 @@ class Shot:
 
 
 class VideoFiles:
-    """Finds the files of a stream's videos.
-
-    Paths are as they were typed when the video was extracted: tried as they are, then from the
-    store's folder and the folders above it.
-    """
+    """Takes pictures of a stream's videos."""
 
     def __init__(self, store: Path, stream: Stream) -> None:
         self._store = store
         self._stream = stream
-
-    @cached_property
-    def _folders(self) -> list[Path]:
-        return [Path(), *self._store.resolve().parents]
-
-    def find(self, record: VideoRecord) -> Path | None:
-        """Return the file that a video's rows were made from; None if it is not found.
-
-        A file of another size is another file. Of imported rows the file may be anything.
-        """
-        if not record.path:
-            return None
-        for folder in self._folders:
-            path = folder / record.path
-            if path.is_file() and record.size_bytes in {0, path.stat().st_size}:
-                return path
-        return None
 
     def shots(self, video_id: str, rows: Sequence[int], *, height: int) -> list[Shot]:
         """Return the frames of some rows of a video."""
@@ -63,9 +41,10 @@ class VideoFiles:
         seconds = [self._instant(*times_R2[row]) for row in rows]
         jpegs: Sequence[bytes | None] = [None] * len(rows)
         problem = ""
-        path = self.find(self._stream.commit(video_id).video)
+        record = self._stream.commit(video_id).video
+        path = found_video(record, self._store)
         if path is None:
-            problem = "the video file is not where it was"
+            problem = "the video file is not where it was" if record.path else "no file is noted"
         else:
             try:
                 jpegs = pictures_at(path, seconds, height=height)
