@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster test-page lint types unit bench-read bench-stream clean
+.PHONY: install demo docs test test-cluster test-page lint types unit bench-read bench-start bench-scale bench-stream clean
 
 install: $(VENV)/.installed
 
@@ -56,6 +56,12 @@ test-page: demo
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py
+
+bench-start: install
+	$(BIN)/python -m benchmarks.start
+
+bench-scale: install
+	$(BIN)/python -m benchmarks.scale
 
 bench-stream: install
 	$(BIN)/python -m benchmarks.stream
