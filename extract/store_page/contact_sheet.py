@@ -31,7 +31,7 @@ def contact_sheet(
     rows: dict[str, set[int]] = defaultdict(set)
     for place in np.concatenate(rounds)[:NUM_SHOTS]:
         video_id = ids[place]
-        rows[video_id].add(int(random.integers(stream.commit(video_id).num_rows)))
+        rows[video_id].add(int(random.integers(stream.rows_of(video_id))))
     shots = []
     for video_id in sorted(rows):
         shots += files.shots(video_id, sorted(rows[video_id]), height=SHOT_HEIGHT)

@@ -136,8 +136,8 @@ def row_likeness(stream: Stream, one: str, other: str, mean_D: Floats) -> float:
         other: Id of another.
         mean_D: Mean of all rows, which is subtracted: what all share tells nothing.
     """
-    short, long = sorted((one, other), key=lambda video: stream.commit(video).num_rows)
-    num_rows = stream.commit(short).num_rows
+    short, long = sorted((one, other), key=stream.rows_of)
+    num_rows = stream.rows_of(short)
     count = min(MOST_SHORT_ROWS, max(FEW_ROWS, num_rows // 2))
     short_AD = _middle(stream, short, count, mean_D)
     long_BD = _middle(stream, long, MOST_LONG_ROWS, mean_D)
@@ -149,7 +149,7 @@ def row_likeness(stream: Stream, one: str, other: str, mean_D: Floats) -> float:
 
 
 def _middle(stream: Stream, video_id: str, most: int, mean_D: Floats) -> Floats:
-    num_rows = stream.commit(video_id).num_rows
+    num_rows = stream.rows_of(video_id)
     count = min(most, num_rows)
     values = read_span(stream, RowSpan(video_id, (num_rows - count) // 2, count))
     return _unit(pooled(values) - mean_D)

@@ -88,7 +88,7 @@ def plan_spans(stream: Stream, seed: int) -> list[RowSpan]:
     num_runs = max(1, share // RUN_ROWS)
     spans = []
     for video_id in ids:
-        num_rows = stream.commit(video_id).num_rows
+        num_rows = stream.rows_of(video_id)
         if num_rows <= num_runs * RUN_ROWS:
             spans.append(RowSpan(video_id, 0, num_rows))
             continue
