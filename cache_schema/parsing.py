@@ -17,9 +17,21 @@ from pydantic.dataclasses import dataclass
 
 from cache_schema.errors import ConfigError, PipelineError
 
-__all__ = ["differences", "flattened", "nearest", "parse", "record", "to_json", "to_mapping"]
+__all__ = [
+    "EVERY_FIELD",
+    "differences",
+    "flattened",
+    "nearest",
+    "parse",
+    "record",
+    "to_json",
+    "to_mapping",
+]
 
 T = TypeVar("T")
+
+EVERY_FIELD = {"every_field": True}
+"""Context in which a record's serializer leaves nothing out."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -95,12 +107,19 @@ def differences(saved: object, given: object, *, ignore: Collection[str] = ()) -
         given: Another one of its class.
         ignore: Dotted keys that may differ.
     """
-    left, right = (flattened(to_mapping(one)) for one in (saved, given))
+    left, right = (flattened(_every_field(one)) for one in (saved, given))
     return [
         f"{key} = {left.get(key)}, not {right.get(key)}"
         for key in sorted(left.keys() | right.keys())
         if key not in ignore and left.get(key) != right.get(key)
     ]
+
+
+def _every_field(value: object) -> dict[str, Any]:
+    """Return ``to_mapping`` with the fields, too, that a record leaves out of its JSON."""
+    adapter = _adapter(type(value))  # type: ignore[arg-type]  # mypy: type is hashable
+    result: dict[str, Any] = adapter.dump_python(value, mode="json", context=EVERY_FIELD)
+    return result
 
 
 def flattened(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -8,9 +8,11 @@ import hashlib
 from fractions import Fraction
 from typing import Literal
 
+from pydantic import SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+
 from cache_schema.errors import StoreCorruptError
 from cache_schema.layout import SCHEMA_VERSION
-from cache_schema.parsing import parse, record, to_json
+from cache_schema.parsing import EVERY_FIELD, parse, record, to_json
 
 __all__ = [
     "DecoderRecipe",
@@ -36,6 +38,18 @@ class EncoderRecipe:
     compute_dtype: Literal["float32", "bfloat16", "float16", "unknown"]
     pooling: Literal["default", "cls", "mean", "grid", "unknown"]
     """How a window's token grid became one row."""
+    runtime: Literal["torch", "openvino"] = "torch"
+    """The library that ran the network. Written only where it is another one than torch: so recipes
+    from before there was a choice keep their fingerprints."""
+
+    @model_serializer(mode="wrap")
+    def _without_torch(
+        self, fields: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, object]:
+        written: dict[str, object] = fields(self)
+        if self.runtime == "torch" and info.context != EVERY_FIELD:
+            del written["runtime"]
+        return written
 
 
 @record

@@ -42,6 +42,9 @@ __all__ = ["extract_command", "main"]
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
     help="Dtype the encoder runs in.",
 )
+@click.option(
+    "--runtime", type=click.Choice(["torch", "openvino"]), help="What runs the encoder on a CPU."
+)
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option("--batch-size", type=int, help="Windows per forward pass.")
 @click.option("--decoder", type=click.Choice(["pyav", "decord"]), help="Video decoder.")

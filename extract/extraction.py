@@ -44,9 +44,10 @@ def extract(
         progress: Called whenever some video time was encoded; with workers, in another thread.
             With ``fps=0`` it is not called.
         **settings: Any of ``encoders`` (one name or several, which share one decode), ``fps``,
-            ``stride_frames``, ``pooling``, ``compute_dtype``, ``store_dtype``, ``device``,
-            ``batch_size``, ``decoder``, ``workers`` and ``trust_remote_code``, as in the [extract]
-            table of pipeline.toml. What is not given is as in ``config``, else the default.
+            ``stride_frames``, ``pooling``, ``compute_dtype``, ``runtime``, ``store_dtype``,
+            ``device``, ``batch_size``, ``decoder``, ``workers`` and ``trust_remote_code``, as in
+            the [extract] table of pipeline.toml. What is not given is as in ``config``, else the
+            default.
 
     Returns:
         What happened: ``num_done``, ``num_skipped`` and ``num_rows``; ``failures`` and
@@ -94,8 +95,7 @@ def extract_like(
         ConfigError: if the encoder cannot be found.
         PipelineError: as ``extract``.
     """
-    settings = to_mapping(config_of(recipe, recipe.encoder.id))
-    settings |= {"device": device, "workers": workers}
+    settings = to_mapping(config_of(recipe, recipe.encoder.id, device)) | {"workers": workers}
     config = parse(ExtractConfig, settings, where="settings [extract]")
     # Settings are checked: what can be wrong in the block is about the encoder.
     with found_encoder(recipe.encoder, encoder, encoder_source) as name:

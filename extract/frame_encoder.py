@@ -28,7 +28,7 @@ from extract.plan.targets import Target, build_targets
 __all__ = ["FrameEncoder", "load_encoder"]
 
 FRAMES_AT_ONCE = 16
-"""Preprocessed together; each is worked on alone, so rows do not depend on it."""
+"""Preprocessed together on a GPU; each is worked on alone, so rows do not depend on it."""
 
 
 class FrameEncoder:
@@ -93,8 +93,10 @@ class FrameEncoder:
     def _blocks(self, windows: Iterator[Tensor]) -> Iterator[Array]:
         """Yield the rows in the stored dtype, as many at a time as the batches give."""
         with EncodeThreads(threads_for(1)) as threads:
-            spread = threads.spread(self._target.encoder, self._batch_size)
-            queue: EncodeQueue[FrameEncoder] = EncodeQueue(*spread, self.recipe.store_dtype)
+            encoder, at_once = threads.spread(self._target.encoder, self._batch_size)
+            queue: EncodeQueue[FrameEncoder] = EncodeQueue(
+                encoder, self._batch_size, self.recipe.store_dtype, at_once=at_once
+            )
             for window_FCHW in windows:
                 yield from map(self._values, queue.push(self, window_FCHW))
             yield from map(self._values, queue.flush())
@@ -119,9 +121,9 @@ def load_encoder(
         config: A pipeline.toml to start from. The one of the current folder is not read unless it
             is named.
         **settings: Any of ``fps``, ``stride_frames``, ``pooling``, ``compute_dtype``,
-            ``store_dtype``, ``device``, ``batch_size`` and ``trust_remote_code``, as in the
-            [extract] table of pipeline.toml. ``fps`` is the rate at which the frames were taken;
-            it decides the rows' times and nothing else.
+            ``runtime``, ``store_dtype``, ``device``, ``batch_size`` and ``trust_remote_code``, as
+            in the [extract] table of pipeline.toml. ``fps`` is the rate at which the frames were
+            taken; it decides the rows' times and nothing else.
 
     Raises:
         ConfigError: if there is no such encoder, or a setting does not fit it.

@@ -132,11 +132,13 @@ class _Child:
             "width": facts.width,
             "height": facts.height,
             "decoder": facts.decoder,
+            "cpu_seconds": time.process_time(),
         }
         self._send(fields, facts.frame_seconds.data.cast("B"))
 
     def _fail(self, sentence: str) -> None:
-        self._send({"kind": "error", "sentence": sentence})
+        cpu_seconds = time.process_time()
+        self._send({"kind": "error", "sentence": sentence, "cpu_seconds": cpu_seconds})
 
     def _say_alive(self) -> None:
         if time.monotonic() - self._spoke > ALIVE_SECONDS:

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = [
     "Frame",
     "FrameSource",
     "SampledFrame",
+    "SkipsFrames",
     "VideoFacts",
     "checked_frame",
     "sample_frames",
@@ -92,6 +93,14 @@ class FrameSource(Protocol):
         """Return when the last frame's display ends, given its start."""
 
 
+@runtime_checkable
+class SkipsFrames(FrameSource, Protocol):
+    """A source that need not decode every frame."""
+
+    def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+        """Yield all frames; those that no tick falls on may be functions that fail."""
+
+
 def sample_frames(
     source: FrameSource,
     fps: Fraction | None,
@@ -112,7 +121,7 @@ def sample_frames(
     sampler = FrameSampler(fps)
     clock = _Clock(keep=fps is None)
     convert: Callable[[], Frame] | None = None
-    for now, this_convert in source:
+    for now, this_convert in _all_frames(source, fps):
         on_frame()
         clock.take(now)
         ticks = sampler.shown(now)
@@ -126,6 +135,14 @@ def sample_frames(
     if ticks:
         yield SampledFrame(rgb=convert(), num_ticks=ticks)
     facts.append(clock.facts(source, end))
+
+
+def _all_frames(
+    source: FrameSource, fps: Fraction | None
+) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    if fps is None or not isinstance(source, SkipsFrames):
+        return iter(source)
+    return source.at(fps)
 
 
 class _Clock:

@@ -65,6 +65,9 @@ class DecoderProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._slots: FrameSlots | None = None
+        self._child_cpu_seconds = 0.0
+        self.cpu_seconds = 0.0
+        """What the children had used when they last answered; one that dies takes some along."""
 
     def __enter__(self) -> "DecoderProcess":
         return self
@@ -125,6 +128,7 @@ class DecoderProcess:
                 if fields["kind"] == "alive":
                     continue
                 is_answered = fields["kind"] != "frame"
+                self._note_cpu(fields)
                 if fields["kind"] == "error":
                     raise VideoError(fields["sentence"])
                 yield fields, raw
@@ -139,6 +143,11 @@ class DecoderProcess:
             if not is_answered:
                 self.close()
 
+    def _note_cpu(self, fields: dict[str, Any]) -> None:
+        used = fields.get("cpu_seconds", self._child_cpu_seconds)
+        self.cpu_seconds += used - self._child_cpu_seconds
+        self._child_cpu_seconds = used
+
     def _connected(self) -> socket.socket:
         """Return the connection to a child that lives."""
         if self._connection is None or self._child is None or self._child.poll() is not None:
@@ -148,6 +157,7 @@ class DecoderProcess:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
+        self._child_cpu_seconds = 0.0
         with theirs, os.fdopen(new_slots(), "rb") as memory:
             descriptors = [theirs.fileno(), memory.fileno()]
             arguments = [*map(str, descriptors), self._opener, str(os.getpid()), *sys.path]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -11,6 +12,7 @@ from av.video.stream import VideoStream
 
 from cache_schema.errors import VideoError
 from extract.decode.frames import Frame
+from extract.decode.skipping import SkippingDecoder, Unplain, is_plain
 from extract.decode.versions import pyav_version
 
 __all__ = [
@@ -45,7 +47,11 @@ class PyavSource:
     """Forward decoding with PyAV (FFmpeg); the reference backend."""
 
     def __init__(self, path: Path) -> None:
-        self._container = open_container(path)
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        self._container = open_container(self._path)
         self._stream = video_stream(self._container)
         self._stream.thread_type = "AUTO"
         self._zero = start_seconds(self._container, self._stream)
@@ -59,20 +65,53 @@ class PyavSource:
     def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
         """See ``FrameSource``."""
         with self._container:
-            for number, frame in enumerate(self._decode()):
+            for frame in self._decode():
                 if frame.pts is None or frame.time_base is None:
-                    raise VideoError(f"frame {number} has no timestamp. Re-mux the file.")
-                self.size = _upright_size(frame)
-                self._last_duration = (frame.duration or 0) * frame.time_base
-                self._last_seconds = seconds = frame.pts * frame.time_base - self._zero
-                self._num_frames = number + 1
+                    raise VideoError(f"frame {self._num_frames} has no timestamp. Re-mux the file.")
+                self._note(frame)
                 if frame.is_corrupt:
                     # FFmpeg paints over the damage, and the frames that follow inherit it.
                     raise VideoError(
-                        f"is damaged: the frame at {float(seconds):.2f} s does not decode cleanly. "
-                        "Get the file again; to accept the damage, re-encode it."
+                        f"is damaged: the frame at {float(self._last_seconds):.2f} s does not "
+                        "decode cleanly. Get the file again; to accept the damage, re-encode it."
                     )
-                yield seconds, frame_converter(frame)
+                yield self._last_seconds, frame_converter(frame)
+
+    def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+        """See ``SkipsFrames``; damage in a frame that is skipped is not noticed."""
+        num_given = 0
+        try:
+            if is_plain(self._container, self._stream):
+                for given in self._skipping(fps):
+                    yield given
+                    num_given += 1
+                return
+        except Unplain:
+            self._open()  # as if nothing had been read
+        yield from islice(self, num_given, None)
+
+    def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+        time_base = Fraction(self._stream.time_base or 1)
+        with self._container:
+            for frame in SkippingDecoder(
+                self._container, self._stream, fps, lambda pts: pts * time_base - self._zero
+            ):
+                if isinstance(frame, int):
+                    self._num_frames += 1
+                    yield frame * time_base - self._zero, _skipped
+                    continue
+                if frame.is_corrupt or frame.time_base != time_base:
+                    raise Unplain
+                self._note(frame)
+                yield self._last_seconds, frame_converter(frame)
+
+    def _note(self, frame: VideoFrame) -> None:
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        self.size = _upright_size(frame)
+        self._last_duration = (frame.duration or 0) * frame.time_base
+        self._last_seconds = frame.pts * frame.time_base - self._zero
+        self._num_frames += 1
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``; a file that stops well before its declared end is cut off."""
@@ -171,6 +210,10 @@ def _declared_duration(
     if container.duration is not None:
         return Fraction(container.duration, av.time_base)
     return None
+
+
+def _skipped() -> Frame:
+    raise AssertionError("a frame that no tick falls on is not converted")
 
 
 def _upright_size(frame: VideoFrame) -> tuple[int, int]:

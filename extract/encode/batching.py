@@ -1,7 +1,7 @@
 """Windows of many videos -> rows, in fixed-size batches that may span videos.
 
-Every forward pass has exactly ``batch_size`` windows (the last one is filled up), so a row's
-value depends on its own window alone, whatever videos were extracted beside it.
+Every batch has exactly ``batch_size`` windows (the last one is filled up), so a row's value depends
+on its own window alone, whatever videos were extracted beside it.
 
 Shapes: F frames per window, C, H, W pixels.
 """
@@ -62,9 +62,20 @@ class EncodeQueue(Generic[Owner]):
     Owners come one after the other: once another owner pushes, the earlier one has ended.
     """
 
-    def __init__(self, encoder: Encoder, batch_size: int, store_dtype: str) -> None:
+    def __init__(
+        self, encoder: Encoder, batch_size: int, store_dtype: str, *, at_once: int = 1
+    ) -> None:
+        """Prepare an empty queue.
+
+        Args:
+            encoder: The network.
+            batch_size: Windows in each of its batches.
+            store_dtype: Of the rows that are given out.
+            at_once: Batches that the encoder takes in one call.
+        """
         self._encoder = encoder
         self._batch_size = batch_size
+        self._at_once = at_once
         self._store_dtype = store_dtype
         self._owners: deque[_Pending[Owner]] = deque()
 
@@ -73,7 +84,7 @@ class EncodeQueue(Generic[Owner]):
         if not self._owners or self._owners[-1].owner is not owner:
             self._owners.append(_Pending(owner))
         self._owners[-1].windows.append(window_FCHW)
-        if self._num_windows == self._batch_size:
+        if self._num_windows == self._batch_size * self._at_once:
             yield from self._run()
 
     def end(self, owner: Owner) -> Iterator[Finished[Owner]]:
@@ -101,7 +112,8 @@ class EncodeQueue(Generic[Owner]):
 
     def _run(self) -> Iterator[Result[Owner]]:
         windows = [window for pending in self._owners for window in pending.windows]
-        rows = encode_fixed(self._encoder, torch.stack(windows), self._batch_size)
+        num_batches = -(-len(windows) // self._batch_size)
+        rows = encode_fixed(self._encoder, torch.stack(windows), num_batches * self._batch_size)
         owners, self._owners = self._owners, deque()
         first = 0
         for pending in owners:

@@ -8,7 +8,9 @@ depend neither on the number of cores nor on the number of workers that share th
 Shapes: B windows, F frames per window, C, H, W pixels.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from torch import Tensor
 from extract.encode.encoders.base import Encoder
 
 __all__ = ["EncodeThreads", "threads_for"]
+
+T = TypeVar("T")
 
 MOST_THREADS = 8
 """Each thread holds a batch of windows; with more cores than that, more workers are the way."""
@@ -41,14 +45,18 @@ class EncodeThreads:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def spread(self, encoder: Encoder, batch_size: int) -> tuple[Encoder, int]:
-        """Return an encoder and the batch size to call it with.
+    def map(self, function: Callable[[T], Tensor], items: Iterable[T]) -> Iterator[Tensor]:
+        """Do as ``map`` does, on the threads, ahead of whoever iterates."""
+        return self._pool.map(function, items)
 
-        On a CPU that is one batch for every thread; a GPU does it all in one.
+    def spread(self, encoder: Encoder, batch_size: int) -> tuple[Encoder, int]:
+        """Return an encoder, and how many batches of the size to call it with.
+
+        On a CPU that is one batch for every thread; a GPU takes one.
         """
         if encoder.device.type != "cpu":
-            return encoder, batch_size
-        return _SpreadEncoder(encoder, batch_size, self._pool), batch_size * self._num_threads
+            return encoder, 1
+        return _SpreadEncoder(encoder, batch_size, self._pool), self._num_threads
 
 
 class _SpreadEncoder:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -45,7 +44,7 @@ class LiveFeed(ClosedOnExit):
             threads = stack.enter_context(EncodeThreads(1))
             encoder, _ = threads.spread(self._target.encoder, self._batch_size)
             size = smallest_equal_batch(encoder, self._batch_size)
-            encoder, size = threads.spread(self._target.encoder, size)
+            encoder, _ = threads.spread(self._target.encoder, size)
             self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
             self._ticks = self._open(stack)
             self._stack = stack.pop_all()  # all of it could be had
@@ -152,7 +151,7 @@ def open_live(
             "number a second. Train on features of a fixed rate, such as fps 4."
         )
     with found_encoder(recipe.encoder, encoder, encoder_source) as name:
-        config = replace(config_of(recipe, name), device=device)
+        config = config_of(recipe, name, device)
         target = build_targets(config, None)[0]
     check_recipe(recipe, target.recipe, any_decoder_version=True)
     return LiveFeed(source, target, batch_size=config.batch_size, is_paced=realtime)

@@ -83,6 +83,8 @@ class DecodeStage:
             is_stopped=self._stopped.is_set, opener=opener, hang_seconds=hang_seconds
         )
         self._thread = threading.Thread(target=self._run, name="decode")
+        self.thread_seconds = 0.0
+        """CPU time of this process that decoding took, once it has ended."""
 
     def __enter__(self) -> "DecodeStage":
         self._thread.start()
@@ -106,6 +108,8 @@ class DecodeStage:
                 self._decode_all()
         except Exception as error:  # whoever iterates must not wait for ever
             end = _End(error)
+        self.thread_seconds = time.thread_time()
+        self._report.cpu_seconds["decode"] += self.thread_seconds + self._process.cpu_seconds
         self._put(end)
 
     def _decode_all(self) -> None:

@@ -37,12 +37,8 @@ class EncodeStage:
         self._targets = targets
         self._write = write
         self._report = report
-        self._queues: dict[str, EncodeQueue[Work]] = {
-            target.stream: EncodeQueue(
-                *threads.spread(target.encoder, batch_size), target.recipe.store_dtype
-            )
-            for target in targets
-        }
+        self._threads = threads
+        self._queues = {target.stream: self._new_queue(target, batch_size) for target in targets}
         self._works: dict[Job, list[Work]] = {}
 
     def take(self, item: Frames | Decoded | Failed) -> None:
@@ -60,6 +56,10 @@ class EncodeStage:
         for encode_queue in self._queues.values():
             self._forward(encode_queue.flush())
 
+    def _new_queue(self, target: Target, batch_size: int) -> EncodeQueue[Work]:
+        encoder, at_once = self._threads.spread(target.encoder, batch_size)
+        return EncodeQueue(encoder, batch_size, target.recipe.store_dtype, at_once=at_once)
+
     def _open(self, job: Job) -> list[Work]:
         if job not in self._works:
             wanted = [target for target in self._targets if target.stream in job.streams]
@@ -67,7 +67,7 @@ class EncodeStage:
         return self._works[job]
 
     def _encode(self, work: Work, frames: Sequence[SampledFrame]) -> None:
-        pixels = network_input(work.target.encoder, frames)
+        pixels = network_input(work.target.encoder, frames, self._threads.map)
         for pixels_CHW, frame in zip(pixels, frames, strict=True):
             self._push(work, work.windows.push(pixels_CHW, frame.num_ticks))
 

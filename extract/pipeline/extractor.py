@@ -6,7 +6,10 @@ A video commits by itself; one that fails leaves no row and an entry in the repo
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
 
 from cache_schema.store import StoreWriter
 from extract.config import ExtractConfig
@@ -45,10 +48,12 @@ def extract_videos(
     """
     fps = sampling_fps(config)
     report.devices |= {device_name(target.encoder.device) for target in targets}
+    used_before = time.process_time()
     with (
         WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report) as decode,
         EncodeThreads(num_threads) as threads,
+        _one_torch_thread(),
     ):
         encoding = EncodeStage(targets, threads, config.batch_size, write, report)
         for item in decode:
@@ -58,3 +63,22 @@ def extract_videos(
             if isinstance(item, Frames) and fps is not None:
                 advance(float(sum(frame.num_ticks for frame in item.frames) / fps))
         encoding.finish()
+    # Its own thread, the lanes, and whatever threads a runtime starts: all that is left over.
+    others = decode.thread_seconds + write.thread_seconds
+    report.cpu_seconds["encode"] += time.process_time() - used_before - others
+    report.note_memory()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Keep torch from working in this thread with others.
+
+    What is done here is a copy now and then; threads that wait for each other in loops meanwhile
+    take the cores from decoding and encoding.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -25,6 +25,8 @@ class Work:
     facts: VideoFacts | None = None
     """Known once the video was read to its end."""
     is_failed: bool = False
+    feature_bytes: int = 0
+    """Of the rows that were written so far."""
 
     @classmethod
     def start(cls, job: Job, target: Target) -> "Work":

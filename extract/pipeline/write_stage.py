@@ -58,6 +58,8 @@ class WriteStage:
         self._streams_done: dict[Job, int] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="write")
+        self.thread_seconds = 0.0
+        """CPU time that writing took, once it has ended."""
 
     def __enter__(self) -> "WriteStage":
         self._thread.start()
@@ -90,23 +92,29 @@ class WriteStage:
 
     def _run(self) -> None:
         try:
-            while not self._stopped.is_set():
-                try:
-                    item = self._items.get(timeout=0.2)
-                except queue.Empty:
-                    continue
-                if item is None:
-                    return
-                started = time.perf_counter()
-                self._handle(item)
-                self._report.busy_seconds["write"] += time.perf_counter() - started
+            self._write_all()
         except Exception as error:
             self._error = error
+        self.thread_seconds = time.thread_time()
+        self._report.cpu_seconds["write"] += self.thread_seconds
+
+    def _write_all(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                item = self._items.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            started = time.perf_counter()
+            self._handle(item)
+            self._report.busy_seconds["write"] += time.perf_counter() - started
 
     def _handle(self, item: Item) -> None:
         stream = self._streams[item.work.target.stream]
         if isinstance(item, Append):
             stream.append(item.values)
+            item.work.feature_bytes += item.values.nbytes
         elif isinstance(item, Abandon):
             stream.abandon()
         else:
@@ -117,9 +125,11 @@ class WriteStage:
         assert facts is not None, "a video is committed after it was read to its end"
         stream.commit(work.record(facts), work.times(facts))
         self._report.num_rows += work.windows.num_windows
+        self._report.feature_bytes += work.feature_bytes
         done = self._streams_done.pop(work.job, 0) + 1
         if done < len(work.job.streams):
             self._streams_done[work.job] = done
             return
         self._report.num_done += 1
         self._report.video_seconds += facts.duration_seconds
+        self._report.video_bytes += work.job.video.size_bytes

@@ -107,12 +107,13 @@ def _make_stream(target: Target, writer: StoreWriter, path: Path) -> Target:
         return replace(target, stream=name)
 
 
-def config_of(recipe: Recipe, encoder: str) -> ExtractConfig:
+def config_of(recipe: Recipe, encoder: str, device: str = "auto") -> ExtractConfig:
     """Return the settings that make rows of an extracted stream's recipe again.
 
     Args:
         recipe: Of the stream.
         encoder: Where to load the encoder from.
+        device: Where it runs, unless the recipe's runtime is for CPUs alone.
     """
     assert recipe.decoder is not None
     return ExtractConfig(
@@ -121,7 +122,9 @@ def config_of(recipe: Recipe, encoder: str) -> ExtractConfig:
         stride_frames=recipe.sampling.stride_frames,
         pooling=recipe.encoder.pooling,  # type: ignore[arg-type]
         compute_dtype=recipe.encoder.compute_dtype,  # type: ignore[arg-type]
+        runtime=recipe.encoder.runtime,
         store_dtype=recipe.store_dtype,
+        device=device if recipe.encoder.runtime == "torch" else "cpu",
         decoder=recipe.decoder.backend,
     )
 
@@ -153,6 +156,7 @@ def _encoder_options(config: ExtractConfig) -> EncoderOptions:
         device=config.device,
         compute_dtype=config.compute_dtype,
         pooling=config.pooling,
+        runtime=config.runtime,
         trust_remote_code=config.trust_remote_code,
     )
 

@@ -1,8 +1,9 @@
 """What happened to every video of a run: the summary and the exit code."""
 
+import resource
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from extract.report.ledger import Failure, Ledger, failure_of
@@ -30,6 +31,14 @@ class RunReport:
     """``I/N`` if this run had only a share of the videos."""
     busy_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Stage -> seconds its thread was at work; the stages overlap, and so do workers."""
+    cpu_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Stage -> CPU seconds of its threads and, for decode, of the decoding process."""
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    """Stage -> most memory that its process held; of several workers, the largest."""
+    video_bytes: int = 0
+    """Size of the finished videos' files."""
+    feature_bytes: int = 0
+    """Of the committed rows, without their times."""
     devices: set[str] = field(default_factory=set)
     """``cpu`` and names of GPUs that encoded."""
     num_workers: int = 1
@@ -55,9 +64,20 @@ class RunReport:
         self.num_rows += share.num_rows
         self.video_seconds += share.video_seconds
         self.note(share.failures)
+        self.video_bytes += share.video_bytes
+        self.feature_bytes += share.feature_bytes
         for stage, seconds in share.busy_seconds.items():
             self.busy_seconds[stage] += seconds
+        for stage, seconds in share.cpu_seconds.items():
+            self.cpu_seconds[stage] += seconds
+        for stage, peak in share.peak_bytes.items():
+            self.peak_bytes[stage] = max(peak, self.peak_bytes.get(stage, 0))
         self.devices |= share.devices
+
+    def note_memory(self) -> None:
+        """Note what this process, and the largest child of it so far, have held at most."""
+        for stage, who in (("encode", resource.RUSAGE_SELF), ("decode", resource.RUSAGE_CHILDREN)):
+            self.peak_bytes[stage] = resource.getrusage(who).ru_maxrss * 1024
 
     @property
     def wall_seconds(self) -> float:
@@ -84,7 +104,11 @@ class RunReport:
             "video_hours": self.video_seconds / 3600,
             "wall_seconds": wall,
             "video_hours_per_hour": self.video_seconds / wall,
-            "busy_seconds": {name: round(value, 3) for name, value in self.busy_seconds.items()},
+            "busy_seconds": _rounded(self.busy_seconds),
+            "cpu_seconds": _rounded(self.cpu_seconds),
+            "peak_bytes": self.peak_bytes,
+            "video_bytes": self.video_bytes,
+            "feature_bytes": self.feature_bytes,
             "failures": [asdict(failure) for failure in self.failures],
             "failed_before": [asdict(failure) for failure in self.failed_before],
         }
@@ -110,6 +134,10 @@ class RunReport:
             again = " Try those that failed before with --retry-failed." if before else ""
             lines.append(f"Failures are listed in {self.ledger.path}.{again}")
         return "\n".join(lines)
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {stage: round(value, 3) for stage, value in seconds.items()}
 
 
 def _num_videos(failures: Sequence[Failure]) -> int:

@@ -46,6 +46,18 @@ def test_the_fingerprint_of_a_known_recipe_never_changes():
     assert RECIPE.fingerprint[:16] == "95223e3e5e6f3d50"
 
 
+def test_what_torch_ran_is_written_as_before_there_was_a_choice():
+    assert "runtime" not in json.loads(to_json(RECIPE))["encoder"]
+
+
+def test_another_runtime_is_written_and_read_and_is_another_recipe():
+    other = replace(RECIPE, encoder=replace(RECIPE.encoder, runtime="openvino"))
+    assert json.loads(to_json(other))["encoder"]["runtime"] == "openvino"
+    assert parse(Recipe, to_json(other), where="x") == other
+    assert other.fingerprint != RECIPE.fingerprint
+    assert differences(RECIPE, other) == ["encoder.runtime = torch, not openvino"]
+
+
 def test_a_recipe_survives_its_json():
     assert parse(Recipe, to_json(RECIPE), where="x") == RECIPE
 

@@ -35,11 +35,19 @@ def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
         name: A key of ``ENCODERS``, else ``path/to/file.py:Name``, else the name of an encoder that
             an installed package offers, else an existing folder with a transformers checkpoint,
             else a hub id ``owner/name``.
-        options: Device, dtype and pooling.
+        options: Device, dtype, pooling and runtime.
 
     Raises:
         ConfigError: if there is no such encoder, or the options do not fit it.
     """
+    if options.runtime != "torch":
+        openvino = import_module("extract.encode.encoders.openvino_encoder")
+        faster: Encoder = openvino.load_in_openvino(name, options, _load)
+        return faster
+    return _load(name, options)
+
+
+def _load(name: str, options: EncoderOptions) -> "Encoder":
     if name in ENCODERS:
         module, _, attribute = ENCODERS[name].partition(":")
         encoder: Encoder = getattr(import_module(module), attribute)(options)

@@ -6,14 +6,14 @@ Data in -> out: windows of network input, float32 (B, F, C, H, W) -> features, f
 
 # Shapes: B batch · F frames of a window · C, H, W network input
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 
-__all__ = ["Encoder", "encode_fixed", "single_frame"]
+__all__ = ["Encoder", "Exportable", "encode_fixed", "single_frame"]
 
 
 class Encoder(Protocol):
@@ -41,6 +41,19 @@ class Encoder(Protocol):
 
     def encode(self, pixels_BFCHW: Tensor) -> Tensor:
         """Return the rows of a batch of windows, float32 (B, *row_shape), on ``device``."""
+
+
+@runtime_checkable
+class Exportable(Encoder, Protocol):
+    """An encoder that is one network in torch from pixels to rows: other runtimes can run it."""
+
+    @property
+    def network(self) -> nn.Module:
+        """All weights that ``encode`` uses."""
+
+    @property
+    def definition(self) -> str:
+        """What besides the weights and our own source says what the network computes."""
 
 
 def encode_fixed(encoder: Encoder, pixels_BFCHW: Tensor, batch_size: int) -> Tensor:

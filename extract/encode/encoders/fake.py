@@ -6,7 +6,7 @@ Fast, the same on every machine, and different for frames that look different.
 # Shapes: B batch · N grid cells · C channels · D feature dim
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
@@ -41,11 +41,13 @@ class FakeEncoder:
     def __init__(self, options: EncoderOptions) -> None:
         self.device = choose_device(options.device)
         self._pooling = resolve_pooling("fake", options.pooling, default="mean", has_cls=False)
-        self._projection_NCD = _projection().to(self.device)
+        self.network = nn.Module()
+        self.network.register_buffer("projection", _projection().to(self.device))
+        self.definition = "fake"
         self.row_shape = (_GRID**2, _DIM) if self._pooling == "grid" else (_DIM,)
         self.recipe = EncoderRecipe(
             id="fake",
-            weights_sha256=weights_sha256({"projection": self._projection_NCD}),
+            weights_sha256=weights_sha256(self.network.state_dict()),
             compute_dtype="float32",
             pooling=self._pooling,
         )
@@ -55,7 +57,8 @@ class FakeEncoder:
         with torch.inference_mode():
             pixels_BCHW = single_frame(pixels_BFCHW).to(self.device)
             cells_BCN = functional.adaptive_avg_pool2d(pixels_BCHW, _GRID).flatten(2)
-            tokens_BND = torch.einsum("bcn,ncd->bnd", cells_BCN, self._projection_NCD)
+            projection_NCD = self.network.get_buffer("projection")
+            tokens_BND = torch.einsum("bcn,ncd->bnd", cells_BCN, projection_NCD)
             return pool(tokens_BND, self._pooling)
 
 

@@ -4,10 +4,11 @@ from typing import Literal
 
 from cache_schema.parsing import record
 
-__all__ = ["ComputeDtype", "EncoderOptions", "Pooling"]
+__all__ = ["ComputeDtype", "EncoderOptions", "Pooling", "Runtime"]
 
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 Pooling = Literal["default", "cls", "mean", "grid"]
+Runtime = Literal["torch", "openvino"]
 
 
 @record
@@ -20,5 +21,7 @@ class EncoderOptions:
     """``auto``: bfloat16 for transformers where the device has it in hardware, else float32."""
     pooling: Pooling = "default"
     """``cls``, ``mean`` of the patch tokens, ``grid`` (all of them), or the encoder's own."""
+    runtime: Runtime = "torch"
+    """What runs the network; ``openvino`` only on a CPU."""
     trust_remote_code: bool = False
     """Whether Python code that lies beside the weights may run."""

@@ -8,7 +8,7 @@ import torch
 from cache_schema.errors import ConfigError
 from extract.encode.encoders.options import ComputeDtype, EncoderOptions
 
-__all__ = ["choose_device", "choose_dtype", "device_name", "gpu_uuids"]
+__all__ = ["choose_device", "choose_dtype", "device_name", "gpu_uuids", "network_dtype"]
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -66,6 +66,12 @@ def choose_dtype(options: EncoderOptions, device: torch.device) -> ComputeDtype:
     else:
         has_bfloat16 = _cpu_has_bfloat16()
     return "bfloat16" if has_bfloat16 else "float32"
+
+
+def network_dtype(options: EncoderOptions, dtype: ComputeDtype) -> torch.dtype:
+    """Return the dtype of the network in torch: float32 for a runtime that rounds it itself."""
+    chosen: torch.dtype = getattr(torch, dtype)
+    return chosen if options.runtime == "torch" else torch.float32
 
 
 def _cpu_has_bfloat16() -> bool:

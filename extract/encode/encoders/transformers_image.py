@@ -13,7 +13,7 @@ from cache_schema.recipe import EncoderRecipe
 from extract.encode.encoders.base import single_frame
 from extract.encode.encoders.checkpoint import Checkpoint, encoder_id, load_weights, read_preprocess
 from extract.encode.encoders.options import EncoderOptions, Pooling
-from extract.encode.encoders.placement import choose_device, choose_dtype
+from extract.encode.encoders.placement import choose_device, choose_dtype, network_dtype
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 from extract.encode.preprocess import network_size
@@ -43,8 +43,9 @@ class ImageEncoder:
         self.device = choose_device(options.device)
         dtype = choose_dtype(options, self.device)
         digest = weights_sha256(checkpoint.network.state_dict())
-        self._dtype: torch.dtype = getattr(torch, dtype)
-        self._network = checkpoint.network.to(self.device, self._dtype)
+        self._dtype = network_dtype(options, dtype)
+        self.network = checkpoint.network.to(self.device, self._dtype)
+        self.definition: str = checkpoint.config.to_json_string(use_diff=False)
         probe = self._probe(checkpoint)
         self._num_prefix = _count_prefix(checkpoint, probe)
         self._pooling = _choose_pooling(checkpoint.id, options.pooling, probe, self._num_prefix)
@@ -59,7 +60,7 @@ class ImageEncoder:
             return self._rows(self._forward(single_frame(pixels_BFCHW)))
 
     def _forward(self, pixels_BCHW: Tensor) -> Any:  # noqa: ANN401  # untyped library
-        return self._network(pixel_values=pixels_BCHW.to(self.device, self._dtype))
+        return self.network(pixel_values=pixels_BCHW.to(self.device, self._dtype))
 
     def _rows(self, output: Any) -> Tensor:  # noqa: ANN401  # untyped library
         if self._pooling == "default":

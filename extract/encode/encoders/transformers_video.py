@@ -13,7 +13,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.recipe import EncoderRecipe
 from extract.encode.encoders.checkpoint import Checkpoint, encoder_id, load_weights, read_preprocess
 from extract.encode.encoders.options import EncoderOptions
-from extract.encode.encoders.placement import choose_device, choose_dtype
+from extract.encode.encoders.placement import choose_device, choose_dtype, network_dtype
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 from extract.encode.preprocess import network_size
@@ -91,8 +91,9 @@ class VideoEncoder:
         )
         dtype = choose_dtype(options, self.device)
         digest = weights_sha256(checkpoint.network.state_dict())
-        self._dtype: torch.dtype = getattr(torch, dtype)
-        self._network = checkpoint.network.to(self.device, self._dtype)
+        self._dtype = network_dtype(options, dtype)
+        self.network = checkpoint.network.to(self.device, self._dtype)
+        self.definition: str = checkpoint.config.to_json_string(use_diff=False)
         self.row_shape = self._find_row_shape(checkpoint, family)
         self.recipe = EncoderRecipe(
             id=checkpoint.id, weights_sha256=digest, compute_dtype=dtype, pooling=self._pooling
@@ -110,7 +111,7 @@ class VideoEncoder:
                 f"(B, {self.frames_per_window}, C, H, W)"
             )
         with torch.inference_mode():
-            output = self._network(pixels_BFCHW.to(self.device, self._dtype))
+            output = self.network(pixels_BFCHW.to(self.device, self._dtype))
             return pool(output.last_hidden_state, self._pooling, self._num_prefix)
 
     def _find_row_shape(self, checkpoint: Checkpoint, family: VideoFamily) -> tuple[int, ...]:

@@ -66,6 +66,18 @@ def test_a_video_that_fills_a_batch_exactly_ends_at_once():
     ]
 
 
+def test_several_batches_go_at_once_and_only_the_last_one_is_filled_up():
+    encoder = MeanEncoder()
+    queue = EncodeQueue(encoder, 2, "float32", at_once=3)
+    events = feed(queue, ("a", [1, 2, 3, 4, 5, 6, 7, 8, 9]))
+    assert encoder.batches == [6, 4]
+    assert events == [
+        ("Rows", "a", [1, 2, 3, 4, 5, 6]),
+        ("Rows", "a", [7, 8, 9]),
+        ("Finished", "a"),
+    ]
+
+
 def test_dropping_a_failed_video_keeps_the_ones_before_it():
     queue = EncodeQueue(MeanEncoder(), 4, "float32")
     events = list(queue.push("a", window(1))) + list(queue.end("a"))

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -42,14 +44,14 @@ def test_rows_depend_neither_on_our_threads_nor_on_torchs(encoders, which):
 
 
 def _call(threads, encoder, windows):
-    spread, batch_size = threads.spread(encoder, BATCH)
-    return spread, windows, batch_size
+    spread, at_once = threads.spread(encoder, BATCH)
+    return spread, windows, BATCH * at_once
 
 
 def test_what_spreads_batches_is_an_ordinary_encoder(encoders):
     with EncodeThreads(2) as threads:
-        spread, batch_size = threads.spread(encoders[0], BATCH)
-    assert batch_size == 2 * BATCH
+        spread, at_once = threads.spread(encoders[0], BATCH)
+    assert at_once == 2
     for name in ("recipe", "preprocess", "row_shape", "frames_per_window", "device"):
         assert getattr(spread, name) == getattr(encoders[0], name)
 
@@ -61,3 +63,14 @@ def test_what_spreads_batches_is_an_ordinary_encoder(encoders):
 def test_processes_share_the_cores(monkeypatch, cores, processes, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     assert threads_for(processes) == threads
+
+
+def test_what_is_mapped_comes_back_in_order_from_threads_of_one_core_each():
+    def look(item):
+        return item, threading.current_thread().name, torch.get_num_threads()
+
+    with EncodeThreads(3) as threads:
+        results = list(threads.map(look, range(20)))
+    assert [item for item, _, _ in results] == list(range(20))
+    assert all(name.startswith("encode") for _, name, _ in results)
+    assert {cores for _, _, cores in results} == {1}

@@ -34,7 +34,7 @@ def test_the_networks_own_classifier_knows_what_a_picture_shows(encoder, picture
     # Wrong weights, a wrong crop or a wrong scale of the pixels would show here.
     rows = encoder.encode(windows(encoder, picture))
     with torch.inference_mode():
-        scores = encoder._network._fc(rows).softmax(-1)[0]
+        scores = encoder.network._fc(rows).softmax(-1)[0]
     assert scores.argmax().item() in classes
     assert scores[list(classes)].sum() > 0.4
 

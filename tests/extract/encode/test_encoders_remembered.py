@@ -7,7 +7,7 @@ import pytest
 import transformers
 
 from cache_schema.user_cache import user_cache_folder
-from extract.encode.encoders import ENCODERS, EncoderOptions, load_encoder, remembered
+from extract.encode.encoders import ENCODERS, EncoderOptions, load_encoder, remembered, software
 from extract.encode.encoders.remembered import facts_of, load_and_remember, recall
 from tests.extract.tiny_models import write_model
 
@@ -101,9 +101,9 @@ def add_file(folder, monkeypatch):
 
 
 def other_version(folder, monkeypatch):
-    honest = remembered.version
+    honest = software.version
     monkeypatch.setattr(
-        remembered, "version", lambda name: "0" if name == "transformers" else honest(name)
+        software, "version", lambda name: "0" if name == "transformers" else honest(name)
     )
 
 
@@ -118,7 +118,7 @@ def other_gpus(folder, monkeypatch):
 
 
 def other_source(folder, monkeypatch):
-    monkeypatch.setattr(remembered, "_source", lambda: "edited")
+    monkeypatch.setattr(remembered, "source_digest", lambda: "edited")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,235 @@
+"""What extraction costs beside its limit, and beside the loop that common extractors run.
+
+    python -m benchmarks.extract [--quick]
+
+Every input is generated: two H.264 videos of each size; networks with random weights (but for
+EfficientNet-Lite0), on a CPU. In every trial the same videos are decoded alone; for each runtime a
+few batches are encoded alone on one thread and a whole run is made; medians of all trials:
+
+    limit            (CPU-seconds of decoding + of encoding) / cores
+    wall_vs_limit    wall seconds of the run / limit: start-up and loading left out
+    cpu_vs_limit     CPU-seconds of the run / (of decoding + of encoding): what is done besides; the
+                     figure to trust where others use the machine
+    vs_common_loop   wall seconds of ``benchmarks/common_loop.py`` / of the run, for each second of
+                     video
+    two_in_one       wall seconds of one run with two encoders / of two runs (_cpu: CPU-seconds)
+    long             the whole command on a long video, start-up included
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+
+import click
+import torch
+
+from benchmarks.common_loop import extract_by_common_loop
+from benchmarks.extraction_inputs import make_long_video, make_networks, make_videos
+from extract import extract
+from extract.config import ExtractConfig
+from extract.decode.backends import open_video
+from extract.decode.frames import sample_frames
+from extract.encode.encoders.base import Encoder
+from extract.encode.preprocess import network_size
+from extract.plan.targets import build_targets
+
+FPS = 2
+BATCH = 8
+ENCODED_BATCHES = 2
+RUNTIMES = ("torch", "openvino")
+Figures = dict[str, float]
+
+
+def cpu_seconds_of_decoding(videos: Sequence[Path]) -> float:
+    """Decode the sampled frames of all videos in this process, and convert them to RGB."""
+    started = time.process_time()
+    for path in videos:
+        for _ in sample_frames(open_video(path, "pyav"), Fraction(FPS), []):
+            pass
+    return time.process_time() - started
+
+
+def cpu_seconds_of_a_row(encoder: Encoder) -> float:
+    """Encode a few batches that lie ready, on one thread."""
+    shape = (BATCH, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
+    pixels_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        pool.submit(encoder.encode, pixels_BFCHW).result()
+        started = time.process_time()
+        for _ in range(ENCODED_BATCHES):
+            pool.submit(encoder.encode, pixels_BFCHW).result()
+        return (time.process_time() - started) / (ENCODED_BATCHES * BATCH)
+
+
+def run(videos: Sequence[Path], encoders: Sequence[str], **settings: object) -> dict:
+    """Extract into a new store; return the summary."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "f.zarr"
+        report = extract(videos, store, encoders=encoders, fps=FPS, device="cpu", **settings)
+        facts = report.summary()
+    assert not facts["videos_failed"], facts["failures"]
+    return facts
+
+
+def trial(videos: Sequence[Path], encoder: str, loop: bool) -> dict[str, Figures]:
+    """Measure everything about one encoder once, by each runtime in turn."""
+    decode = cpu_seconds_of_decoding(videos)
+    found = {runtime: one_run(videos, encoder, runtime, decode) for runtime in RUNTIMES}
+    if loop:
+        seconds = common_loop(videos[0], encoder)
+        for figures in found.values():
+            figures["vs_common_loop"] = seconds / figures["run_wall_seconds_per_row"]
+    return found
+
+
+def one_run(videos: Sequence[Path], encoder: str, runtime: str, decode: float) -> Figures:
+    """Measure a run, and its encoder alone."""
+    config = ExtractConfig(encoders=(encoder,), device="cpu", runtime=runtime)
+    row = cpu_seconds_of_a_row(build_targets(config, None)[0].encoder)
+    facts = run(videos, [encoder], runtime=runtime)
+    encode = row * facts["rows"]
+    limit = (decode + encode) / len(os.sched_getaffinity(0))
+    cpu = facts["cpu_seconds"]
+    return {
+        "decode_cpu_seconds": decode,
+        "encode_cpu_seconds": encode,
+        "frames_per_cpu_second": 1 / row,
+        "run_decode_cpu_seconds": cpu["decode"],
+        "run_encode_cpu_seconds": cpu["encode"],
+        "run_wall_seconds": facts["wall_seconds"],
+        "run_wall_seconds_per_row": facts["wall_seconds"] / facts["rows"],
+        "video_hours_per_hour": facts["video_hours_per_hour"],
+        "wall_vs_limit": facts["wall_seconds"] / limit,
+        "cpu_vs_limit": sum(cpu.values()) / (decode + encode),
+    }
+
+
+def common_loop(video: Path, encoder: str) -> float:
+    """Return the wall seconds that the common loop takes for a row."""
+    config = ExtractConfig(encoders=(encoder,), device="cpu", compute_dtype="float32")
+    network = build_targets(config, None)[0].encoder
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        rows = extract_by_common_loop(video, network, FPS, Path(folder) / "f.npy")
+        return (time.perf_counter() - started) / rows
+
+
+def two_in_one(videos: Sequence[Path], encoders: Sequence[str]) -> Figures:
+    """Compare one run with several encoders with a run for each."""
+    runs = [run(videos, some, runtime="openvino") for some in (encoders, *([e] for e in encoders))]
+    wall = [facts["wall_seconds"] for facts in runs]
+    cpu = [sum(facts["cpu_seconds"].values()) for facts in runs]
+    return {"two_in_one": wall[0] / sum(wall[1:]), "two_in_one_cpu": cpu[0] / sum(cpu[1:])}
+
+
+def long_run(video: Path, encoder: str, runtime: str, limit_per_second: float) -> Figures:
+    """Time the whole command, from its start to its end.
+
+    Args:
+        video: The input.
+        encoder: What to load.
+        runtime: What runs it.
+        limit_per_second: Of video, in wall seconds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", "from extract.cli import main; main()", str(video)]
+        command += ["--out", f"{folder}/f.zarr", "--encoder", encoder, "--runtime", runtime]
+        command += ["--device", "cpu", "--json"]
+        started = time.perf_counter()
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        wall = time.perf_counter() - started
+    facts = json.loads(said)
+    limit = limit_per_second * facts["video_hours"] * 3600
+    return {
+        "command_wall_seconds": wall,
+        "start_seconds": wall - facts["wall_seconds"],
+        "wall_vs_limit": wall / limit,
+    }
+
+
+def medians(measured: Sequence[Figures]) -> Figures:
+    """Return each figure's median over the trials."""
+    return {key: median(one[key] for one in measured) for key in measured[0]}
+
+
+def show(name: str, figures: Figures) -> None:
+    click.echo(f"{name}")
+    for key, value in figures.items():
+        click.echo(f"  {key:26}{value:10.3f}")
+
+
+def measure_size(
+    size: str, videos: Sequence[Path], networks: dict[str, str], trials: int
+) -> dict[str, Figures]:
+    """Measure all encoders on videos of one size."""
+    found: dict[str, Figures] = {}
+    for name in ("efficientnet_lite0", "vit_b16"):
+        # The loop takes long with a large network, and does the same at every size.
+        loop = name == "efficientnet_lite0" or size == "720p"
+        measured = [trial(videos, networks[name], loop) for _ in range(trials)]
+        for runtime in RUNTIMES:
+            key = f"{name} {runtime} {size}"
+            found[key] = medians([one[runtime] for one in measured])
+            show(key, found[key])
+    if size == "1080p":
+        key = "efficientnet_lite0 + clip_b32 openvino 1080p"
+        pair = [networks["efficientnet_lite0"], networks["clip_b32"]]
+        found[key] = medians([two_in_one(videos, pair) for _ in range(trials)])
+        show(key, found[key])
+    return found
+
+
+def measure_long(folder: Path, seconds: int, minutes: int, short: Figures, trials: int) -> Figures:
+    """Measure the whole command on one long video, beside what the short ones took."""
+    long = folder / "long.mp4"
+    make_long_video(long, folder / "720p" / "chelsea.mp4", minutes * 60 // seconds)
+    cpu = short["decode_cpu_seconds"] + short["encode_cpu_seconds"]
+    limit = cpu / len(os.sched_getaffinity(0)) / (2 * seconds)
+    runs = [long_run(long, "efficientnet_lite0", "openvino", limit) for _ in range(trials)]
+    show(f"efficientnet_lite0 openvino, the whole command on {minutes} min of 720p", medians(runs))
+    return medians(runs)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Two trials, 720p alone, nothing long.")
+@click.option("--trials", default=5)
+@click.option("--seconds", default=20, help="Length of each of the two videos of a size.")
+@click.option("--long-minutes", default=10)
+@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/extract.json")
+def main(quick: bool, trials: int, seconds: int, long_minutes: int, out: Path) -> None:
+    """Print the tables and write OUT."""
+    trials = 2 if quick else trials
+    result: dict[str, object] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "torch": torch.__version__,
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average_before": os.getloadavg()[0],
+        "trials": trials,
+        "video_seconds": seconds,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        networks = make_networks(folder)
+        figures: dict[str, Figures] = {}
+        for size in ("720p",) if quick else ("720p", "1080p"):
+            videos = make_videos(folder / size, size, seconds)
+            figures |= measure_size(size, videos, networks, trials)
+        if not quick:
+            short = figures["efficientnet_lite0 openvino 720p"]
+            figures["long"] = measure_long(folder, seconds, long_minutes, short, min(trials, 3))
+    result |= {"load_average_after": os.getloadavg()[0], **figures}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
