@@ -8,7 +8,8 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster test-page lint types unit bench-read bench-extract bench-stream clean
+.PHONY: install demo docs test test-cluster test-page lint types unit clean
+.PHONY: bench-read bench-extract bench-start bench-scale bench-gpu bench-stream
 
 install: $(VENV)/.installed
 
@@ -52,13 +53,23 @@ test-cluster: install
 test-page: demo
 	command -v chromium > /dev/null || \
 	  $$(test "$$(id -u)" = 0 || echo sudo) apt-get install --yes --no-install-recommends chromium
-	REQUIRE_CHROMIUM=1 DEMO=$(DEMO) $(TEST_ENV) $(BIN)/pytest tests/pages tests/pages/demo_suite.py
+	REQUIRE_CHROMIUM=1 $(TEST_ENV) $(BIN)/pytest tests/pages
+	REQUIRE_CHROMIUM=1 DEMO=$(DEMO) $(TEST_ENV) $(BIN)/pytest tests/pages/demo_suite.py
 
 bench-read: install
 	$(BIN)/python benchmarks/read_windows.py
 
+bench-start: install
+	$(BIN)/python -m benchmarks.start
+
+bench-scale: install
+	$(BIN)/python -m benchmarks.scale
+
 bench-extract: install
 	$(BIN)/python -m benchmarks.extract
+
+bench-gpu: install
+	$(BIN)/python -m benchmarks.gpu
 
 bench-stream: install
 	$(BIN)/python -m benchmarks.stream

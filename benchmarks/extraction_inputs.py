@@ -10,11 +10,17 @@ import numpy.typing as npt
 import skimage.data
 import skimage.transform
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel, ViTConfig, ViTModel
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedModel,
+    ViTConfig,
+    ViTModel,
+)
 
 from demo.video_file import write_video
 
-__all__ = ["SIZES", "make_long_video", "make_networks", "make_videos"]
+__all__ = ["SIZES", "make_long_video", "make_networks", "make_videos", "save_image_network"]
 
 Image = npt.NDArray[np.uint8]
 
@@ -75,16 +81,19 @@ def make_networks(folder: Path) -> dict[str, str]:
         "vit_b16": ViTModel(ViTConfig(), add_pooling_layer=False),
         "clip_b32": CLIPVisionModel(CLIPVisionConfig()),
     }
-    for name, network in networks.items():
-        network.save_pretrained(folder / name)
-        settings = {
-            "do_resize": True, "size": {"shortest_edge": 224}, "resample": 3,
-            "do_center_crop": True, "crop_size": {"height": 224, "width": 224},
-            "do_rescale": True, "rescale_factor": 1 / 255,
-            "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
-            "image_processor_type": "CLIPImageProcessor",
-        }  # fmt: skip
-        (folder / name / "preprocessor_config.json").write_text(json.dumps(settings))
-    return {"efficientnet_lite0": "efficientnet_lite0"} | {
-        name: str(folder / name) for name in networks
-    }
+    saved = {name: save_image_network(folder / name, one) for name, one in networks.items()}
+    return {"efficientnet_lite0": "efficientnet_lite0"} | saved
+
+
+def save_image_network(folder: Path, network: PreTrainedModel) -> str:
+    """Save a network and the preprocessing of images of 224 x 224; return what to load."""
+    network.save_pretrained(folder)
+    settings = {
+        "do_resize": True, "size": {"shortest_edge": 224}, "resample": 3,
+        "do_center_crop": True, "crop_size": {"height": 224, "width": 224},
+        "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        "image_processor_type": "CLIPImageProcessor",
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return str(folder)

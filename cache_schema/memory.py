@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import StoreError
+from cache_schema.journal import decode_journal
 from cache_schema.recipe import Recipe
-from cache_schema.records import Commit
+from cache_schema.records import Commit, encode_line
 from cache_schema.row_writer import checked_rows, checked_times, imported_video
 from cache_schema.stream import Array, Stream, StreamPart
 
@@ -56,7 +57,8 @@ def _part(
         features_crc32c=google_crc32c.value(stored.tobytes()),
         time_crc32c=google_crc32c.value(times_R2.tobytes()),
     )
-    return StreamPart(id=video_id, commits=[commit], rows=_MemoryRows(stored, times_R2))
+    commits, _ = decode_journal(encode_line(commit), where=f"memory: {video_id}")
+    return StreamPart(id=video_id, commits=commits, rows=_MemoryRows(stored, times_R2))
 
 
 class _MemoryRows:

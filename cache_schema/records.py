@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain, takewhile
 from pathlib import Path
 
 import google_crc32c
@@ -15,11 +16,13 @@ __all__ = [
     "Commit",
     "VideoRecord",
     "append_line",
-    "decode_journal",
+    "checked_texts",
+    "damaged_line",
     "decode_lines",
     "encode_line",
     "json_object",
     "line_of",
+    "parse_commit",
     "read_journal",
     "torn_line",
 ]
@@ -69,8 +72,7 @@ def encode_line(commit: Commit) -> bytes:
 
 def line_of(text: str) -> bytes:
     """Return a line that proves itself: checksum of a text without newlines, a space, the text."""
-    data = text.encode()
-    return b"%08x %s\n" % (google_crc32c.value(data), data)
+    return _line(text.encode()) + b"\n"
 
 
 def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
@@ -79,30 +81,69 @@ def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
     Raises:
         StoreCorruptError: if a line before the last is damaged.
     """
-    *lines, tail = data.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        checksum, _, text = line.partition(b" ")
-        if checksum != b"%08x" % google_crc32c.value(text):
-            if number == len(lines) and not tail:
-                return
-            raise StoreCorruptError(
-                f"{where}: line {number} does not match its checksum. "
-                "Restore the file ('vllm-store repair' can if its part was sealed), or remove the "
-                "part and extract its videos again."
-            )
-        yield parse(Commit, text, where=f"{where}: line {number}", error=StoreCorruptError)
+    texts = chain.from_iterable(checked_texts([data], where=where))
+    for number, text in enumerate(texts, start=1):
+        yield parse_commit(text, where=f"{where}: line {number}")
 
 
-def decode_journal(data: bytes, *, where: str) -> tuple[list[Commit], bytes]:
-    """Return the commits of a journal's bytes, and what follows the last of them.
+def parse_commit(text: bytes, *, where: str) -> Commit:
+    """Return the commit a line's text stands for.
+
+    Raises:
+        StoreCorruptError: if it is not of this form.
+    """
+    return parse(Commit, text, where=where, error=StoreCorruptError)
+
+
+def checked_texts(blocks: Iterable[bytes], *, where: str) -> Iterator[list[bytes]]:
+    """Yield the texts of a journal's lines, those of a block at a time; a torn last line has none.
+
+    Args:
+        blocks: The journal's bytes, cut anywhere.
+        where: For messages.
 
     Raises:
         StoreCorruptError: if a line before the last is damaged.
     """
-    commits, end = list(decode_lines(data, where=where)), 0
-    for _ in commits:
-        end = data.index(b"\n", end) + 1
-    return commits, data[end:]
+    number, is_damaged, tail = 0, False, b""
+    for block in blocks:
+        *lines, tail = (tail + block).split(b"\n")
+        if is_damaged and lines:
+            break
+        texts = _texts(lines)
+        yield texts
+        number += len(texts)
+        is_damaged |= len(texts) < len(lines)  # unless nothing follows: then it was never finished
+        if len(texts) + 1 < len(lines):
+            break
+    else:
+        if not (is_damaged and tail):
+            return
+    raise damaged_line(where, number + 1)
+
+
+def _texts(lines: Sequence[bytes]) -> list[bytes]:
+    """Return the texts of the lines before the first that does not match its checksum."""
+    texts = [line[9:] for line in lines]
+    # All at once, and one by one only if something is wrong: a store has a million of them.
+    expected = (b"%08x " * len(texts)) % tuple(map(google_crc32c.value, texts))
+    if b"".join([line[:9] for line in lines]) == expected:
+        return texts
+    pairs = takewhile(lambda pair: pair[0] == _line(pair[1]), zip(lines, texts, strict=True))
+    return [text for _, text in pairs]
+
+
+def _line(text: bytes) -> bytes:
+    return b"%08x %s" % (google_crc32c.value(text), text)
+
+
+def damaged_line(where: str, number: int) -> StoreCorruptError:
+    """Return the error that names a damaged line, counted from 1."""
+    return StoreCorruptError(
+        f"{where}: line {number} does not match its checksum. "
+        "Restore the file ('vllm-store repair' can if its part was sealed), or remove the "
+        "part and extract its videos again."
+    )
 
 
 def torn_line(behind: bytes) -> str | None:

@@ -125,7 +125,7 @@ def open_store(path: str | Path, on_damage: OnDamage = raise_damage) -> Store:
     if not path.exists():
         raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
     if is_hdf5(path):
-        from cache_schema.hdf5_backend.store import read_hdf5_streams
+        from cache_schema.hdf5_backend.reader import read_hdf5_streams
 
         return Store(path, read_hdf5_streams(path, on_damage))
     from cache_schema.zarr_backend.reader import read_zarr_streams

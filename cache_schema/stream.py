@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
+from cache_schema.journal import Journal
 from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
@@ -34,6 +35,10 @@ __all__ = [
 Array = NDArray[np.generic]
 OnDamage = Callable[[StoreCorruptError], None]
 """What to do about a part whose journal is damaged; it is left out if this returns."""
+
+PLACE_BITS = 32
+PLACE_MASK = 2**PLACE_BITS - 1
+"""Where a video is, as one number: that of its part, and of its line in the journal below."""
 
 WARM_BYTES_PER_SECOND = 2.5e9
 """Batches read slower than this came from the disk: a memory copy is faster, a disk is not."""
@@ -62,7 +67,7 @@ class StreamPart:
     """One part: its id, its committed videos and its rows."""
 
     id: str
-    commits: Sequence[Commit]
+    commits: Journal
     rows: PartRows
 
 
@@ -148,49 +153,80 @@ class Stream:
         empty if nobody noted it."""
         self.parts = sorted(parts, key=lambda part: part.id)
         self._is_cold = True
-        self._where: dict[str, tuple[int, Commit]] = {}
-        # The same as plain numbers: the training loop asks for thousands of windows a second.
-        self._spans: dict[str, tuple[int, int, int]] = {}
-        for number, part in enumerate(self.parts):
-            for commit in part.commits:
-                if self._where.setdefault(commit.video.id, (number, commit))[1] is commit:
-                    self._spans[commit.video.id] = (number, commit.first_row, commit.num_rows)
+        # Numbers only: a million of anything else takes hundreds of megabytes.
+        self._places: dict[str, int] = {}
+        for number, part in reversed(list(enumerate(self.parts))):  # what comes first counts
+            first, ids = number << PLACE_BITS, part.commits.ids
+            self._places.update(
+                zip(reversed(ids), reversed(range(first, first + len(ids))), strict=True)
+            )
 
     @cached_property
     def video_ids(self) -> list[str]:
         """Ids of all videos, sorted."""
-        return sorted(self._where)
+        return sorted(self._places)
 
-    @property
+    @cached_property
     def num_rows(self) -> int:
         """Rows of all videos together."""
-        return sum(commit.num_rows for _, commit in self._where.values())
+        return sum(map(self.rows_of, self._places))
 
     def __contains__(self, video_id: object) -> bool:
-        return video_id in self._where
+        return video_id in self._places
 
     def videos(self) -> Iterator[VideoRecord]:
         """Yield the record of every video, sorted by id."""
         for video_id in self.video_ids:
-            yield self._where[video_id][1].video
+            yield self.commit(video_id).video
 
     def commit(self, video_id: str) -> Commit:
-        """Return a video's commit record."""
-        return self._locate(video_id)[1]
+        """Return a video's commit record, read from its journal.
+
+        Raises:
+            StoreError: if the stream does not hold the video, or the store was compacted since.
+        """
+        part, at = self._locate(video_id)
+        return part.commits.commit(at)
+
+    def rows_of(self, video_id: str) -> int:
+        """Return the rows of one video, as ``commit`` does, but at once."""
+        part, at = self._locate(video_id)
+        return part.commits.num_rows[at]
+
+    def size_bytes(self, video_id: str) -> int:
+        """Return the size of a video's file, as ``commit`` does, but at once."""
+        part, at = self._locate(video_id)
+        return part.commits.size_bytes[at]
+
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """Yield id and content digest of every video, in no order, much faster than ``videos``.
+
+        Raises:
+            StoreError: if the store was compacted since it was opened.
+        """
+        for part in self.parts:
+            for (video_id, counts), digest in zip(
+                self.counted(part), part.commits.digests(), strict=True
+            ):
+                if counts:
+                    yield video_id, digest
 
     def part(self, video_id: str) -> StreamPart:
         """Return the part that holds a video's rows."""
-        return self.parts[self._locate(video_id)[0]]
+        return self._locate(video_id)[0]
+
+    def counted(self, part: StreamPart) -> Iterator[tuple[str, bool]]:
+        """Yield the video of each commit of a part, and whether it is the one that readers see."""
+        first = self.parts.index(part) << PLACE_BITS
+        for place, video_id in enumerate(part.commits.ids, start=first):
+            yield video_id, self._places[video_id] == place
 
     def resolve(self, name: str) -> str | None:
         """Return the id an annotation means: the id itself, or the only one ending in ``/name``.
 
         Returns None if there is none, or more than one.
         """
-        if name in self._where:
-            return name
-        matches = self._by_last_part.get(name, [])
-        return matches[0] if len(matches) == 1 else None
+        return name if name in self._places else self._by_last_part.get(name)
 
     def read(
         self,
@@ -204,26 +240,27 @@ class Stream:
             StoreError: if the stream does not hold the video.
             StoreCorruptError: if its rows are not there, or its times not those committed.
         """
-        number, commit = self._locate(video_id)
-        rows = self.parts[number].rows
-        times_R2 = self._times(number, commit)
+        part, at = self._locate(video_id)
+        times_R2 = self._times(part, at)
         start = -np.inf if start_seconds is None else start_seconds
         end = np.inf if end_seconds is None else end_seconds
         first, last = rows_between(times_R2, start, end)
         values = np.empty((last - first, *self.row_shape), self.numpy_dtype)
-        rows.copy_features(commit.first_row + first, values)
+        part.rows.copy_features(part.commits.first_rows[at] + first, values)
         return FeatureRows(values=values, times_R2=times_R2[first:last])
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Return (rows, 2) start and end seconds of all rows of a video."""
         return self._times(*self._locate(video_id))
 
-    def _times(self, number: int, commit: Commit) -> NDArray[np.float64]:
+    def _times(self, part: StreamPart, at: int) -> NDArray[np.float64]:
         """Read all times of a video; features are too many for a checksum at each read."""
-        times_R2 = self.parts[number].rows.time(commit.first_row, commit.num_rows)
-        if google_crc32c.value(times_R2.astype("<f8", copy=False).tobytes()) != commit.time_crc32c:
+        commits = part.commits
+        times_R2 = part.rows.time(commits.first_rows[at], commits.num_rows[at])
+        checksum = google_crc32c.value(times_R2.astype("<f8", copy=False).tobytes())
+        if checksum != commits.time_crc32c[at]:
             raise StoreCorruptError(
-                f"stream '{self.name}': the stored times of '{commit.video.id}' are not those that "
+                f"stream '{self.name}': the stored times of '{commits.ids[at]}' are not those that "
                 "were committed. Run vllm-store verify, and extract the video again."
             )
         return times_R2
@@ -254,7 +291,7 @@ class Stream:
             )
         spans = []
         for video_id in self.video_ids if video_ids is None else video_ids:
-            num_rows = self.commit(video_id).num_rows
+            num_rows = self.rows_of(video_id)
             starts = range(0, count_rows(num_rows, window_rows, stride) * stride, stride)
             spans += [
                 RowSpan(video_id, start, min(window_rows, num_rows - start)) for start in starts
@@ -276,8 +313,11 @@ class Stream:
         if self._is_cold:
             self._prefetch(located)
         for target, (number, first, count) in zip(out, located, strict=True):
-            self.parts[number].rows.copy_features(first, target[:count])
-            target[count:] = 0
+            if count == len(target):
+                self.parts[number].rows.copy_features(first, target)
+            else:
+                self.parts[number].rows.copy_features(first, target[:count])
+                target[count:] = 0
         # Prefetching costs a quarter of the time once everything is in the page cache, and not
         # to prefetch costs nine tenths when it is not: the speed of this batch decides the next.
         self._is_cold = (time.perf_counter() - started) * WARM_BYTES_PER_SECOND > out.nbytes
@@ -299,28 +339,36 @@ class Stream:
         return self.numpy_dtype.itemsize * math.prod(self.row_shape)
 
     @cached_property
-    def _by_last_part(self) -> dict[str, list[str]]:
-        names: dict[str, list[str]] = {}
-        for video_id in self.video_ids:
-            names.setdefault(video_id.rsplit("/", 1)[-1], []).append(video_id)
+    def _by_last_part(self) -> dict[str, str | None]:
+        """The id that ends in ``/name``, by that name; None where there are several."""
+        names: dict[str, str | None] = {}
+        for video_id in self._places:
+            name = video_id.rsplit("/", 1)[-1]
+            names[name] = None if name in names else video_id
         return names
 
-    def _locate(self, video_id: str) -> tuple[int, Commit]:
+    def _locate(self, video_id: str) -> tuple[StreamPart, int]:
+        """Return the part with a video's rows, and the line of its journal, counted from 0."""
+        place = self._place(video_id)
+        return self.parts[place >> PLACE_BITS], place & PLACE_MASK
+
+    def _place(self, video_id: str) -> int:
         try:
-            return self._where[video_id]
+            return self._places[video_id]
         except KeyError:
             raise StoreError(
-                f"stream '{self.name}': no video '{video_id}' among {len(self._where)}. "
+                f"stream '{self.name}': no video '{video_id}' among {len(self._places)}. "
                 f"{nearest(video_id, self.video_ids[:1000])}"
             ) from None
 
     def _window(self, video_id: str, first_row: int, num_rows: int) -> tuple[int, int, int]:
-        if video_id not in self._spans:
-            self._locate(video_id)  # says what there is instead
-        number, video_first_row, video_rows = self._spans[video_id]
+        place = self._place(video_id)
+        number, at = place >> PLACE_BITS, place & PLACE_MASK
+        commits = self.parts[number].commits
+        video_rows = commits.num_rows[at]
         if first_row < 0 or first_row + num_rows > video_rows:
             raise StoreError(
                 f"stream '{self.name}': window [{first_row}, {first_row + num_rows}) of "
                 f"'{video_id}' leaves its {video_rows} rows."
             )
-        return number, video_first_row + first_row, num_rows
+        return number, commits.first_rows[at] + first_row, num_rows

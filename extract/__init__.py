@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from extract.live.counts import LiveCounts
     from extract.live.feed import LiveFeed, open_live
     from extract.live.rows import LiveRow
+    from extract.live.source import without_password
     from extract.report.ledger import Failure
     from extract.report.progress import Progress
     from extract.report.run_report import RunReport
@@ -55,6 +56,7 @@ __all__ = [
     "plays_in_browsers",
     "single_frame",
     "weights_sha256",
+    "without_password",
 ]
 
 _HOMES = {
@@ -69,6 +71,7 @@ _HOMES = {
     "extract.live.counts": ["LiveCounts"],
     "extract.live.feed": ["LiveFeed", "open_live"],
     "extract.live.rows": ["LiveRow"],
+    "extract.live.source": ["without_password"],
     "extract.report.ledger": ["Failure"],
     "extract.report.progress": ["Progress"],
     "extract.report.run_report": ["RunReport"],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from cache_schema.energy import EnergyMeter
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store, stream_names
 from extract.config import ExtractConfig
@@ -21,7 +22,6 @@ from extract.plan.targets import (
     streams_of,
 )
 from extract.report.cost import cost_written
-from extract.report.energy import EnergyMeter
 from extract.report.ledger import Ledger
 from extract.report.progress import Progress, ProgressCounter
 from extract.report.run_report import RunReport

@@ -4,7 +4,7 @@ import torch
 
 from cache_schema.errors import ConfigError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "gpu_uuids"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -17,3 +17,10 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
     has_gpu = name != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if has_gpu else "cpu")
+
+
+def gpu_uuids(device: torch.device) -> list[str]:
+    """Return by which name NVML knows a device; none if it is no GPU."""
+    if device.type != "cuda":
+        return []
+    return [f"GPU-{torch.cuda.get_device_properties(device).uuid}"]

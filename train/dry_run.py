@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
+from train.checkpoints.result import METRICS, PAGE, REPORT
 from train.config import TrainConfig
 from train.data.record_ends import RecordEnds
-from train.loop.logs import METRICS, show_progress
+from train.loop.logs import show_progress
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS
@@ -72,7 +73,7 @@ def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
     accelerator = make_accelerator(config.device)
     show_progress(accelerator.is_main_process)
     folder = planned_folder(config, resume=resume)
-    writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS)]
+    writes = [str(folder / name) for name in (LAST, BEST, PREDICTIONS, METRICS, REPORT, PAGE)]
     knows_heads = bool(config.task and config.annotations)
     if config.features and knows_heads:
         prepared = prepare(config, accelerator.device)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +29,18 @@ from train.tasks import AnyTask
 if TYPE_CHECKING:
     from train.run import Trained
 
-__all__ = ["leave_report", "watch_outputs"]
+__all__ = ["TurnCost", "leave_report", "watch_outputs"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnCost:
+    """What one turn of training cost, beside what metrics.jsonl tells."""
+
+    seconds: Seconds
+    energy_joules: float | None
+    """Of all its epochs."""
 
 
 def watch_outputs(run: Path) -> Watch:
@@ -43,7 +53,7 @@ def watch_outputs(run: Path) -> Watch:
 
 
 def leave_report(
-    trained: "Trained", prepared: Prepared, accelerator: Accelerator, seconds: Seconds
+    trained: "Trained", prepared: Prepared, accelerator: Accelerator, cost: TurnCost
 ) -> Path | None:
     """Write what was measured and the page that shows it, and return where the page lies.
 
@@ -53,10 +63,10 @@ def leave_report(
         trained: What the run says at its end.
         prepared: What it was trained on.
         accelerator: The main process's.
-        seconds: Of what metrics.jsonl does not know.
+        cost: Of this turn, as far as metrics.jsonl does not know it.
     """
     try:
-        write_result(trained.run, _result(trained, prepared, accelerator, seconds))
+        write_result(trained.run, _result(trained, prepared, accelerator, cost))
         from train.pages.run_page import leave_page  # loads the library of plots
 
         return leave_page(trained.run)
@@ -73,7 +83,7 @@ def leave_report(
 
 
 def _result(
-    trained: "Trained", prepared: Prepared, accelerator: Accelerator, seconds: Seconds
+    trained: "Trained", prepared: Prepared, accelerator: Accelerator, cost: TurnCost
 ) -> RunResult:
     config, stream = prepared.config, prepared.stream
     costs = read_costs(Path(config.features))
@@ -86,7 +96,8 @@ def _result(
         best_epoch=trained.best_epoch,
         missing_videos=tuple(trained.missing),
         record_ends=tuple(one.text() for one in trained.record_ends if one.num_beyond),
-        seconds=seconds,
+        seconds=cost.seconds,
+        energy_joules=cost.energy_joules,
         rows=RowCounts(
             read_per_epoch=count_stored_rows(_read_per_epoch(prepared)), in_stream=stream.num_rows
         ),

@@ -35,7 +35,8 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(run_facts_json(found), indent=1))
         return
     from cache_schema.page.document import write_page
-    from train.pages.run_page import PAGE, run_page
+    from train.checkpoints.result import PAGE
+    from train.pages.run_page import run_page
 
     path = out or (found[0].folder if len(found) == 1 else Path()) / PAGE
     write_page(run_page(found, path), path)

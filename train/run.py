@@ -13,14 +13,16 @@ from typing import Protocol
 
 from accelerate import Accelerator
 
+from cache_schema.energy import EnergyMeter
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import differences
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.checkpoints.record import Checkpoint
-from train.checkpoints.result import Seconds
+from train.checkpoints.result import METRICS, Seconds
 from train.config import PLACES, TrainConfig, runs_folder
 from train.data.record_ends import RecordEnds
-from train.loop.logs import METRICS, show_progress
+from train.device import gpu_uuids
+from train.loop.logs import show_progress
 from train.loop.parallel import (
     main_process_first,
     make_accelerator,
@@ -30,7 +32,7 @@ from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
 from train.predict.predictor import Scores, score_table
 from train.prepare import Prepared, prepare
-from train.report import leave_report, watch_outputs
+from train.report import TurnCost, leave_report, watch_outputs
 from train.runs import new_run, newest_number
 
 __all__ = ["Report", "Trained", "train"]
@@ -126,7 +128,8 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
             trainer.restore()
         _say_start(folder, trainer.progress.step)
         start_up = time.perf_counter() - started
-        trainer.train()
+        with EnergyMeter(_gpus(accelerator)) as meter:
+            trainer.train()
     finally:
         if accelerator.is_main_process and not config.out:
             with suppress(OSError):  # only an empty folder goes: its number is free again
@@ -146,8 +149,13 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         missing=prepared.missing,
         record_ends=prepared.record_ends,
     )
-    seconds = Seconds(start_up=start_up, scoring=scoring)
-    return replace(trained, page=leave_report(trained, prepared, accelerator, seconds))
+    cost = TurnCost(seconds=Seconds(start_up=start_up, scoring=scoring), energy_joules=meter.joules)
+    return replace(trained, page=leave_report(trained, prepared, accelerator, cost))
+
+
+def _gpus(accelerator: Accelerator) -> list[str] | None:
+    """Return the GPUs in use by their names in NVML; None where other processes use some too."""
+    return gpu_uuids(accelerator.device) if accelerator.num_processes == 1 else None
 
 
 def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:

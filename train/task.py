@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     import torch
     from torch import Tensor, nn
 
-    from train.answer import Answer
+    from train.answer import Answer, Row
     from train.model.llm import LanguageModel
 
 __all__ = [
@@ -263,6 +263,10 @@ class Answers(ABC, Generic[Known, Chosen]):
         Where targets depend on it, as on the tokenizer of what writes words.
         """
         return
+
+    def row_classes(self, output: SampleOutput) -> "tuple[Row, ...]":
+        """Return how probable classes are at each row, where ``answer`` does not tell it."""
+        return ()
 
     @abstractmethod
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> "Answer":

@@ -158,17 +158,16 @@ def _would_lose(stream: Stream, chosen: Sequence[StreamPart]) -> set[str]:
     """Return the parts with a video that, moved to a newer part, would no longer be what counts."""
     chosen_ids = {part.id for part in chosen}
     staying_videos = {
-        commit.video.id
+        video_id
         for part in stream.parts
         if part.id not in chosen_ids
-        for commit in part.commits
+        for video_id in part.commits.ids
     }
     return {
         part.id
         for part in chosen
-        for commit in part.commits
-        if commit.video.id in staying_videos
-        and _counts(stream, part, commit.video.id, commit.first_row)
+        for video_id, counts in stream.counted(part)
+        if counts and video_id in staying_videos
     }
 
 
@@ -183,11 +182,11 @@ def _move(
     writer = ZarrStreamWriter(folder, stream.row_shape, stream.recipe.store_dtype)
     try:
         for part in merged:
-            for commit in part.commits:
-                if _counts(stream, part, commit.video.id, commit.first_row):
-                    copy_video(stream, commit.video.id, writer)
+            for video_id, counts in stream.counted(part):
+                if counts:
+                    copy_video(stream, video_id, writer)
                     done.videos_moved += 1
-                    progress(commit.num_rows)
+                    progress(stream.rows_of(video_id))
         writer.close()
     except BaseException:
         # The disk may be full, and copies nobody reads would keep the next compaction away.
@@ -198,21 +197,12 @@ def _move(
         raise
 
 
-def _counts(stream: Stream, part: StreamPart, video_id: str, first_row: int) -> bool:
-    """Tell whether this is the copy of a video that readers see."""
-    is_there = stream.part(video_id).id == part.id
-    return is_there and stream.commit(video_id).first_row == first_row
-
-
 def _has_dead_rows(stream: Stream, part: StreamPart) -> bool:
-    return not all(
-        _counts(stream, part, commit.video.id, commit.first_row) for commit in part.commits
-    )
+    return not all(counts for _, counts in stream.counted(part))
 
 
 def _is_small(stream: Stream, part: StreamPart) -> bool:
-    num_rows = sum(commit.num_rows for commit in part.commits)
-    return 2 * num_rows * stream.row_bytes < layout.PART_BYTES
+    return 2 * sum(part.commits.num_rows) * stream.row_bytes < layout.PART_BYTES
 
 
 def _is_sealed(part: Path) -> bool:

@@ -38,7 +38,7 @@ def export_npy(
             _write(_path(target / name / "features", video_id), _features(stream, video_id))
             _write(_path(target / name / "times", video_id), stream.times(video_id))
             num_videos += 1
-            progress(stream.commit(video_id).num_rows)
+            progress(stream.rows_of(video_id))
     return num_videos
 
 

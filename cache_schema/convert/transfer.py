@@ -43,7 +43,7 @@ def copy_store(
                 if not _holds(held.get(name), stream, video_id):
                     copy_video(stream, video_id, writers[name])
                     num_copied += 1
-                progress(stream.commit(video_id).num_rows)
+                progress(stream.rows_of(video_id))
     finally:
         writer.close()
     return num_copied

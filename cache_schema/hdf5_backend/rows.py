@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -23,9 +23,11 @@ from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, is_marked
 from cache_schema.hdf5_backend.view import ClosedView
 from cache_schema.stream import Array
 
-__all__ = ["RESTORE", "Hdf5File", "Hdf5Rows", "look"]
+__all__ = ["RESTORE", "Hdf5Dataset", "Hdf5File", "Hdf5Group", "Hdf5Rows", "look"]
 
-Hdf5File = h5py.File
+Hdf5File: TypeAlias = h5py.File
+Hdf5Group: TypeAlias = h5py.Group
+Hdf5Dataset: TypeAlias = h5py.Dataset
 T = TypeVar("T")
 
 RESTORE = "Restore the file, or extract again into a .zarr store."
@@ -109,6 +111,12 @@ class Hdf5Rows:
         self._open().time.copy(first_row, times_R2)
         return times_R2
 
+    def journal(self, start: int, size: int) -> bytes:
+        """Return bytes of the stream's journal."""
+        data = np.empty(size, np.uint8)
+        self._open().commits.copy(start, data)
+        return data.tobytes()
+
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Ask for the pages of a batch at once: cold random reads go 4 to 30 times faster."""
         opened = self._open()
@@ -130,7 +138,8 @@ class Hdf5Rows:
         group = file[self._stream]
         features = _MappedRows(mapped, group[layout.FEATURES], self._dtype, self._row_shape)
         time_rows = _MappedRows(mapped, group[layout.TIME], np.dtype("<f8"), (2,))
-        return _Opened(map=mapped, features=features, time=time_rows)
+        commits = _MappedRows(mapped, group[layout.COMMITS], np.dtype("u1"), ())
+        return _Opened(map=mapped, features=features, time=time_rows, commits=commits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +147,7 @@ class _Opened:
     map: mmap.mmap
     features: "_MappedRows"
     time: "_MappedRows"
+    commits: "_MappedRows"
 
 
 class _MappedRows:

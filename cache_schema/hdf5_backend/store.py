@@ -18,20 +18,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreError
+from cache_schema.errors import StoreError
 from cache_schema.hdf5_backend.lock import lock_file, locked_folder
-from cache_schema.hdf5_backend.rows import RESTORE, Hdf5Rows, look
+from cache_schema.hdf5_backend.reader import (
+    check_file,
+    read_commits,
+    read_header,
+    read_stream,
+    stream_rows,
+)
+from cache_schema.hdf5_backend.rows import look
 from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, clear_writer_mark, was_closed
 from cache_schema.parsing import to_json
-from cache_schema.recipe import Recipe, read_recipe
-from cache_schema.records import Commit, VideoRecord, decode_journal, encode_line
-from cache_schema.stream import Array, OnDamage, Stream, StreamPart, as_source, raise_damage
+from cache_schema.recipe import Recipe
+from cache_schema.records import VideoRecord, encode_line
+from cache_schema.stream import Array, Stream
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import make_folders, partials, replaced_file
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors
 
-__all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "read_hdf5_streams", "replaced_store"]
+__all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "replaced_store"]
 
 CHUNK_BYTES = 2**20
 """Feature chunks have about this size; rows behind a stream's last commit waste less than one."""
@@ -39,62 +46,6 @@ TIME_CHUNK_ROWS = 4096
 COMMITS_CHUNK_BYTES = 2**16
 PAGE_BYTES = 4096
 """Metadata up to a page never crosses one, so a killed writer cannot leave half of it."""
-
-
-def read_hdf5_streams(path: Path, on_damage: OnDamage = raise_damage) -> list[Stream]:
-    """Return every stream with its committed rows, sorted by name."""
-    damages: list[StoreCorruptError] = []
-
-    def read(file: h5py.File) -> list[Stream]:
-        damages.clear()  # of an earlier look
-        _check_file(file, path)
-        streams = []
-        for name in sorted(file):
-            try:
-                streams.append(_read_stream(path, file[name]))
-            except StoreCorruptError as error:
-                damages.append(error)
-        return streams
-
-    streams = look(path, read)
-    for error in damages:
-        on_damage(error)
-    return streams
-
-
-def _read_stream(path: Path, group: h5py.Group) -> Stream:
-    name = group.name.lstrip("/")
-    where = f"{path}: stream '{name}'"
-    stored = group.attrs.get("recipe", "null"), group.attrs.get("fingerprint")
-    recipe = read_recipe(*stored, where=where, hint=RESTORE)
-    row_shape = tuple(int(size) for size in group[layout.FEATURES].shape[1:])
-    commits, _ = read_commits(group)
-    store_id = group.file.attrs["store_id"]
-    rows = Hdf5Rows(path, name, store_id, row_shape, recipe.store_dtype)
-    parts = [StreamPart(id="0", commits=commits, rows=rows)] if commits else []
-    source = as_source(group.attrs.get(layout.ENCODER_SOURCE))
-    return Stream(name, recipe, row_shape, parts, encoder_source=source)
-
-
-def read_commits(group: h5py.Group) -> tuple[list[Commit], bytes]:
-    """Return the commits of a stream, and what follows the last of them in its journal."""
-    data = _journal(group)
-    return decode_journal(data, where=f"{group.file.filename}: {group.name}/{layout.COMMITS}")
-
-
-def _journal(group: h5py.Group) -> bytes:
-    data: bytes = group[layout.COMMITS][:].tobytes()
-    return data.rstrip(b"\0")
-
-
-def _check_file(file: h5py.File, path: Path) -> None:
-    if file.attrs.get("kind") != layout.KIND:
-        raise StoreError(f"{path}: is an HDF5 file but not a {layout.KIND}.")
-    version = file.attrs.get("schema_version")
-    if version != layout.SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"{path}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
-        )
 
 
 class Hdf5StreamWriter:
@@ -105,9 +56,9 @@ class Hdf5StreamWriter:
     ) -> None:
         self._file = file
         self._name = name
-        commits, behind = read_commits(file.group(name))
-        self._journal_bytes = len(_journal(file.group(name))) - len(behind)
-        self._committed_rows = commits[-1].first_row + commits[-1].num_rows if commits else 0
+        group = file.group(name)
+        commits = read_commits(group, stream_rows(file.path, group, store_dtype))
+        self._journal_bytes, self._committed_rows = commits.num_bytes, commits.end_row
         self._pending = PendingVideo(f"{file.path}: {name}", row_shape, store_dtype)
 
     def append(self, values: Array) -> None:
@@ -180,7 +131,7 @@ class Hdf5StoreWriter(ClosedOnExit):
         To make one in a file that holds rows takes a copy of the file: make all streams first.
         """
         check_stream_name(name)
-        if (stored := self._file.stream(name)) is None:
+        if (stored := self._file.header(name)) is None:
             with self._file.writing():
                 self._file.add_stream(name, recipe, row_shape, encoder_source)
         else:
@@ -237,8 +188,8 @@ class _WriterFile:
     def group(self, name: str) -> h5py.Group:
         return self._file[name]
 
-    def stream(self, name: str) -> Stream | None:
-        return _read_stream(self.path, self._file[name]) if name in self._file else None
+    def header(self, name: str) -> Stream | None:
+        return read_header(self.path, self._file[name]) if name in self._file else None
 
     def add_stream(
         self, name: str, recipe: Recipe, row_shape: tuple[int, ...], encoder_source: str
@@ -378,10 +329,10 @@ def _put_rows(dataset: h5py.Dataset, first_row: int, rows: Array) -> None:
 
 def _check_whole(file: h5py.File, path: Path) -> int:
     """Read all metadata; return the byte behind the last chunk of any dataset, written or not."""
-    _check_file(file, path)
+    check_file(file, path)
     ends = [0]
     for name in file:  # values() gives None for what cannot be opened
-        _read_stream(path, file[name])
+        read_stream(path, file[name])
         for key in file[name]:
             dataset = file[name][key]
             dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from cache_schema import layout
-from cache_schema.proof.sealed_part import end_row
 from cache_schema.stream import Array, Stream, StreamPart
 
 __all__ = ["differences_near"]
@@ -18,7 +17,7 @@ def differences_near(
     array: object, name: str, stream: Stream, part: StreamPart, library: str
 ) -> Iterator[str]:
     """Compare windows spread evenly over a part, the first and the last row among them."""
-    end = end_row(part.commits)
+    end = part.commits.end_row
     width = min(layout.CHUNK_ROWS, end)
     for first_row in np.unique(np.linspace(0, end - width, SAMPLED_WINDOWS).astype(int)).tolist():
         ours = _our_rows(name, stream, part, first_row, width)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
+from cache_schema.hdf5_backend.reader import behind_commits, read_commits, stream_rows
 from cache_schema.hdf5_backend.rows import Hdf5File, look
-from cache_schema.hdf5_backend.store import read_commits
 from cache_schema.proof.foreign import differences_near
 from cache_schema.proof.report import Problem
-from cache_schema.proof.sealed_part import end_row
 from cache_schema.records import torn_line
 from cache_schema.store import Store
 from cache_schema.stream import Stream, StreamPart
@@ -41,15 +40,16 @@ def _file_problems(store: Store, file: Hdf5File) -> Iterator[Problem]:
 
 
 def _stream_problems(path: Path, stream: Stream, file: Hdf5File) -> Iterator[str]:
-    _, behind = read_commits(file[stream.name])
-    if what := torn_line(behind):
+    group = file[stream.name]
+    commits = read_commits(group, stream_rows(path, group, stream.recipe.store_dtype))
+    if what := torn_line(behind_commits(group, commits)):
         yield f"{path}: /{stream.name}/{layout.COMMITS}: {what}"
 
 
 def _row_problems(stream: Stream, part: StreamPart, file: Hdf5File) -> Iterator[str]:
     for name in (layout.FEATURES, layout.TIME):
         dataset = file[stream.name][name]
-        if len(dataset) < end_row(part.commits):
-            yield f"{name}: has {len(dataset)} rows, committed are {end_row(part.commits)}"
+        if len(dataset) < part.commits.end_row:
+            yield f"{name}: has {len(dataset)} rows, committed are {part.commits.end_row}"
             continue
         yield from differences_near(dataset, name, stream, part, "h5py")

@@ -1,19 +1,19 @@
 """What a sealed part was sealed with, told from whatever is left of it, or not at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
-from cache_schema.records import Commit, decode_journal
+from cache_schema.journal import decode_journal
 from cache_schema.zarr_backend.headers import StreamHeader, part_attributes, read_attributes
 from cache_schema.zarr_backend.reader import part_folders
 from cache_schema.zarr_backend.rows import shard_path
 from cache_schema.zarr_backend.seal import read_copy
 from cache_schema.zarr_backend.shard import num_chunks, shard_end
 
-__all__ = ["end_row", "sealed_headers", "sealed_journal", "sealed_source"]
+__all__ = ["sealed_headers", "sealed_journal", "sealed_source"]
 
 
 def sealed_journal(part: Path) -> tuple[int, bytes] | None:
@@ -27,7 +27,7 @@ def sealed_journal(part: Path) -> tuple[int, bytes] | None:
     longest = max(texts, key=len, default=b"")
     if not longest or not all(longest.startswith(text) for text in texts):
         return None
-    num_rows = end_row(decode_journal(longest, where=str(part))[0])
+    num_rows = decode_journal(longest, where=str(part))[0].end_row
     try:
         is_proven = read_attributes(part) == part_attributes(num_rows, longest)
     except StoreCorruptError:
@@ -50,11 +50,6 @@ def sealed_source(stream: Path, header: StreamHeader) -> str:
     copies = [copy for copy in sealed_headers(stream) if copy == header]
     sources = {copy.encoder_source for copy in copies} - {""}
     return sources.pop() if len(sources) == 1 else ""
-
-
-def end_row(commits: Sequence[Commit]) -> int:
-    """Return the row behind the last committed one."""
-    return max((commit.first_row + commit.num_rows for commit in commits), default=0)
 
 
 def _whole_texts(part: Path) -> Iterator[bytes]:

@@ -104,8 +104,8 @@ def _first_bad_time(times_R2: NDArray[np.float64]) -> int | None:
 def _duplicates(stream: Stream) -> Iterator[Problem]:
     parts = defaultdict(list)
     for part in stream.parts:
-        for commit in part.commits:
-            parts[commit.video.id].append(part.id)
+        for video_id in part.commits.ids:
+            parts[video_id].append(part.id)
     for video_id, ids in parts.items():
         if len(ids) > 1:
             what = f"committed {len(ids)} times, in parts {', '.join(ids)}; the first counts"

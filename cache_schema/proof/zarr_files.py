@@ -10,10 +10,11 @@ import numpy as np
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
+from cache_schema.journal import Journal, decode_journal
 from cache_schema.proof.foreign import differences_near
 from cache_schema.proof.report import Problem
-from cache_schema.proof.sealed_part import end_row, sealed_journal, sealed_source
-from cache_schema.records import Commit, decode_journal, json_object, torn_line
+from cache_schema.proof.sealed_part import sealed_journal, sealed_source
+from cache_schema.records import json_object, torn_line
 from cache_schema.store import Store
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.zarr_backend.headers import RESTORE, StreamHeader, read_attributes
@@ -88,7 +89,7 @@ def _part_problems(part: Path, stream: Stream, opened: StreamPart | None) -> Ite
         if opened is not None:
             yield from _zarr_differences(part, stream, opened)
     else:
-        rows = end_row(opened.commits) if opened else 0
+        rows = opened.commits.end_row if opened else 0
         yield from _unsealed_problems(part, StreamHeader.of(stream), rows)
 
 
@@ -108,7 +109,7 @@ def sealed_part_problems(part: Path, header: StreamHeader) -> Iterator[str]:
         yield f"{part / layout.ZARR_JSON}: is gone, so no Zarr reader finds the part. {RESTORE}"
     else:
         yield from _seal_problems(part, header, commits, journal)
-    rows = _sealed_rows(part, end_row(commits))
+    rows = _sealed_rows(part, commits.end_row)
     for name in (layout.FEATURES, layout.TIME):
         yield from _array_problems(part, name, header, rows)
 
@@ -124,9 +125,9 @@ def _unsealed_problems(part: Path, header: StreamHeader, rows: int) -> Iterator[
         return
     if what := torn_line(behind):
         yield f"{part / layout.COMMITS}: {what}"
-    elif _has_lost_lines(path, end_row(commits), times_bytes):
+    elif _has_lost_lines(path, commits.end_row, times_bytes):
         yield (
-            f"{part / layout.COMMITS}: ends with row {end_row(commits)}, and the times behind it "
+            f"{part / layout.COMMITS}: ends with row {commits.end_row}, and the times behind it "
             "are of more than one video; a killed writer leaves those of one. Lines are lost: "
             "restore the file, or extract again."
         )
@@ -138,7 +139,7 @@ def _unsealed_problems(part: Path, header: StreamHeader, rows: int) -> Iterator[
 
 
 def _seal_problems(
-    part: Path, header: StreamHeader, commits: list[Commit], journal: bytes
+    part: Path, header: StreamHeader, commits: Journal, journal: bytes
 ) -> Iterator[str]:
     """Compare the journal, its copy and the part's ``zarr.json``."""
     path = part / layout.ZARR_JSON
@@ -147,7 +148,7 @@ def _seal_problems(
         return
     attributes = read_attributes(part)
     rows = attributes.get(layout.NUM_ROWS)
-    expected = {layout.NUM_ROWS: end_row(commits)}
+    expected = {layout.NUM_ROWS: commits.end_row}
     if layout.COMMITS_CRC32C not in attributes:  # sealed before there were copies
         if attributes != expected:
             yield f"{path}: attributes are {attributes}, its journal's {expected}. {RESTORE}"
@@ -155,7 +156,7 @@ def _seal_problems(
     checksum = google_crc32c.value(journal)
     if attributes != {**expected, layout.COMMITS_CRC32C: checksum}:
         yield (
-            f"{part / layout.COMMITS}: has {end_row(commits)} rows and crc32c {checksum}, "
+            f"{part / layout.COMMITS}: has {commits.end_row} rows and crc32c {checksum}, "
             f"zarr.json says {rows} and {attributes[layout.COMMITS_CRC32C]}. {RESTORE}"
         )
     try:
@@ -225,7 +226,7 @@ def _zarr_differences(part: Path, stream: Stream, opened: StreamPart) -> Iterato
     """Compare rows through the Zarr library, as far as the files are right."""
     import zarr  # here, because it takes a second to import and an unsealed part does not need it
 
-    rows = end_row(opened.commits)
+    rows = opened.commits.end_row
     for name in (layout.FEATURES, layout.TIME):
         if not any(_array_problems(part, name, StreamHeader.of(stream), rows)):
             array = zarr.open_array(str(part / name), mode="r")

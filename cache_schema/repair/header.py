@@ -7,9 +7,9 @@ import google_crc32c
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.journal import Journal, decode_journal, open_journal
 from cache_schema.proof.blocks import little_endian, part_blocks
 from cache_schema.proof.sealed_part import sealed_headers, sealed_source
-from cache_schema.records import Commit, decode_journal, read_journal
 from cache_schema.stream import Stream
 from cache_schema.zarr_backend.headers import StreamHeader, read_attributes
 from cache_schema.zarr_backend.reader import part_folders
@@ -71,13 +71,13 @@ def _fits(folder: Path, header: StreamHeader) -> bool:
     return not tried
 
 
-def _commits(part: Path) -> list[Commit]:
+def _commits(part: Path) -> Journal:
     try:
-        if commits := read_journal(part / layout.COMMITS):
+        if commits := open_journal(part / layout.COMMITS):
             return commits
     except StoreCorruptError:
         pass
     try:
         return decode_journal(read_copy(part)[1], where=str(part))[0]
     except StoreCorruptError:
-        return []
+        return decode_journal(b"", where=str(part))[0]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
+from cache_schema.journal import open_journal
 from cache_schema.proof.sealed_part import sealed_journal
 from cache_schema.proof.zarr_files import array_file, sealed_part_problems
-from cache_schema.records import json_object, read_journal
+from cache_schema.records import json_object
 from cache_schema.repair.bench import Bench
 from cache_schema.writing.durable import partials
 from cache_schema.zarr_backend.headers import (
@@ -62,7 +63,7 @@ def _is_damaged(part: Path, header: StreamHeader) -> bool:
     if lost_its_journal(part) or not (part / layout.ZARR_JSON).exists():
         return True
     try:
-        read_journal(part / layout.COMMITS)
+        open_journal(part / layout.COMMITS)
     except StoreCorruptError:
         return True
     return any(sealed_part_problems(part, header))

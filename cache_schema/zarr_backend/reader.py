@@ -10,7 +10,7 @@ from cache_schema.errors import (
     StoreError,
     StoreNotFoundError,
 )
-from cache_schema.records import read_journal
+from cache_schema.journal import open_journal
 from cache_schema.stream import OnDamage, Stream, StreamPart, raise_damage
 from cache_schema.zarr_backend.headers import (
     RESTORE,
@@ -130,7 +130,7 @@ def _parts(folders: list[Path], header: StreamHeader, on_damage: OnDamage) -> It
     for part in folders:
         journal = part / layout.COMMITS
         try:
-            commits = read_journal(journal)
+            commits = open_journal(journal)
             if not commits and lost_its_journal(part):
                 raise StoreCorruptError(
                     f"{journal}: is gone, and with it whose the rows beside it are. "

@@ -31,6 +31,10 @@ class ZarrPartRows:
         self._folder = folder
         self._row_shape = row_shape
         self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
+        self._paths = {
+            layout.FEATURES: shard_path(folder, layout.FEATURES, ndim=1 + len(row_shape)),
+            layout.TIME: shard_path(folder, layout.TIME, ndim=2),
+        }
         self._features: Array | None = None
         self._map: mmap.mmap | None = None
 
@@ -47,7 +51,7 @@ class ZarrPartRows:
 
     def time(self, first_row: int, num_rows: int) -> NDArray[np.float64]:
         """See ``PartRows``."""
-        with self._open(layout.TIME, ndim=2) as file:
+        with self._open(layout.TIME) as file:
             file.seek(first_row * 16)
             data = file.read(num_rows * 16)
         if len(data) != num_rows * 16:
@@ -65,9 +69,9 @@ class ZarrPartRows:
                 raise self._too_short(layout.FEATURES)
             self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
 
-    def _open(self, array: str, *, ndim: int) -> BinaryIO:
+    def _open(self, array: str) -> BinaryIO:
         try:
-            return shard_path(self._folder, array, ndim=ndim).open("rb")
+            return self._paths[array].open("rb")
         except FileNotFoundError as error:
             raise StoreError(
                 f"{self._folder}: has no {array}; the store was compacted since it was opened, or "
@@ -82,7 +86,7 @@ class ZarrPartRows:
 
     def _rows(self) -> Array:
         if self._features is None:
-            with self._open(layout.FEATURES, ndim=1 + len(self._row_shape)) as file:
+            with self._open(layout.FEATURES) as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     raise self._too_short(layout.FEATURES)
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

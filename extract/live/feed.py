@@ -15,7 +15,7 @@ from extract.live.capture import Capture, End, Tick
 from extract.live.counts import LiveCounts
 from extract.live.memory import Shown, ticks_of
 from extract.live.rows import LiveRow, RowMaker, smallest_equal_batch
-from extract.live.source import Address, open_address
+from extract.live.source import Address, open_address, without_password
 from extract.plan.targets import Target, build_targets, check_recipe, config_of
 
 __all__ = ["LiveFeed", "open_live"]
@@ -65,7 +65,7 @@ class LiveFeed(ClosedOnExit):
                 yield from self._maker.push(thing)
                 continue
             if thing.error is not None:
-                raise VideoError(f"{self._source}: {thing.error}") from thing.error
+                raise VideoError(f"{self._name}: {thing.error}") from thing.error
             self.end_seconds = thing.end_seconds
             if thing.end_seconds is not None:
                 yield from self._maker.finish(thing.end_seconds)
@@ -84,6 +84,10 @@ class LiveFeed(ClosedOnExit):
         return self._target.recipe
 
     @property
+    def _name(self) -> str:
+        return without_password(str(self._source))
+
+    @property
     def _fps(self) -> Fraction:
         fps = self._target.recipe.sampling.fps
         assert fps is not None, "open_live has seen to it"
@@ -95,7 +99,7 @@ class LiveFeed(ClosedOnExit):
         try:
             return stack.enter_context(self._capture(Address(str(self._source))))
         except VideoError as error:
-            raise VideoError(f"{self._source}: {error}") from error
+            raise VideoError(f"{self._name}: {error}") from error
 
     def _capture(self, address: Address) -> Capture:
         recipe = self._target.recipe

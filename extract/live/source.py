@@ -6,6 +6,7 @@ rtsp://, http://, udp:// ...    an address that FFmpeg knows
 /dev/video0                     a camera (Video4Linux)
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,7 +28,7 @@ from extract.decode.pyav_source import (
 from extract.decode.versions import pyav_version
 from extract.live.counts import LiveCounts
 
-__all__ = ["Address", "open_address"]
+__all__ = ["Address", "open_address", "without_password"]
 
 SILENT_SECONDS = 10.0
 """A network source that sends nothing for so long is given up."""
@@ -67,6 +68,15 @@ class Address:
     def waits_for_nobody(self) -> bool:
         """Whether frames that are not taken in time are lost."""
         return self.is_network or self.is_camera
+
+
+def without_password(address: str) -> str:
+    """Return an address without name and password, for answers and messages that are passed on.
+
+    >>> without_password("rtsp://me:secret@camera/1")
+    'rtsp://camera/1'
+    """
+    return re.sub(r"://[^/@]*@", "://", address)
 
 
 def open_address(address: Address, backend: str, counts: LiveCounts) -> FrameSource:

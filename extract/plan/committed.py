@@ -1,4 +1,4 @@
-"""What has been committed, looked at again and again: only journals that grew are read.
+"""What has been committed, looked at again and again: only what journals have grown by is read.
 
 The store's journals are all that processes know of each other; nobody asks a scheduler.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.errors import StoreError
-from cache_schema.records import read_journal
+from cache_schema.journal import decode_journal
 from cache_schema.zarr_backend.reader import part_folders
 
 __all__ = ["CommittedVideos"]
@@ -25,6 +25,8 @@ class CommittedVideos:
         self._folders = {name: store / name for name in streams}
         self._ids: dict[str, set[str]] = {name: set() for name in streams}
         self._journal_bytes: dict[Path, int] = {}
+        self._read_bytes: dict[Path, int] = {}
+        """Up to the end of the last whole line."""
         self._sealed: set[Path] = set()
 
     def missing(self, video_id: str, streams: Collection[str]) -> frozenset[str]:
@@ -56,7 +58,12 @@ class CommittedVideos:
         journal = part / layout.COMMITS
         size = journal.stat().st_size
         if self._journal_bytes.get(part) != size:
-            self._ids[stream].update(commit.video.id for commit in read_journal(journal))
+            start = self._read_bytes.get(part, 0)
+            with journal.open("rb") as file:
+                file.seek(start)
+                commits, _ = decode_journal(file.read(), where=f"{journal} from byte {start} on")
+            self._ids[stream].update(commits.ids)
+            self._read_bytes[part] = start + commits.num_bytes
             self._journal_bytes[part] = size
 
 

@@ -79,6 +79,8 @@ def plan_jobs(
         planner = _Planner(present, ids, ledger or {}, prober.probe)
         # Threads are for files that must be opened: usually far fewer than those that are stored.
         to_open = [video for video in videos if planner.lacking(video, streams)]
+        if to_open:
+            planner.learn_digests()
         stored: Iterable[Outcome] = repeat([], len(videos) - len(to_open))
         looks = pool.map(lambda video: planner.look(video, streams), to_open)
         # Around the results, not the videos: the pool takes those in all at once.
@@ -108,13 +110,16 @@ class _Planner:
         self._probe = probe
         self._wanted = wanted
         self._ledger = ledger
-        self._records = {
-            stream.name: {record.id: record for record in stream.videos()} for stream in streams
-        }
-        self._by_digest = {
-            name: {record.digest: record for record in records.values()}
-            for name, records in self._records.items()
-        }
+        self._streams = {stream.name: stream for stream in streams}
+        self._by_digest: dict[str, dict[str, str]] = {}
+
+    def learn_digests(self) -> None:
+        """Find out under which id each content is stored, before files are opened."""
+        for name, stream in self._streams.items():
+            # Of several the last one counts, whatever order they come in.
+            self._by_digest[name] = {
+                digest: video_id for video_id, digest in sorted(stream.digests())
+            }
 
     def lacking(self, video: VideoFile, streams: Sequence[str]) -> list[str]:
         """Return the streams that do not hold a video of this id and size."""
@@ -157,8 +162,10 @@ class _Planner:
 
     def _is_stored(self, video: VideoFile, stream: str) -> bool:
         """Tell whether a stream holds a video of this id and size."""
-        record = self._records.get(stream, {}).get(video.id)
-        return record is not None and record.size_bytes == video.size_bytes
+        present = self._streams.get(stream)
+        if present is None or video.id not in present:
+            return False
+        return present.size_bytes(video.id) == video.size_bytes
 
     def _standing(self, video: VideoFile, streams: Sequence[str]) -> dict[str, Failure]:
         """Return the ledger's entry for each stream that this very file failed for."""
@@ -174,9 +181,13 @@ class _Planner:
 
         A copy that is itself among the wanted videos is no moved file: both get rows.
         """
-        by_id = self._records.get(stream, {}).get(video.id)
-        twin = self._by_digest.get(stream, {}).get(digest)
-        return by_id or (twin if twin is not None and twin.id not in self._wanted else None)
+        present = self._streams.get(stream)
+        if present is None:
+            return None
+        if video.id in present:
+            return present.commit(video.id).video
+        twin = self._by_digest[stream].get(digest)
+        return present.commit(twin).video if twin and twin not in self._wanted else None
 
 
 def _is_text(video: VideoFile) -> bool:

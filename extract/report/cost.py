@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cache_schema.cost import ExtractionCost, append_cost
+from cache_schema.energy import EnergyMeter
 from cache_schema.errors import StoreError
-from extract.report.energy import EnergyMeter
 from extract.report.run_report import RunReport
 
 __all__ = ["cost_written"]

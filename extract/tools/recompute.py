@@ -78,7 +78,7 @@ def recompute_rows(
     target = _target(stream, encoder)
     drawn: dict[str, list[int]] = defaultdict(list)
     ids = stream.video_ids
-    ends = np.cumsum([stream.commit(video_id).num_rows for video_id in ids])
+    ends = np.cumsum([stream.rows_of(video_id) for video_id in ids])
     picks = np.random.default_rng(seed).choice(ends[-1], min(num_rows, ends[-1]), replace=False)
     for pick in sorted(picks.tolist()):
         video = int(np.searchsorted(ends, pick, side="right"))

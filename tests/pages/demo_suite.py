@@ -17,8 +17,14 @@ PAGES = {
     "store": DEMO / "feats.zarr.report.html",
 }
 LOOK = {
-    # A scene in the middle of the first video, while something goes on.
-    "predictions": "document.querySelectorAll('.lane.said .mark')[7].click()",
+    # The middle of the longest action of the first video.
+    "predictions": """(() => {
+      const { lanes } = JSON.parse(document.getElementById('view-0').textContent);
+      const [longest] = lanes[0].marks.sort((a, b) => b.end - b.start - (a.end - a.start));
+      const time = document.getElementById('time');
+      time.value = (longest.start + longest.end) / 2;
+      time.dispatchEvent(new Event('input'));
+    })()""",
     "run": "0",
     "store": "0",
 }

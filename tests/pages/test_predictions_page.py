@@ -164,6 +164,7 @@ def test_markup_in_names_and_labels_is_text(opened):
     assert page.locator("#stage-name").inner_text() == f"kitchen/001{EVIL}"
     assert page.locator("main img, main script:not([type])").count() == 0
     page.locator("#marks summary").click()
+    page.wait_for_selector("#marks tbody tr")
     assert page.locator("#marks td", has_text="onerror").count() == 2  # said, and annotated
 
 

@@ -220,8 +220,8 @@ def test_neither_videos_nor_a_store(run):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--annotations", "a"], "--annotations and --allow-missing are for --subset"),
-        (["--allow-missing", 1], "--annotations and --allow-missing are for --subset"),
+        (["--annotations", "a"], "--annotations is for --subset, .*and for --html"),
+        (["--allow-missing", 1], "--allow-missing is for --subset"),
         (["--encoder", "fake"], "--encoder and --workers are for video files"),
         (["--workers", 2], "--encoder and --workers are for video files"),
     ],

@@ -15,6 +15,14 @@ __all__ = ["root", "trained"]
 JUDGED = set(TASKS) - {"online_captioning"}
 """Captions stand beside the annotators' own and are not judged."""
 
+WITH_CURVES = {
+    "online_action_detection",
+    "action_anticipation",
+    "action_segmentation",
+    "highlight_detection",
+}
+"""Whose rows say something each."""
+
 
 def views(page):
     """Return what the page holds of each video, by its name."""
@@ -49,6 +57,7 @@ def test_a_subset_is_shown_beside_its_annotations(root, trained, tmp_path):
     assert all(0 <= mark["start"] <= mark["end"] <= 6.0 for mark in marks)  # three clips of 2 s
     verdicts = {mark["verdict"] for mark in marks}
     assert bool(verdicts & {"right", "wrong", "missed"}) == (name in JUDGED)
+    assert bool(view["curves"]) == (name in WITH_CURVES)
     # The file lies beside: it is small, so the page carries it.
     assert media(page)[0]["embedded"]
 

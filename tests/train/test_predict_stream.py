@@ -186,12 +186,10 @@ class Process:
 
     def end(self):
         """Return the exit code, the lines that were left, and what was said beside them."""
-        lines, said = self.process.communicate(timeout=60)
-        return (
-            self.process.returncode,
-            list(map(json.loads, lines.decode().splitlines())),
-            said.decode(),
-        )
+        self.process.stdin.close()
+        # The reader that gave single lines may have read ahead, which communicate() would lose.
+        lines, said = (pipe.read().decode() for pipe in (self.process.stdout, self.process.stderr))
+        return self.process.wait(60), list(map(json.loads, lines.splitlines())), said
 
 
 @pytest.fixture
@@ -199,7 +197,9 @@ def piped(plain, tmp_path):
     made = Process(plain, tmp_path / "s.npz")
     yield made
     made.process.kill()
-    made.process.communicate()
+    made.process.wait()
+    for pipe in (made.process.stdin, made.process.stdout, made.process.stderr):
+        pipe.close()
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ def test_a_video_that_cannot_be_read_is_told_and_the_others_are_answered(videos)
         assert sorted(answers(videos / "a.jsonl")) == sorted(VIDEOS)
     told = typed(videos / "run", videos / "videos", *kept)
     assert f"failed: bad ({videos}/videos/bad.mp4): " in told.stdout
-    (ledger,) = videos.glob("kept.zarr*.jsonl")
+    ledger = videos / "kept.zarr.failures.jsonl"
     assert json.loads(ledger.read_text().splitlines()[0])["video_id"] == "bad"
 
 

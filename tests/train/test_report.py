@@ -46,6 +46,25 @@ def test_a_run_leaves_its_numbers_and_its_page(tmp_path):
     assert sorted(read_views(tmp_path / "run", "toy").videos) == ["d", "e"]
 
 
+def test_the_energy_of_the_epochs_is_noted_where_it_is_known(tmp_path, monkeypatch):
+    class Meter:
+        joules = 7.2e6
+
+        def __init__(self, gpus):
+            assert gpus == []  # a single process on the CPU
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr("train.run.EnergyMeter", Meter)
+    trained = train(make_config(tmp_path), resume=False)
+    assert read_result(tmp_path / "run").energy_joules == 7.2e6
+    assert "2 kWh" in trained.page.read_text()
+
+
 def test_held_out_videos_are_read_in_an_epoch_and_val_is_not(tmp_path):
     config = replace(
         make_config(tmp_path),

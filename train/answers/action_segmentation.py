@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from cache_schema.parsing import record
-from train.answer import Answer
-from train.answers.parts import class_segments, duration
+from train.answer import Answer, Row
+from train.answers.parts import best_classes, class_segments, duration, rounded
 from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
@@ -102,6 +102,18 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
             segments=class_segments(
                 self.classes(output), probabilities_RK, output.times_R2, self.knowledge.class_names
             ),
+        )
+
+    def row_classes(self, output: SampleOutput) -> tuple[Row, ...]:
+        """Return how probable classes are at each row, before they are decoded."""
+        probabilities_RK = softmax(output.rows("current").astype(np.float64), axis=1)
+        return tuple(
+            Row(
+                start=rounded(start),
+                end=rounded(end),
+                now=best_classes(probabilities_K, self.knowledge.class_names),
+            )
+            for (start, end), probabilities_K in zip(output.times_R2, probabilities_RK, strict=True)
         )
 
     def classes(self, output: SampleOutput) -> NDArray[np.int64]:

@@ -9,9 +9,22 @@ from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse, record, to_mapping
 from cache_schema.writing.durable import make_folders, replaced_file
 
-__all__ = ["REPORT", "Machine", "RowCounts", "RunResult", "Seconds", "read_result", "write_result"]
+__all__ = [
+    "METRICS",
+    "PAGE",
+    "REPORT",
+    "Machine",
+    "RowCounts",
+    "RunResult",
+    "Seconds",
+    "read_result",
+    "write_result",
+]
 
+METRICS = "metrics.jsonl"
+"""In the run's folder: every step and every epoch (``train.loop.logs``)."""
 REPORT = "report"
+PAGE = "report.html"
 RESULT = "result.json"
 FORMAT_VERSION = 1
 
@@ -66,6 +79,9 @@ class RunResult:
     machine: Machine
     extraction: tuple[ExtractionCost, ...] = ()
     """What the rows of the store had cost; a copy, since the store may move."""
+    energy_joules: float | None = None
+    """Of the last turn's epochs: all of the machine's processors and the GPU in use, whoever used
+    them; None if it is not known."""
     format_version: int = FORMAT_VERSION
 
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from cache_schema.parsing import to_mapping
+from train.checkpoints.result import METRICS
 from train.config import TrainConfig
 from train.loop.wandb_log import WandbLog
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["METRICS", "RunLog", "show_progress"]
+__all__ = ["RunLog", "show_progress"]
 
-METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 SECONDS_BETWEEN_LINES = 30
 """Of a log without a terminal, inside an epoch."""

@@ -6,13 +6,10 @@ Scores and labels per frame in, one number out. The recall rule is that of RULST
 Shapes: N frames of all videos, K classes.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
-__all__ = ["class_mean_recall", "mean_average_precision", "top_k_hits"]
+__all__ = ["AveragePrecisions", "class_mean_recall", "top_k_hits"]
 
 
 def top_k_hits(
@@ -44,17 +41,47 @@ def class_mean_recall(hits_N: NDArray[np.bool_], labels_N: NDArray[np.int64]) ->
     return 100 * float(np.mean(hits_K[occurs_K] / counts_K[occurs_K]))
 
 
-def mean_average_precision(
-    classes: Iterable[tuple[NDArray[np.bool_], NDArray[np.floating]]],
-) -> float | None:
-    """Return the mean over classes of the step-wise average precision, as a fraction.
+class AveragePrecisions:
+    """The average precision of each class, over videos of which one at a time is in memory.
 
-    Args:
-        classes: For each class with a positive frame: which frames are positive, and its scores,
-            both of shape (N,).
+    Step-wise, as scikit-learn's ``average_precision_score``: the mean over the positive frames of
+    the precision among all frames that score at least as high. So the scores of positive frames
+    are collected from all videos first, then all frames at least as high are counted.
 
-    Returns:
-        None where there is no class.
+    Shapes: C classes, F frames of a video.
     """
-    precisions = [average_precision_score(positive_N, scores_N) for positive_N, scores_N in classes]
-    return float(np.mean(precisions)) if precisions else None
+
+    def __init__(self, num_classes: int) -> None:
+        self._own: list[list[NDArray[np.floating]]] = [[] for _ in range(num_classes)]
+        self._at_least: list[NDArray[np.int64]] = []
+
+    def collect(self, positive_CF: NDArray[np.bool_], scores_CF: NDArray[np.floating]) -> None:
+        """Take the scores of a video's positive frames."""
+        for own, positive_F, scores_F in zip(self._own, positive_CF, scores_CF, strict=True):
+            if positive_F.any():
+                own.append(scores_F[positive_F])
+
+    def count(self, scores_CF: NDArray[np.floating]) -> None:
+        """Count the frames of a video, after all videos have been collected."""
+        if not self._at_least:
+            nothing = np.zeros(0, scores_CF.dtype)
+            self._own = [[np.sort(np.concatenate([nothing, *own]))] for own in self._own]
+            self._at_least = [np.zeros(len(own), np.int64) for (own,) in self._own]
+        num_frames = scores_CF.shape[1]
+        for (own,), at_least, ascending_F in zip(
+            self._own, self._at_least, np.sort(scores_CF, axis=1), strict=True
+        ):
+            at_least += num_frames - np.searchsorted(ascending_F, own)
+
+    def mean(self) -> float | None:
+        """Return the mean over the classes with a positive frame, as a fraction; None without."""
+        precisions = (
+            [
+                float(np.mean((len(own) - np.searchsorted(own, own)) / at_least))
+                for (own,), at_least in zip(self._own, self._at_least, strict=True)
+                if len(own)
+            ]
+            if self._at_least
+            else []
+        )
+        return float(np.mean(precisions)) if precisions else None

@@ -48,6 +48,8 @@ class TrainingCost:
     """Of the best checkpoint, at the end."""
     device: str | None
     num_processes: int | None
+    energy_joules: float | None
+    """Of the epochs of the last turn."""
 
     @property
     def epoch_seconds(self) -> float | None:
@@ -93,6 +95,7 @@ def training_cost(run: RunFacts) -> TrainingCost:
         scoring_seconds=run.result.seconds.scoring if run.result else None,
         device=run.result.machine.device if run.result else None,
         num_processes=run.result.machine.num_processes if run.result else None,
+        energy_joules=run.result.energy_joules if run.result else None,
     )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from cache_schema.errors import PipelineError
 from extract import pictures_at, plays_in_browsers
 
-__all__ = ["Media", "MediaShelf", "found_video"]
+__all__ = ["Media", "MediaShelf"]
 
 EMBEDDED_BYTES = 2**21
 """Of a file that the page carries whole."""
@@ -100,17 +100,3 @@ class MediaShelf:
         pictures = pictures_at(path, times, height=PICTURE_HEIGHT)
         self._room -= sum(map(len, pictures))
         return times, [base64.b64encode(one).decode() for one in pictures]
-
-
-def found_video(path: str, store: Path | None) -> Path | None:
-    """Return where a video lies now, None if it is not found.
-
-    Paths in a store are those that were typed when it was made, so relative ones are also looked
-    for beside the store and above it.
-
-    Args:
-        path: As the store says.
-        store: The store; None where the path was typed just now.
-    """
-    places = [Path(), *(store.resolve().parents if store is not None else ())]
-    return next((place / path for place in places if (place / path).is_file()), None)

@@ -14,6 +14,7 @@ from train.pages.view_file import ViewFile, Views
 
 __all__ = [
     "MEASURES",
+    "PLAYER",
     "class_table",
     "confusion_chart",
     "curve_chart",
@@ -29,6 +30,9 @@ MEASURES = {
     "": "",
 }
 """Unit of the judging -> what the share of right ones means."""
+
+PLAYER = ("players.js", "player.js")
+"""Scripts of what shows single videos."""
 
 MOST_CONFUSED = 25
 """Classes of a confusion chart."""
@@ -70,7 +74,7 @@ def predictions_page(
             "curve_chart": curve_chart(),
             "blocks": view_blocks(views, media),
         },
-        scripts=("player.js",),
+        scripts=PLAYER,
         styles=("player.css",),
         has_charts=True,
     )
@@ -139,11 +143,12 @@ def confusion_chart(confusions: Sequence[Confusion]) -> str:
     if not values:
         return ""
     order = sorted(best)
+    across = alt.Axis(labelAngle=-60, labelLimit=140, labelOverlap=True)
     chart = (
         alt.Chart({"values": values})
         .mark_rect()
         .encode(
-            x=alt.X("said:N", sort=order, axis=alt.Axis(labelAngle=-60, labelLimit=140)),
+            x=alt.X("said:N", sort=order, axis=across),
             y=alt.Y("true:N", sort=order, axis=alt.Axis(labelLimit=160)),
             color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1])),
             tooltip=["true:N", "said:N", "amount:Q", alt.Tooltip("share:Q", format=".0%")],

@@ -10,8 +10,7 @@ from cache_schema.cost import ExtractionCost, read_costs
 from cache_schema.errors import CheckpointError, ConfigError
 from train.checkpoints.checkpoint import BEST, LAST, read_record
 from train.checkpoints.record import Checkpoint, Progress
-from train.checkpoints.result import RunResult, read_result
-from train.loop.logs import METRICS
+from train.checkpoints.result import METRICS, RunResult, read_result
 from train.pages.metrics_log import MetricsLog, read_metrics
 from train.pages.run_store import store_of
 from train.runs import chosen_run

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cache_schema.page.document import Page, duration, number, write_page
-from train.checkpoints.result import REPORT
+from train.checkpoints.result import PAGE
 from train.pages.cost import ExtractionTotal, TrainingCost, cache_uses, training_cost
 from train.pages.curves import learning_curves
 from train.pages.payback import FORMULA
-from train.pages.predictions_page import curve_chart
+from train.pages.predictions_page import PLAYER, curve_chart
 from train.pages.run_facts import RunFacts, read_runs
 from train.pages.score_table import score_tables
 from train.pages.settings_table import all_settings, changed_settings, features_and_networks
 from train.pages.shown_videos import ShownVideos, class_sections, subset_views
 
-__all__ = ["PAGE", "leave_page", "run_facts_json", "run_page"]
+__all__ = ["leave_page", "run_facts_json", "run_page"]
 
-PAGE = f"{REPORT}.html"
 HEAD = ("run", "task", "main metric", "best epoch", "date", "state")
 JOULES_PER_KWH = 3.6e6
 
@@ -47,7 +46,7 @@ def run_page(runs: Sequence[RunFacts], path: Path) -> Page:
         template="run.html.j2",
         has_charts=True,
         styles=["player.css", "run.css"],
-        scripts=["player.js"] if videos is not None else [],
+        scripts=PLAYER if videos is not None else (),
         values={
             "runs": runs,
             "heads": heads,
@@ -127,6 +126,7 @@ def _training_facts(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None
         ("an epoch took, with its evaluation", [_duration(one.epoch_seconds) for one in costs]),
         ("start-up took (last turn)", [_duration(one.start_up_seconds) for one in costs]),
         ("scoring the best checkpoint took", [_duration(one.scoring_seconds) for one in costs]),
+        ("energy of the epochs (last turn)", [_energy(one.energy_joules) for one in costs]),
         ("machine", [_machine(one) for one in costs]),
     ]
 
@@ -141,9 +141,13 @@ def _extraction_facts(total: ExtractionTotal) -> list[tuple[str, str]]:
         *((f"busy: {stage}", duration(value)) for stage, value in total.busy_seconds.items()),
         ("device", "; ".join(total.devices)),
     ]
-    if total.energy_joules is not None:
-        facts.append(("energy", f"{total.energy_joules / JOULES_PER_KWH:,.3g} kWh"))
+    if (energy := _energy(total.energy_joules)) is not None:
+        facts.append(("energy", energy))
     return facts
+
+
+def _energy(joules: float | None) -> str | None:
+    return None if joules is None else f"{joules / JOULES_PER_KWH:,.3g} kWh"
 
 
 def _cost_line(name: str, values: Sequence[str | None]) -> tuple[str, ...]:

@@ -22,4 +22,5 @@ def viewed(
 
 def sample_view(task: Task[Any, Any], output: SampleOutput) -> VideoView:
     """Return what a page shows of a sample: what is said of it beside what is annotated."""
-    return view_of(task.said(output), task.truth(output.sample), task.facts)
+    rows = task.answers.row_classes(output)
+    return view_of(task.said(output), task.truth(output.sample), task.facts, rows)

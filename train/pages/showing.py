@@ -71,13 +71,16 @@ class _Parts:
             self.lanes.append(Lane(name=f"errors{of}", kind="errors", marks=marks))
 
 
-def view_of(answer: Answer, truth: Answer | None, facts: TaskFacts) -> VideoView:
+def view_of(
+    answer: Answer, truth: Answer | None, facts: TaskFacts, rows: Sequence[Row] = ()
+) -> VideoView:
     """Return what a page shows of a video.
 
     Args:
         answer: What a run says of it.
         truth: What is annotated, in the same words; None where nothing is known.
         facts: Of the task.
+        rows: How probable classes are, where the answer does not tell (``Answers.row_classes``).
     """
     parts = _Parts()
     if facts.entries == "windows":
@@ -88,7 +91,7 @@ def view_of(answer: Answer, truth: Answer | None, facts: TaskFacts) -> VideoView
     _add_futures(parts, answer, truth)
     _add_captions(parts, answer, truth)
     _add_queries(parts, answer, truth)
-    _add_class_curves(parts, answer.rows)
+    _add_class_curves(parts, answer.rows or rows)
     return VideoView(
         video=answer.video,
         task=answer.task,

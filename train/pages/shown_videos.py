@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cache_schema.video_path import found_video
 from train.pages.kept_views import read_views
-from train.pages.media import Media, MediaShelf, found_video
+from train.pages.media import Media, MediaShelf
 from train.pages.predictions_page import (
     MEASURES,
     Columns,
@@ -160,5 +161,5 @@ class ShownVideos:
         if (store := self._stores[run.folder]) is not None:
             name = store.stream.resolve(view.video)
             if name is not None:
-                path = found_video(store.stream.commit(name).video.path, store.path)
+                path = found_video(store.stream.commit(name).video, store.path)
         return self._shelf.media(path, view.duration)

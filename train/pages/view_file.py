@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse, to_json
+from cache_schema.writing.closing import ClosedOnExit
 from train.pages.view import ClassTally, Confusion, VideoView, joined, tallied
 
 __all__ = ["Summary", "ViewFile", "ViewWriter", "Views", "summed"]
 
 
-class ViewWriter:
+class ViewWriter(ClosedOnExit):
     """Write views as lines of JSON; a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -26,18 +25,11 @@ class ViewWriter:
 
     def finish(self) -> "ViewFile":
         """Return what was written, to be read; nothing can be added any more."""
-        self._file.close()
+        self.close()
         return ViewFile(self._path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the file."""
         self._file.close()
 
 

@@ -174,7 +174,8 @@ def answer(asked: Asked) -> PredictReport:
             if scores is not None:
                 scores.write(one.outputs, asked.queries)
             if views is not None:
-                views.write(view_of(one.answer, truth(one.answer.video), ensemble.facts))
+                known, rows = truth(one.answer.video), ensemble.answers.row_classes(one.outputs[0])
+                views.write(view_of(one.answer, known, ensemble.facts, rows))
             report.num_predicted += 1
         if views is not None and made.streams:
             _write_page(asked, views, ensemble, made.streams[0])

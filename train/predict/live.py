@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import re
 import signal
 import threading
 from collections import deque
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import ConfigError, VideoError
 from cache_schema.writing.durable import make_folders
-from extract import LiveCounts, LiveFeed, open_live
+from extract import LiveCounts, LiveFeed, open_live, without_password
 from train.answer import StreamedRow
 from train.formats.json_lines import json_line
 from train.formats.scores import ScoreWriter
@@ -123,7 +122,7 @@ def stream(
         realtime: Whether a file is played at its own speed.
     """
     rows, video = row_stream_of(ensemble), name_of(source)
-    report = StreamReport(source=source, out=out)
+    report = StreamReport(source=without_password(source), out=out)
     with ExitStack() as stack:
         spool = stack.enter_context(RowSpool(scores.parent if scores else None))
         written = scores and stack.enter_context(ScoreWriter(scores, ensemble.facts))
@@ -214,7 +213,7 @@ def name_of(source: Source) -> str:
         return "frames"
     if Path(source).is_file():
         return Path(source).stem
-    return re.sub(r"://[^/@]*@", "://", str(source))
+    return without_password(str(source))
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Official files: the EPIC_100 csv files in one folder (``train.annotations.epic``
 cells of a quarter of a second, as LSTR, TeSTra and MAT do. Submission: an npz file with one array
 (cells, 1 + classes) per validation video; column 0 is background, class id c is column c + 1.
 
-Shapes: B batch, T rows, K columns, F cells of a video, N cells of all videos, C classes that occur
-in a video or subset, 2 start and end seconds.
+Shapes: B batch, T rows, K columns, F cells of a video, A of these with an action, N cells of all
+videos, C classes that occur in a video or subset, 2 start and end seconds.
 """
 
 import math
@@ -15,6 +15,7 @@ from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from train.answers.online_action_detection import (
 )
 from train.answers.parts import known_until, true_segment
 from train.data.row_times import ROUNDING_SECONDS, rows_completed_by
-from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
+from train.metrics.framewise import AveragePrecisions, class_mean_recall, top_k_hits
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["OnlineActionDetection", "OnlineActionDetectionOptions"]
@@ -232,36 +233,38 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
             return self._score(archive.read)
 
     def _score(self, read: Callable[[str, tuple[int, int]], Scores]) -> dict[str, float | None]:
-        """Score what ``read`` (video, shape) returns, one video in memory at a time."""
+        """Score what ``read`` (video, shape) returns, one video in memory at a time, each twice."""
         actions = self.source.classified_actions("val")
-        unseen = self.source.unseen_participants()
         pairs = {action.verb_noun for video in actions.values() for action in video}
         occurring_C = np.array(sorted(self._columns[pair] for pair in pairs), np.int64)
-        videos = []
+        precisions = AveragePrecisions(len(occurring_C))
+        hits = []
         for video_id, num_cells in self._cells.items():
-            own = actions.get(video_id, [])
+            active = self._active(actions.get(video_id, []), num_cells)
             scores_FK = read(video_id, (num_cells, self._num_columns))
-            videos.append(
-                _scored_video(
-                    self._active(own, num_cells),
-                    scores_FK,
-                    occurring_C,
-                    is_unseen=bool(own) and own[0].participant_id in unseen,
-                )
-            )
-        return self._summary(videos, len(occurring_C))
+            hits.append(_hits(active, scores_FK))
+            precisions.collect(active.among(occurring_C), scores_FK.T[occurring_C])
+        for video_id, num_cells in self._cells.items():
+            scores_FK = read(video_id, (num_cells, self._num_columns))
+            precisions.count(scores_FK.T[occurring_C])
+        unseen = self.source.unseen_participants()
+        is_unseen = [
+            bool(own) and own[0].participant_id in unseen
+            for own in (actions.get(video_id, []) for video_id in self._cells)
+        ]
+        return {**self._recalls(hits, is_unseen), "mAP": precisions.mean()}
 
-    def _summary(self, videos: "list[_ScoredVideo]", num_classes: int) -> dict[str, float | None]:
-        labels_N = np.concatenate([video.labels_A for video in videos])
-        hits_N = np.concatenate([video.hits_A for video in videos])
-        counts = [len(video.labels_A) for video in videos]
-        unseen_N = np.repeat([video.is_unseen for video in videos], counts)
+    def _recalls(
+        self, hits: "Sequence[_Hits]", is_unseen: Sequence[bool]
+    ) -> dict[str, float | None]:
+        labels_N = np.concatenate([video.labels_A for video in hits])
+        hits_N = np.concatenate([video.hits_A for video in hits])
+        unseen_N = np.repeat(is_unseen, [len(video.labels_A) for video in hits])
         tail_N = self._is_tail_K()[labels_N]
         return {
             "overall_action_mt5r": class_mean_recall(hits_N, labels_N),
             "unseen_action_mt5r_by_rule": class_mean_recall(hits_N[unseen_N], labels_N[unseen_N]),
             "tail_action_mt5r_by_rule": class_mean_recall(hits_N[tail_N], labels_N[tail_N]),
-            "mAP": mean_average_precision(_class_columns(videos, num_classes)),
         }
 
     def _is_tail_K(self) -> NDArray[np.bool_]:
@@ -278,14 +281,13 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
         Args:
             folder: Not used.
         """
-        rng = np.random.default_rng(0)
         prior_K = np.zeros(self._num_columns, np.float32)
         for sample in self.samples("train"):
             prior_K += np.bincount(_target_of(sample).labels_F, minlength=len(prior_K))
         prior_K[BACKGROUND] = 0  # The recalls look at action cells only.
         prior_K /= prior_K.sum()
         return {
-            "chance": self._score(lambda _, shape: rng.random(shape, np.float32)),
+            "chance": self._score(_random_scores),
             "majority": self._score(lambda _, shape: np.broadcast_to(prior_K, shape)),
         }
 
@@ -329,40 +331,28 @@ class _ActiveCells:
         first_F = self.columns_C[self.active_FC.argmax(axis=1)]
         return np.where(self.active_FC.any(axis=1), first_F, BACKGROUND)
 
+    def among(self, columns_K: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of some ascending columns, with all of these, are active in which cell."""
+        active_KF = np.zeros((len(columns_K), len(self.active_FC)), bool)
+        active_KF[np.searchsorted(columns_K, self.columns_C)] = self.active_FC.T
+        return active_KF
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _ScoredVideo:
-    """What the metrics need of one video; A are its cells with an action."""
+class _Hits:
+    """Of the cells of a video with an action."""
 
     labels_A: NDArray[np.int64]
     hits_A: NDArray[np.bool_]
-    is_unseen: bool
-    active_CF: NDArray[np.bool_]
-    scores_CF: Scores
-    """Of the classes that occur in the subset; the others have no average precision."""
 
 
-def _scored_video(
-    active: _ActiveCells, scores_FK: Scores, occurring_C: NDArray[np.int64], *, is_unseen: bool
-) -> _ScoredVideo:
+def _random_scores(video_id: str, shape: tuple[int, int]) -> Scores:
+    """Return the same numbers whenever a video's are asked for."""
+    return np.random.default_rng(crc32(video_id.encode())).random(shape, np.float32)
+
+
+def _hits(active: _ActiveCells, scores_FK: Scores) -> _Hits:
     labels_F = active.labels_F()
     is_action_F = labels_F != BACKGROUND
-    active_CF = np.zeros((len(occurring_C), len(labels_F)), bool)
-    active_CF[np.searchsorted(occurring_C, active.columns_C)] = active.active_FC.T
-    return _ScoredVideo(
-        labels_A=labels_F[is_action_F],
-        hits_A=top_k_hits(scores_FK[is_action_F], labels_F[is_action_F]),
-        is_unseen=is_unseen,
-        active_CF=active_CF,
-        scores_CF=scores_FK.T[occurring_C],
-    )
-
-
-def _class_columns(
-    videos: Sequence[_ScoredVideo], num_classes: int
-) -> Iterator[tuple[NDArray[np.bool_], Scores]]:
-    """Yield each class that is active somewhere, over the cells of all videos."""
-    for index in range(num_classes):
-        active_N = np.concatenate([video.active_CF[index] for video in videos])
-        if active_N.any():
-            yield active_N, np.concatenate([video.scores_CF[index] for video in videos])
+    labels_A = labels_F[is_action_F]
+    return _Hits(labels_A=labels_A, hits_A=top_k_hits(scores_FK[is_action_F], labels_A))

@@ -142,3 +142,11 @@ def test_another_encoder_is_refused(tmp_path):
     other = replace(recipe, encoder=replace(recipe.encoder, weights_sha256="0" * 64))
     with pytest.raises(RecipeMismatchError, match="weights_sha256"):
         open_live(other, path)
+
+
+def test_a_message_does_not_tell_the_password_of_an_address(tmp_path):
+    recipe = stored(write_video(tmp_path / "a.mp4", constant_pts(30)), tmp_path).recipe
+    with pytest.raises(VideoError) as told, open_live(recipe, "http://me:secret@127.0.0.1:9/a.ts"):
+        pass
+    assert "http://127.0.0.1:9/a.ts" in str(told.value)
+    assert "secret" not in str(told.value)

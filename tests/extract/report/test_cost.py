@@ -1,9 +1,9 @@
 import pytest
 
 from cache_schema.cost import costs_path, read_costs
+from cache_schema.energy import EnergyMeter
 from cache_schema.store import open_store
 from extract.report.cost import cost_written
-from extract.report.energy import EnergyMeter
 from extract.report.run_report import RunReport
 from extract.sources.shards import Shard
 from tests.extract.running import run

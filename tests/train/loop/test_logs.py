@@ -6,8 +6,9 @@ import types
 import pytest
 
 from cache_schema.errors import ConfigError
+from train.checkpoints.result import METRICS
 from train.config import LoggingConfig, TrainConfig
-from train.loop.logs import METRICS, RunLog
+from train.loop.logs import RunLog
 from train.loop.wandb_log import WANDB_ID
 
 

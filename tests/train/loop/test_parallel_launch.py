@@ -17,8 +17,8 @@ from tests.train.annotations.annotation_folders import breakfast_folder
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.toy import labels_of, learnable, make_store
 from train.checkpoints.checkpoint import LAST
+from train.checkpoints.result import METRICS
 from train.cli import train
-from train.loop.logs import METRICS
 
 TOLERANCE = 1e-5
 """Relative, after 40 steps. Sums of float32 in another order; measured: 6e-7."""

@@ -11,8 +11,8 @@ from cache_schema.errors import ConfigError, PipelineError, StoppedError
 from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
 from tests.train.toy import ToyTask
 from train.checkpoints.checkpoint import BEST, LAST, read_checkpoint
+from train.checkpoints.result import METRICS
 from train.config import AugmentConfig, DataConfig
-from train.loop.logs import METRICS
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import _share
 from train.task import Window

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import top_k_accuracy_score
+from sklearn.metrics import average_precision_score, top_k_accuracy_score
 
-from train.metrics.framewise import class_mean_recall, mean_average_precision, top_k_hits
+from train.metrics.framewise import AveragePrecisions, class_mean_recall, top_k_hits
 from train.tasks import load_task
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "online_action_detection"
@@ -56,10 +56,37 @@ def test_every_class_weighs_the_same_in_the_mean():
 
 def test_an_empty_subset_has_no_recall_and_no_map():
     assert class_mean_recall(np.zeros(0, bool), np.zeros(0, np.int64)) is None
-    assert mean_average_precision([]) is None
+    assert mean_average_precision(0, []) is None
+    nowhere = np.zeros((2, 3), bool), np.ones((2, 3), np.float32)
+    assert mean_average_precision(2, [nowhere]) is None
 
 
 def test_average_precision_is_not_interpolated():
     # Positives rank 2 and 3 of three: precision 1/2 and 2/3, each at half of the recall.
-    classes = [(np.array([False, True, True]), np.array([0.9, 0.8, 0.7]))]
-    assert mean_average_precision(classes) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    video = np.array([[False, True, True]]), np.array([[0.9, 0.8, 0.7]])
+    assert mean_average_precision(1, [video]) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_average_precision_is_scikit_learns_with_ties_and_over_several_videos():
+    rng = np.random.default_rng(5)
+    for levels in (2, 5, 1000):
+        videos = [
+            (rng.random((4, frames)) < 0.2, rng.integers(levels, size=(4, frames)) / np.float32(7))
+            for frames in (1, 30, 200)
+        ]
+        positive, scores = (np.concatenate(parts, axis=1) for parts in zip(*videos, strict=True))
+        expected = [
+            average_precision_score(*own)
+            for own in zip(positive, scores, strict=True)
+            if own[0].any()
+        ]
+        assert mean_average_precision(4, videos) == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def mean_average_precision(num_classes, videos):
+    precisions = AveragePrecisions(num_classes)
+    for positive_CF, scores_CF in videos:
+        precisions.collect(positive_CF, scores_CF)
+    for _, scores_CF in videos:
+        precisions.count(scores_CF)
+    return precisions.mean()

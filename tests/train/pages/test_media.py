@@ -8,7 +8,7 @@ from PIL import Image
 from tests.extract.videos import constant_pts, write_video
 from tests.pages.making import video
 from train.pages import media
-from train.pages.media import MediaShelf, found_video
+from train.pages.media import MediaShelf
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +70,3 @@ def test_what_is_no_video_is_said(tmp_path):
     found = MediaShelf(tmp_path / "p.html").media(tmp_path / "v.mp4", 2.0)
     assert "cannot be read" in found.note
     assert "not found" in MediaShelf(tmp_path / "p.html").media(None, 2.0).note
-
-
-def test_a_path_as_it_was_typed_is_looked_for_beside_the_store_too(tmp_path, monkeypatch):
-    work = tmp_path / "work"
-    (work / "videos").mkdir(parents=True)
-    (work / "videos" / "a.mp4").touch()
-    store = work / "stores" / "feats.zarr"
-    monkeypatch.chdir(work)
-    assert found_video("videos/a.mp4", store).resolve() == work / "videos" / "a.mp4"
-    monkeypatch.chdir("/")
-    assert found_video("videos/a.mp4", store) == work / "videos" / "a.mp4"
-    assert found_video("videos/a.mp4", None) is None
-    assert found_video("videos/b.mp4", store) is None
-    assert found_video(str(work / "videos" / "a.mp4"), None) == work / "videos" / "a.mp4"

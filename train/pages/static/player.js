@@ -24,87 +24,12 @@
 
   // --- what plays ------------------------------------------------------------------------------
 
-  class VideoPlayer {
-    constructor(url, type, onFailure) {
-      this.element = make("video", { preload: "metadata", playsInline: true, controls: true });
-      this.element.append(make("source", { src: url, type }));
-      this.element.firstChild.addEventListener("error", onFailure);
-      this.element.addEventListener("error", onFailure);
-      for (const name of ["timeupdate", "seeking", "seeked", "play", "pause", "loadedmetadata"]) {
-        this.element.addEventListener(name, follow);
-      }
-    }
-    get time() {
-      return this.element.currentTime;
-    }
-    set time(seconds) {
-      this.element.currentTime = seconds;
-    }
-    get plays() {
-      return !this.element.paused;
-    }
-    play() {
-      this.element.play().catch(() => {}); // what cannot be played says so by its error event
-    }
-    pause() {
-      this.element.pause();
-    }
-  }
-
-  // Still pictures, or nothing at all, beside a clock.
-  class StillPlayer {
-    constructor(pictures, times, duration) {
-      this.pictures = pictures;
-      this.times = times;
-      this.duration = duration;
-      this.element = pictures.length ? make("img", { alt: "" }) : "";
-      this.seconds = 0;
-      this.plays = false;
-      this.show();
-    }
-    get time() {
-      return this.seconds;
-    }
-    set time(seconds) {
-      this.seconds = Math.min(Math.max(seconds, 0), this.duration);
-      this.show();
-      follow();
-    }
-    show() {
-      if (!this.pictures.length) return;
-      let nearest = 0;
-      this.times.forEach((time, place) => {
-        const distance = Math.abs(time - this.seconds);
-        if (distance < Math.abs(this.times[nearest] - this.seconds)) nearest = place;
-      });
-      this.element.src = `data:image/jpeg;base64,${this.pictures[nearest]}`;
-      this.element.alt = `Picture at ${shownTime(this.times[nearest])}`;
-    }
-    play() {
-      this.plays = true;
-      let before = performance.now();
-      const step = (now) => {
-        if (!this.plays || player !== this) return;
-        this.time = this.seconds + (now - before) / 1000;
-        before = now;
-        if (this.seconds >= this.duration) this.pause();
-        else requestAnimationFrame(step);
-      };
-      requestAnimationFrame(step);
-      follow();
-    }
-    pause() {
-      this.plays = false;
-      follow();
-    }
-  }
-
   const bytes = (base64) => Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
   let embedded = ""; // address of the bytes that play now
 
   function choosePlayer(media) {
     const stills = (note) => {
-      usePlayer(new StillPlayer(media.pictures, media.picture_times, view.duration));
+      usePlayer(new StillPlayer(media.pictures, media.picture_times, view.duration, follow));
       $("screen-note").textContent = note;
     };
     URL.revokeObjectURL(embedded);
@@ -113,7 +38,7 @@
     embedded = media.embedded
       ? URL.createObjectURL(new Blob([bytes(media.embedded)], { type: media.type }))
       : "";
-    const video = new VideoPlayer(embedded || media.href, media.type, () => {
+    const onFailure = () => {
       if (player !== video) return;
       const time = pending ?? 0;
       stills(
@@ -122,6 +47,10 @@
           (media.pictures.length ? "The page carries these pictures of it." : ""),
       );
       player.time = time;
+    };
+    const video = new VideoPlayer(embedded || media.href, media.type, {
+      onChange: () => player === video && follow(),
+      onFailure,
     });
     usePlayer(video);
   }

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from extract.report import energy
-from extract.report.energy import EnergyMeter
+from cache_schema import energy
+from cache_schema.energy import EnergyMeter
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+import pytest
+
+from cache_schema import journal, layout
+from cache_schema.records import encode_line, read_journal
+from cache_schema.store import create_store
+from cache_schema.testing import add_video, make_recipe, make_rows
+from extract.plan.committed import CommittedVideos
+
+
+@pytest.fixture
+def part(tmp_path):
+    """Return the part of a living writer that has committed two videos."""
+    with create_store(tmp_path / "f.zarr") as writer:
+        stream = writer.stream("tiny", make_recipe(), (4,))
+        add_video(stream, "a", make_rows(1))
+        add_video(stream, "b", make_rows(1))
+        (part,) = (tmp_path / "f.zarr/tiny/parts").glob("*-*")
+        yield part
+
+
+def is_missing(committed, *video_ids):
+    return [bool(committed.missing(video_id, ["tiny"])) for video_id in video_ids]
+
+
+def test_a_line_that_is_being_written_counts_when_it_is_whole(part):
+    path = part / layout.COMMITS
+    first, second = map(encode_line, read_journal(path))
+    path.write_bytes(first + second[:50])
+    committed = CommittedVideos(part.parents[2], ["tiny"])
+    assert committed.refresh() == 1
+    assert is_missing(committed, "a", "b") == [False, True]
+    path.write_bytes(first + second)
+    committed.refresh()
+    assert is_missing(committed, "a", "b") == [False, False]
+
+
+def test_only_what_a_journal_has_grown_by_is_read(part, monkeypatch):
+    path = part / layout.COMMITS
+    first, second = map(encode_line, read_journal(path))
+    path.write_bytes(first)
+    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed.refresh()
+    path.write_bytes(first + second)
+    decoded = []
+    monkeypatch.setattr(
+        "extract.plan.committed.decode_journal",
+        lambda data, **about: decoded.append(data) or journal.decode_journal(data, **about),
+    )
+    committed.refresh()
+    committed.refresh()
+    assert decoded == [second]
+
+
+def test_a_damaged_journal_is_looked_over_and_what_was_seen_of_it_stays(part):
+    path = part / layout.COMMITS
+    lines = path.read_bytes()
+    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed.refresh()
+    path.write_bytes(lines + b"no line\n" + lines)
+    committed.refresh()
+    assert is_missing(committed, "a", "b", "c") == [False, False, True]
