@@ -153,6 +153,7 @@ def long_run(video: Path, encoder: str, runtime: str, limit_per_second: float) -
         "command_wall_seconds": wall,
         "start_seconds": wall - facts["wall_seconds"],
         "wall_vs_limit": wall / limit,
+        "cpu_vs_limit": sum(facts["cpu_seconds"].values()) / (limit * len(os.sched_getaffinity(0))),
     }
 
 

@@ -30,9 +30,9 @@ from statistics import median
 
 import click
 import torch
-from benchmarks.extraction_inputs import make_videos, save_image_network
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
+from benchmarks.extraction_inputs import make_videos, save_image_network
 from extract import extract
 from extract.config import ExtractConfig
 from extract.decode.backends import open_video
