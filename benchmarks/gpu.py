@@ -1,6 +1,6 @@
 """What one GPU does: encoding beside the encoder alone, decoding on it, and steps of a large LLM.
 
-    python -m benchmarks.gpu [--device cpu]
+    python -m benchmarks.gpu [--device auto|cuda|cpu]
 
 Nothing is downloaded: networks have random weights, videos are generated.
 
@@ -15,7 +15,7 @@ FLOPs that a step needs, per token: 2 for each weight forwards, 2 for the gradie
 2 for its own gradient if it is trained, and 12 x width x length / 2 for causal attention in each
 block (forwards 4, backwards 8; the appendix B of the PaLM paper counts the same way).
 
-``--device cpu`` takes the same way with small networks, and says that its figures mean nothing.
+Without a GPU, or with ``--device cpu``, small networks take the same way, and nothing is kept.
 """
 
 import json
@@ -40,6 +40,7 @@ from extract.decode.frames import sample_frames
 from extract.encode.preprocess import network_size
 from extract.plan.targets import build_targets
 from train.config import AugmentConfig, LlmConfig, OptimConfig, TranslatorConfig
+from train.device import choose_device
 from train.loop.optim import make_optimizer
 from train.model.augment import FeatureAugment
 from train.model.heads.linear import LinearHeads
@@ -250,14 +251,13 @@ def timed(call: Callable[[], object], device: torch.device) -> float:
 
 
 @click.command()
-@click.option("--device", default="cuda", type=click.Choice(["cuda", "cpu"]), show_default=True)
+@click.option("--device", default="auto", type=click.Choice(["auto", "cuda", "cpu"]))
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/gpu.json")
 def main(device: str, out: Path) -> None:
     """Measure, print and write."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise click.ClickException("torch sees no GPU here. --device cpu shows that all works.")
-    place = torch.device(device)
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "cpu"
+    place = choose_device(device)
+    is_gpu = place.type == "cuda"
+    name = torch.cuda.get_device_name() if is_gpu else platform.processor() or "cpu"
     sizes = sizes_of(place)
     with tempfile.TemporaryDirectory() as folder:
         figures = {
@@ -270,8 +270,8 @@ def main(device: str, out: Path) -> None:
         }
     text = json.dumps(figures, indent=1)
     click.echo(text)
-    if device == "cpu":
-        click.echo("On a CPU, with small networks: these figures mean nothing and are not kept.")
+    if not is_gpu:
+        click.echo("No GPU, so small networks on the CPU: all of it works, nothing was measured.")
         return
     out.write_text(text + "\n", encoding="utf-8")
 
