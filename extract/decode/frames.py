@@ -21,6 +21,7 @@ from cache_schema.timeline import FrameSampler
 
 __all__ = [
     "Frame",
+    "FrameClock",
     "FrameSource",
     "SampledFrame",
     "SkipsFrames",
@@ -119,7 +120,7 @@ def sample_frames(
         VideoError: on timestamps that no video has, on damaged frames or on no frame at all.
     """
     sampler = FrameSampler(fps)
-    clock = _Clock(keep=fps is None)
+    clock = FrameClock(keep=fps is None)
     convert: Callable[[], Frame] | None = None
     for now, this_convert in _all_frames(source, fps):
         on_frame()
@@ -145,7 +146,7 @@ def _all_frames(
     return source.at(fps)
 
 
-class _Clock:
+class FrameClock:
     """Frame times of one video: refuses impossible ones, keeps what its facts need."""
 
     def __init__(self, *, keep: bool) -> None:

@@ -1,6 +1,6 @@
 """Forward decoding with PyAV (FFmpeg): the reference backend, which reads everything."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cache_schema.errors import VideoError
-from extract.decode.frames import Frame
+from extract.decode.frames import Frame, FrameClock
 from extract.decode.skipping import SkippingDecoder, Unplain, is_plain
 from extract.decode.versions import pyav_version
 
@@ -79,16 +79,31 @@ class PyavSource:
 
     def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
         """See ``SkipsFrames``; damage in a frame that is skipped is not noticed."""
-        num_given = 0
+        given: list[Fraction] = []
         try:
             if is_plain(self._container, self._stream):
-                for given in self._skipping(fps):
-                    yield given
-                    num_given += 1
+                for now, convert in self._skipping(fps):
+                    given.append(now)
+                    yield now, convert
                 return
         except Unplain:
             self._open()  # as if nothing had been read
-        yield from islice(self, num_given, None)
+        self._check(given)
+        yield from islice(self, len(given), None)
+
+    def _check(self, given: Sequence[Fraction]) -> None:
+        """Check that what was given before the file turned out not to be plain is what there is.
+
+        Raises:
+            VideoError: if its frames come at other times than its packets said.
+        """
+        clock, times = FrameClock(keep=False), []
+        for now, _ in islice(self, len(given)):
+            clock.take(now)
+            times.append(now)
+        if times != given:
+            raise VideoError("its packets and its frames tell different times. Re-mux the file.")
+        self._open()
 
     def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
         time_base = Fraction(self._stream.time_base or 1)
