@@ -28,7 +28,10 @@ def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> floa
 
 
 def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.AdamW:
-    """Return AdamW over the trainable parameters; vectors get no weight decay."""
+    """Return AdamW over the trainable parameters; vectors get no weight decay.
+
+    The fused one: a single pass over each tensor instead of one for every operation.
+    """
     groups = []
     for in_llm, rate in ((False, config.lr), (True, config.llm_lr)):
         trainable = [
@@ -42,7 +45,9 @@ def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.AdamW:
             {"params": matrices, "peak_lr": rate, "weight_decay": config.weight_decay},
             {"params": vectors, "peak_lr": rate, "weight_decay": 0.0},
         ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.lr, fused=True
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -119,11 +119,13 @@ class LanguageModel(nn.Module):
 
         Args:
             tokens_BTE: Input embeddings, any float dtype.
-            valid_BT: True for tokens, False for padding, which lies behind them.
+            valid_BT: True for tokens, False for padding, which lies behind them and must be finite.
+                States of padding may be anything.
         """
-        hidden_BTE = self.run(
-            self.network, tokens_BTE, attention_mask=valid_BT.long(), use_cache=False
-        )
+        # A causal token never sees what lies behind it, so padding needs no mask. With one, SDPA
+        # could not take its causal kernel, and every block would read a mask of T x T values.
+        mask_BT = None if self.is_causal else valid_BT.long()
+        hidden_BTE = self.run(self.network, tokens_BTE, attention_mask=mask_BT, use_cache=False)
         return hidden_BTE[:, self.tuning.num_prompt_tokens :]
 
     def run(self, network: nn.Module, tokens_BTE: Tensor, **inputs: object) -> Tensor:
