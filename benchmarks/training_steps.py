@@ -2,8 +2,8 @@
 
     ours       ``vllm-train``'s own loop on a store: read, model, step, log
     resident   the same loop on batches that lie in memory, read before the clock starts
-    trainer    ``transformers.Trainer`` with peft: the same LLM, translator, head, loss, tuning, dtype,
-               windows and batches, all in memory, with the fused AdamW, no worker, no log
+    trainer    ``transformers.Trainer`` with peft: the same LLM, translator, head, loss, tuning and
+               dtype, the same batches, all in memory; the fused AdamW, no worker, no log
 
 All do some steps in turn. The clock runs from one step of the optimizer to the next, so whatever
 lies between two is in it; the first step of a turn is not, since it fills caches and state.
@@ -24,8 +24,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
-from transformers import TrainerCallback, TrainingArguments
 from transformers import Trainer as OtherTrainer
+from transformers import TrainerCallback, TrainingArguments
 
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
@@ -70,7 +70,9 @@ def write_inputs(folder: Path, lengths: Sequence[int]) -> None:
         encoder=EncoderRecipe(
             id="random", weights_sha256="unknown", compute_dtype="unknown", pooling="unknown"
         ),
-        sampling=SamplingRecipe(fps=Fraction(ROWS_PER_SECOND), frames_per_window=1, stride_frames=1),
+        sampling=SamplingRecipe(
+            fps=Fraction(ROWS_PER_SECOND), frames_per_window=1, stride_frames=1
+        ),
         preprocess=None,
         decoder=None,
         store_dtype="float16",
@@ -131,6 +133,7 @@ class Clock:
     ends: list[Clocks] = field(default_factory=list)
 
     def note(self, *_: object) -> None:
+        """Note that a step has ended."""
         self.ends.append((time.perf_counter(), time.process_time()))
 
     def turn(self) -> Clocks:
@@ -173,6 +176,7 @@ class PlainModel(nn.Module):
         self.head = nn.Linear(llm.width_out, NUM_LABELS + 1)
 
     def forward(self, features: Tensor, valid: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        """Return the mean loss of a batch."""
         tokens = self.translator(features).to(self.dtype)
         output: Any = self.network(inputs_embeds=tokens, attention_mask=valid, use_cache=False)
         logits = self.head(output.last_hidden_state.float())
@@ -208,6 +212,7 @@ class Noting(TrainerCallback):
         self._clock = clock
 
     def on_step_end(self, *_: object, **__: object) -> None:
+        """Note that a step has ended."""
         self._clock.note()
 
 

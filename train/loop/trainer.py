@@ -69,7 +69,11 @@ class Trainer:
         self.optimizer = make_optimizer(self.config.optim, self.model)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
         self.windows = [
-            TaskWindows(lengths=[rows.num_rows for rows in data.train], weight=data.weight)
+            TaskWindows(
+                lengths=[rows.num_rows for rows in data.train],
+                query_words=[rows.query_words for rows in data.train],
+                weight=data.weight,
+            )
             for data in run.tasks
         ]
         self.steps_per_epoch = count_batches(
@@ -164,6 +168,8 @@ class Trainer:
 
     def _everyone_stops(self) -> bool:
         """Tell whether any process was asked to stop: all must leave after the same step."""
+        if self.accelerator.num_processes == 1:
+            return self._stop.is_set  # asking the device would wait for the optimizer
         flag = torch.tensor([float(self._stop.is_set)], device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, "sum").item())
 
