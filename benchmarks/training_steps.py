@@ -3,7 +3,7 @@
     ours       ``vllm-train``'s own loop on a store: read, model, step, log
     resident   the same loop on batches that lie in memory, read before the clock starts
     trainer    ``transformers.Trainer`` with peft: the same LLM, translator, head, loss, tuning and
-               dtype, the same batches, all in memory; the fused AdamW, no worker, no log
+               dtypes, the same batches, all in memory; the fused AdamW, no worker, no log
 
 All do some steps in turn. The clock runs from one step of the optimizer to the next, so whatever
 lies between two is in it; the first step of a turn is not, since it fills caches and state.
@@ -11,6 +11,7 @@ lies between two is in it; the first step of a turn is not, since it fills cache
 
 import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers import Trainer as OtherTrainer
-from transformers import TrainerCallback, TrainingArguments
 
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
@@ -44,6 +45,7 @@ ROWS_PER_SECOND = 4
 NUM_LABELS = 16
 """Besides ``background``."""
 TUNINGS = {"basic": "basic", "lora": "lora:8", "full": "full"}
+CONTENDERS = ["ours", "resident", "trainer"]
 CPU = torch.device("cpu")
 
 Clocks = tuple[float, float]
@@ -110,7 +112,7 @@ def _actions(seconds: float, rng: np.random.Generator) -> list[dict[str, object]
     ]
 
 
-def prepared(folder: Path, tuning: str, sizes: Sizes) -> tuple[Prepared, Accelerator]:
+def prepared(folder: Path, tuning: str, sizes: Sizes) -> Prepared:
     """Return a run on what ``write_inputs`` wrote."""
     config = TrainConfig(
         task=("action_segmentation",),
@@ -122,8 +124,12 @@ def prepared(folder: Path, tuning: str, sizes: Sizes) -> tuple[Prepared, Acceler
         data=DataConfig(window_rows=sizes.window_rows, context_rows=0, selection="last"),
         optim=OptimConfig(epochs=1, batch_size=sizes.batch_size),
     )
-    accelerator = make_accelerator("cpu")
-    return prepare(config, accelerator.device), accelerator
+    return prepare(config, CPU)
+
+
+def forget_accelerator() -> None:
+    """Let the next trainer choose its precision: accelerate keeps one for the whole process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @dataclass
@@ -145,6 +151,10 @@ class Clock:
 
 class Ours(Trainer):
     """The trainer itself; it only writes no checkpoint, which no step waits for."""
+
+    def __init__(self, run: Prepared, folder: Path) -> None:
+        forget_accelerator()
+        super().__init__(run, make_accelerator("cpu"), folder)
 
     def turn(self, clock: Clock) -> Clocks:
         """Do one epoch."""
@@ -177,12 +187,14 @@ class PlainModel(nn.Module):
 
     def forward(self, features: Tensor, valid: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
         """Return the mean loss of a batch."""
-        tokens = self.translator(features).to(self.dtype)
+        with torch.autocast("cpu", enabled=False):  # as ours: float32 outside of the LLM
+            tokens = self.translator(features).to(self.dtype)
         output: Any = self.network(inputs_embeds=tokens, attention_mask=valid, use_cache=False)
-        logits = self.head(output.last_hidden_state.float())
-        loss = functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
-        )
+        with torch.autocast("cpu", enabled=False):
+            logits = self.head(output.last_hidden_state.float())
+            loss = functional.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED
+            )
         return {"loss": loss}
 
 
@@ -225,7 +237,9 @@ def plain_model(tuning: str, sizes: Sizes) -> PlainModel:
 
         targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
         lora = LoraConfig(r=8, lora_alpha=8, target_modules=targets)
-        network = get_peft_model(network, lora)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+            network = get_peft_model(network, lora)
     return PlainModel(own, network)
 
 
@@ -233,6 +247,7 @@ def turn_of_other(
     model: PlainModel, windows: Windows, tuning: str, sizes: Sizes, folder: Path, clock: Clock
 ) -> Clocks:
     """Do one epoch of the other trainer."""
+    forget_accelerator()
     is_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -253,36 +268,41 @@ def turn_of_other(
         remove_unused_columns=False,
         label_names=["labels"],
     )
-    OtherTrainer(
+    trainer = OtherTrainer(
         model=model, args=arguments, train_dataset=windows, callbacks=[Noting(clock)]
-    ).train()
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
     return clock.turn()
 
 
-def measure(tuning: str, folder: Path, sizes: Sizes) -> dict[str, object]:
+def measure(tuning: str, folder: Path, sizes: Sizes) -> dict[str, Any]:
     """Return seconds of steps and their ratios for one method."""
-    run, accelerator = prepared(folder, tuning, sizes)
-    read = [(task, parts) for task, parts in Ours(run, accelerator, folder / "run")._batches(0, 0)]
+    run = prepared(folder, tuning, sizes)
+    read = list(Ours(run, folder)._batches(0, 0))
     windows = Windows([part for _, parts in read for part in parts])
     other = plain_model(tuning, sizes)
     clock, rounds, waits = Clock(), [], []
-    for number in range(sizes.rounds):
-        ours = Ours(run, accelerator, folder / "ours" / tuning / str(number))
-        resident = Resident(run, accelerator, folder / "resident" / tuning / str(number))
+
+    def turn(name: str, place: Path) -> Clocks:
+        if name == "trainer":
+            return turn_of_other(other, windows, tuning, sizes, place, clock)
+        if name == "ours":
+            return Ours(run, place).turn(clock)
+        resident = Resident(run, place)
         resident.batches = read
-        turns = {
-            "ours": lambda ours=ours: ours.turn(clock),
-            "resident": lambda resident=resident: resident.turn(clock),
-            "trainer": lambda: turn_of_other(other, windows, tuning, sizes, folder, clock),
-        }
-        names = list(turns)
-        order = names[number % 3 :] + names[: number % 3]  # none is always the first
-        rounds.append({name: turns[name]() for name in order})
-        waits += wait_shares(ours.folder)
+        return resident.turn(clock)
+
+    for number in range(sizes.rounds):
+        place = folder / tuning / str(number)
+        order = CONTENDERS[number % 3 :] + CONTENDERS[: number % 3]  # none is always the first
+        rounds.append({name: turn(name, place / name) for name in order})
+        waits += waits_of(place / "ours")
+    forget_accelerator()
     return summary(rounds, waits)
 
 
-def wait_shares(folder: Path) -> list[Clocks]:
+def waits_of(folder: Path) -> list[Clocks]:
     """Return seconds of waiting and of all of every step that a run has logged."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [(one["wait_seconds"], one["seconds"]) for one in lines if one["kind"] == "train"]
