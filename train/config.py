@@ -63,7 +63,8 @@ class LlmConfig:
     weights: Literal["pretrained", "random"] = "pretrained"
     """``random`` keeps the architecture only: the control that shows what pretraining adds."""
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    """Kernel of the attention; ``auto`` leaves the choice to transformers."""
+    """Kernel of the attention; ``auto`` leaves the choice to transformers, except for training on
+    short windows in bfloat16 on a CPU (``train.model.attention``)."""
     gradient_checkpointing: bool = False
     """Compute the blocks again in the backward pass instead of keeping their activations: a third
     more time for memory that grows with one block, not with all."""

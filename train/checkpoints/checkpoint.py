@@ -205,9 +205,8 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: Mapping[str,
         name, _, key = full_name.rpartition("/")
         if name not in parameters:
             raise CheckpointError(f"{OPTIMIZER}: '{name}' is no parameter of the model.")
-        # AdamW keeps its step counter on the CPU.
-        device = value.device if key == "step" else parameters[name].device
-        optimizer.state[parameters[name]][key] = value.to(device)
+        # Step counters too: the fused AdamW keeps them where the parameter lies.
+        optimizer.state[parameters[name]][key] = value.to(parameters[name].device)
 
 
 def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stream:

@@ -39,6 +39,11 @@ class SampleRows:
         """R."""
         return len(self.times_R2)
 
+    @property
+    def query_words(self) -> int:
+        """Words of the query, about as many as its tokens."""
+        return len(self.sample.query.split())
+
     def stored(self, window: Window) -> tuple[str, int, int]:
         """Return video, first stored row and number of stored rows of a window."""
         start = window.start * self.rows_per_token

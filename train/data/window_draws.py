@@ -8,6 +8,7 @@ Shapes: B batch, N tokens of a window with padding, D width.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,7 +30,13 @@ class WindowDraws:
         """
         self.num_rows = [window.num_rows for window in windows]
         """Of each window, without padding."""
-        self._generators = [torch.Generator(device).manual_seed(one.seed) for one in windows]
+        self._windows = windows
+        self._device = device
+
+    @cached_property
+    def _generators(self) -> list[torch.Generator]:
+        """Made when the first value is drawn: without noise and dropout none is."""
+        return [torch.Generator(self._device).manual_seed(one.seed) for one in self._windows]
 
     def normal(self, counts_B: Sequence[int], width: int) -> Tensor:
         """Return (B, N, D) values of the standard normal distribution, 0 at padding.

@@ -14,6 +14,7 @@ from train.task import Window
 
 __all__ = [
     "TaskWindows",
+    "batches_by_length",
     "count_batches",
     "epoch_batches",
     "evaluation_windows",
@@ -21,6 +22,11 @@ __all__ = [
     "training_windows",
     "window_start",
 ]
+
+
+CHUNK_BATCHES = 32
+"""Batches among which windows of about one length find each other. Few keep the order random, many
+leave less padding: docs/performance.md has the measurement."""
 
 
 def count_crops(num_rows: int, window_rows: int) -> int:
@@ -36,7 +42,7 @@ def count_crops(num_rows: int, window_rows: int) -> int:
 def training_windows(
     lengths: Sequence[int], window_rows: int, *, seed: int, epoch: int, task: int = 0, turn: int = 0
 ) -> list[Window]:
-    """Return crops that show about every row once, in the order in which they are shown.
+    """Return crops that show about every row once, in random order.
 
     A sample shorter than a window is taken whole. The starts of a longer one are drawn one from
     each of as many equal stretches as it has crops, so they cover a long video evenly.
@@ -70,6 +76,8 @@ class TaskWindows:
 
     lengths: Sequence[int]
     """Rows of each sample."""
+    query_words: Sequence[int] = ()
+    """Words of each sample's query, about as many as its tokens; empty where there are none."""
     weight: float = 1.0
     """How often an epoch shows the rows."""
 
@@ -87,7 +95,11 @@ def count_batches(tasks: Sequence[TaskWindows], window_rows: int, batch_size: in
 def epoch_batches(
     tasks: Sequence[TaskWindows], window_rows: int, batch_size: int, *, seed: int, epoch: int
 ) -> list[tuple[int, Sequence[Window]]]:
-    """Return the batches of an epoch as (index of the task, its windows), tasks mixed."""
+    """Return the batches of an epoch as (index of the task, its windows), in random order.
+
+    A batch holds windows of about one length, so that little of it is padding.
+    """
+    rng = np.random.default_rng((seed, epoch, len(tasks)))
     batches = []
     for index, task in enumerate(tasks):
         wanted = task.num_windows(window_rows)
@@ -96,11 +108,38 @@ def epoch_batches(
             windows += training_windows(
                 task.lengths, window_rows, seed=seed, epoch=epoch, task=index, turn=turn
             )
-        batches += [(index, part) for part in split(windows[:wanted], batch_size)]
-    if len(tasks) == 1:
-        return batches  # its windows are in a random order already
-    order = np.random.default_rng((seed, epoch, len(tasks))).permutation(len(batches))
-    return [batches[place] for place in order]
+        parts = batches_by_length(windows[:wanted], task.query_words, batch_size, rng)
+        batches += [(index, part) for part in parts]
+    return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def batches_by_length(
+    windows: Sequence[Window], query_words: Sequence[int], batch_size: int, rng: np.random.Generator
+) -> list[Sequence[Window]]:
+    """Cut windows into batches of neighbours in length.
+
+    Neighbours are looked for among ``CHUNK_BATCHES`` batches of windows at a time, which are as
+    random as the windows' order. If a last batch must be smaller, it may be any of its chunk's: it
+    does not always hold the longest windows.
+
+    Args:
+        windows: In random order; of equal ones the order stays.
+        query_words: See ``TaskWindows``.
+        batch_size: Windows of a batch.
+        rng: Draws the place of the smaller batch.
+    """
+
+    def tokens(window: Window) -> int:
+        return window.num_rows + (query_words[window.sample] if query_words else 0)
+
+    batches: list[Sequence[Window]] = []
+    for chunk in split(windows, CHUNK_BATCHES * batch_size):
+        ordered = sorted(chunk, key=tokens)
+        whole, rest = divmod(len(ordered), batch_size)
+        first = batch_size * int(rng.integers(whole + 1)) if rest else len(ordered)
+        parts = [ordered[:first], ordered[first : first + rest], ordered[first + rest :]]
+        batches += [batch for part in parts for batch in split(part, batch_size)]
+    return batches
 
 
 def evaluation_windows(lengths: Sequence[int], window_rows: int, context_rows: int) -> list[Window]:

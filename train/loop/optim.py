@@ -7,7 +7,7 @@ from torch import nn
 
 from train.config import OptimConfig
 
-__all__ = ["learning_rate_factor", "make_optimizer", "set_learning_rate"]
+__all__ = ["clip_factor", "learning_rate_factor", "make_optimizer", "set_learning_rate"]
 
 
 def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> float:
@@ -27,8 +27,23 @@ def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> floa
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def clip_factor(config: OptimConfig, norm: float) -> float:
+    """Return what gradients of this norm are multiplied with, so that it is at most the largest.
+
+    Examples:
+        >>> [round(clip_factor(OptimConfig(clip_norm=2.0), norm), 3) for norm in (1.0, 8.0)]
+        [1.0, 0.25]
+        >>> clip_factor(OptimConfig(clip_norm=0.0), 8.0)
+        1.0
+    """
+    return min(1.0, config.clip_norm / (norm + 1e-6)) if config.clip_norm else 1.0
+
+
 def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.AdamW:
-    """Return AdamW over the trainable parameters; vectors get no weight decay."""
+    """Return AdamW over the trainable parameters; vectors get no weight decay.
+
+    The fused one: a single pass over each tensor instead of one for every operation.
+    """
     groups = []
     for in_llm, rate in ((False, config.lr), (True, config.llm_lr)):
         trainable = [
@@ -42,7 +57,9 @@ def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.AdamW:
             {"params": matrices, "peak_lr": rate, "weight_decay": config.weight_decay},
             {"params": vectors, "peak_lr": rate, "weight_decay": 0.0},
         ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.lr, fused=True
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

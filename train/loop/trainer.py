@@ -36,7 +36,12 @@ from train.data.prefetch import Prefetch
 from train.data.window_draws import WindowDraws
 from train.data.windows import TaskWindows, count_batches, epoch_batches, split
 from train.loop.logs import RunLog
-from train.loop.optim import learning_rate_factor, make_optimizer, set_learning_rate
+from train.loop.optim import (
+    clip_factor,
+    learning_rate_factor,
+    make_optimizer,
+    set_learning_rate,
+)
 from train.loop.parallel import ParallelModel
 from train.loop.stopping import StopRequest
 from train.loop.validation import Validation, Watch
@@ -69,7 +74,11 @@ class Trainer:
         self.optimizer = make_optimizer(self.config.optim, self.model)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
         self.windows = [
-            TaskWindows(lengths=[rows.num_rows for rows in data.train], weight=data.weight)
+            TaskWindows(
+                lengths=[rows.num_rows for rows in data.train],
+                query_words=[rows.query_words for rows in data.train],
+                weight=data.weight,
+            )
             for data in run.tasks
         ]
         self.steps_per_epoch = count_batches(
@@ -164,6 +173,8 @@ class Trainer:
 
     def _everyone_stops(self) -> bool:
         """Tell whether any process was asked to stop: all must leave after the same step."""
+        if self.accelerator.num_processes == 1:
+            return self._stop.is_set  # asking the device would wait for the optimizer
         flag = torch.tensor([float(self._stop.is_set)], device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, "sum").item())
 
@@ -212,23 +223,21 @@ class Trainer:
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
         set_learning_rate(self.optimizer, factor)
         total, num_targets, num_rows = self._backward(task, micro_batches)
+        gradients = [value.grad for value in self.parameters if value.grad is not None]
         # Processes average their gradients; undo that and divide by all valid targets instead.
-        torch._foreach_mul_(
-            [value.grad for value in self.parameters if value.grad is not None],
-            self.accelerator.num_processes / max(1.0, num_targets),
-        )
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.parameters, self.config.optim.clip_norm or math.inf
-        )
-        loss, norm_value = total / max(1.0, num_targets), float(self.parallel.whole(norm))
-        if not (math.isfinite(loss) and math.isfinite(norm_value)):
-            self._refuse(loss, norm_value, micro_batches)
+        share = self.accelerator.num_processes / max(1.0, num_targets)
+        norm = share * float(self.parallel.whole(torch.nn.utils.get_total_norm(gradients)))
+        loss = total / max(1.0, num_targets)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._refuse(loss, norm, micro_batches)
+        # Divided and clipped in one pass over the gradients.
+        torch._foreach_mul_(gradients, share * clip_factor(self.config.optim, norm))
         self.optimizer.step()
         self.optimizer.zero_grad()
         return {
             "loss": loss,
             "lr": self.config.optim.lr * factor,
-            "grad_norm": norm_value,
+            "grad_norm": norm,
             "targets": num_targets,
             "rows": num_rows,
         }

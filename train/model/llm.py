@@ -7,6 +7,7 @@ Shapes: B batch, T tokens, E width of the LLM's embeddings.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from cache_schema.errors import ConfigError
 from train.config import LlmConfig
+from train.model.attention import eager_attention, most_eager_tokens
 from train.model.pretrained import (
     LlmIdentity,
     llm_source,
@@ -40,7 +42,13 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(
-        self, stack: nn.Module, identity: LlmIdentity, tuning: str = "basic", *, seed: int = 0
+        self,
+        stack: nn.Module,
+        identity: LlmIdentity,
+        tuning: str = "basic",
+        *,
+        seed: int = 0,
+        eager_tokens: int = 0,
     ) -> None:
         """Put what is trained into or around a stack.
 
@@ -49,8 +57,10 @@ class LanguageModel(nn.Module):
             identity: Of the stack before it is tuned.
             tuning: See ``train.model.tuning``.
             seed: Of an adapter's weights.
+            eager_tokens: Up to so many tokens training computes attention without a fused kernel.
         """
         super().__init__()
+        self._eager_tokens = eager_tokens
         settings: Any = stack.config
         self.identity = identity
         self.tuning = parse_tuning(tuning)
@@ -119,11 +129,15 @@ class LanguageModel(nn.Module):
 
         Args:
             tokens_BTE: Input embeddings, any float dtype.
-            valid_BT: True for tokens, False for padding, which lies behind them.
+            valid_BT: True for tokens, False for padding, which lies behind them and must be finite.
+                States of padding may be anything.
         """
-        hidden_BTE = self.run(
-            self.network, tokens_BTE, attention_mask=valid_BT.long(), use_cache=False
-        )
+        # A causal token never sees what lies behind it, so padding needs no mask. With one, SDPA
+        # could not take its causal kernel, and blocks would read B x T x T values.
+        mask_BT = None if self.is_causal else valid_BT.long()
+        is_eager = torch.is_grad_enabled() and tokens_BTE.shape[1] <= self._eager_tokens
+        with eager_attention(self.stack) if is_eager else nullcontext():
+            hidden_BTE = self.run(self.network, tokens_BTE, attention_mask=mask_BT, use_cache=False)
         return hidden_BTE[:, self.tuning.num_prompt_tokens :]
 
     def run(self, network: nn.Module, tokens_BTE: Tensor, **inputs: object) -> Tensor:
@@ -178,7 +192,8 @@ def load_llm(
         dtype="bfloat16" if dtype == torch.bfloat16 else "float32",
         weights_sha256=weights_sha256(stack),
     )
-    return LanguageModel(stack, identity, tuning, seed=seed)
+    eager_tokens = most_eager_tokens(config, device, dtype)
+    return LanguageModel(stack, identity, tuning, seed=seed, eager_tokens=eager_tokens)
 
 
 def _set_running(stack: Any, config: LlmConfig, tuning: str) -> None:  # noqa: ANN401

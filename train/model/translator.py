@@ -65,7 +65,7 @@ class SemanticTranslator(nn.Module):
         """
         if features_BTD.dim() == 4:
             features_BTD = features_BTD.mean(dim=2)
-        standard_BTD = (features_BTD - self.mean_D) / self.std_D
+        standard_BTD = (features_BTD - self.mean_D).div_(self.std_D)
         if draws is not None:
             standard_BTD = self.augment(standard_BTD, draws)
         if self.config.pool_rows > 1:

@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.data.windows import (
+    CHUNK_BATCHES,
     TaskWindows,
+    batches_by_length,
     count_batches,
     count_crops,
     epoch_batches,
@@ -12,6 +14,7 @@ from train.data.windows import (
     split,
     training_windows,
 )
+from train.task import Window
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=8)
 
@@ -64,11 +67,66 @@ def test_split_of_nothing_is_nothing():
     assert split([], 0) == []
 
 
-def test_an_epoch_of_one_task_shows_its_crops_in_their_order():
-    batches = epoch_batches([TaskWindows(lengths=[50, 9])], 16, 2, seed=1, epoch=3)
+@given(LENGTHS, st.integers(1, 5), st.integers(0, 3))
+def test_an_epoch_of_one_task_shows_each_of_its_crops_once(lengths, batch_size, epoch):
+    batches = epoch_batches([TaskWindows(lengths=lengths)], 16, batch_size, seed=1, epoch=epoch)
     shown = [window for _, part in batches for window in part]
-    assert shown == training_windows([50, 9], 16, seed=1, epoch=3)
-    assert [len(part) for _, part in batches] == [2, 2]
+    crops = training_windows(lengths, 16, seed=1, epoch=epoch)
+    assert sorted(shown, key=lambda one: one.seed) == sorted(crops, key=lambda one: one.seed)
+    sizes = sorted(len(part) for _, part in batches)
+    assert sizes[1:] == [batch_size] * (
+        len(crops) // batch_size + (len(crops) % batch_size > 0) - 1
+    )
+    assert sizes[0] == (len(crops) % batch_size or batch_size)
+
+
+def whole_samples(lengths):
+    return [Window(sample=sample, start=0, stop=rows) for sample, rows in enumerate(lengths)]
+
+
+def sizes_of(batches):
+    return sorted([window.num_rows for window in batch] for batch in batches)
+
+
+def test_a_batch_holds_windows_of_neighbouring_lengths():
+    windows = whole_samples([5, 40, 7, 30, 6, 41])
+    batches = batches_by_length(windows, (), 2, np.random.default_rng(0))
+    assert sizes_of(batches) == [[5, 6], [7, 30], [40, 41]]
+
+
+def test_the_words_of_a_query_count_as_tokens():
+    windows = whole_samples([10, 10, 10, 9])
+    batches = batches_by_length(windows, [3, 1, 8, 9], 2, np.random.default_rng(0))
+    assert {tuple(window.sample for window in batch) for batch in batches} == {(1, 0), (2, 3)}
+
+
+def test_neighbours_are_looked_for_in_a_chunk_only():
+    # The two shortest windows stand in different chunks, so they do not meet.
+    lengths = [1, *[50] * (2 * CHUNK_BATCHES - 1), 2, 90]
+    batches = batches_by_length(whole_samples(lengths), (), 2, np.random.default_rng(0))
+    assert sizes_of(batches) == [[1, 50], [2, 90], *[[50, 50]] * (CHUNK_BATCHES - 1)]
+
+
+def test_a_smaller_batch_holds_now_short_now_long_windows():
+    windows = whole_samples([10, 20, 30, 40, 50])
+    smaller = {
+        batch[0].num_rows
+        for seed in range(30)
+        for batch in batches_by_length(windows, (), 2, np.random.default_rng(seed))
+        if len(batch) == 1
+    }
+    assert smaller == {10, 30, 50}
+
+
+def test_batches_of_one_task_come_in_another_order_every_epoch():
+    def lengths(epoch):
+        task = TaskWindows(lengths=list(range(1, 41)))
+        return [part[0].num_rows for _, part in epoch_batches([task], 64, 2, seed=0, epoch=epoch)]
+
+    assert lengths(0) == lengths(0)
+    assert lengths(0) != lengths(1)
+    assert sorted(lengths(0)) == sorted(lengths(1)) == list(range(1, 41, 2))
+    assert lengths(0) != sorted(lengths(0))
 
 
 @given(st.lists(LENGTHS, min_size=2, max_size=3), st.sampled_from([0.3, 1.0, 2.5]))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from train.config import OptimConfig
-from train.loop.optim import learning_rate_factor, make_optimizer, set_learning_rate
+from train.loop.optim import clip_factor, learning_rate_factor, make_optimizer, set_learning_rate
 
 
 def rates(**settings):
@@ -33,3 +33,19 @@ def test_the_rate_is_a_share_of_each_groups_own_peak():
     optimizer = make_optimizer(OptimConfig(lr=1.0, llm_lr=0.1), model)
     set_learning_rate(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25, 0.025, 0.025]
+
+
+def test_gradients_are_clipped_as_torch_clips_them():
+    for clip_norm in (0.5, 100.0):
+        value = torch.nn.Parameter(torch.zeros(2))
+        value.grad = torch.tensor([3.0, 4.0])
+        torch.nn.utils.clip_grad_norm_([value], clip_norm)
+        clipped = torch.tensor([3.0, 4.0]) * clip_factor(OptimConfig(clip_norm=clip_norm), 5.0)
+        torch.testing.assert_close(clipped, value.grad)
+    assert clip_factor(OptimConfig(clip_norm=0.0), 1e9) == 1.0
+
+
+def test_one_call_updates_all_parameters():
+    # The loop over single operations takes ten times as long on a CPU.
+    model = torch.nn.Linear(3, 2)
+    assert all(group["fused"] for group in make_optimizer(OptimConfig(), model).param_groups)

@@ -70,6 +70,40 @@ def test_padding_and_the_future_do_not_change_a_row(family):
     torch.testing.assert_close(llm(tokens, valid)[:1, :3], alone, atol=1e-5, rtol=1e-5)
 
 
+def test_padding_without_a_mask_gives_the_states_of_the_library_with_one(family):
+    llm = load(family[1])
+    tokens, valid = inputs(llm, [3, 7, 1])
+    whole = AutoModel.from_pretrained(family[1]).eval()
+    expected = whole(inputs_embeds=tokens, attention_mask=valid.long()).last_hidden_state
+    torch.testing.assert_close(llm(tokens, valid)[valid], expected[valid], atol=1e-5, rtol=1e-5)
+
+
+def masks_given(llm):
+    tokens, valid = inputs(llm, [3, 7])
+    given = []
+    llm.network.register_forward_pre_hook(
+        lambda module, args, named: given.append(named["attention_mask"]), with_kwargs=True
+    )
+    llm(tokens, valid)
+    return given
+
+
+def test_only_an_llm_that_reads_in_both_directions_needs_a_mask(tmp_path):
+    save_tiny_llm("t5", tmp_path)
+    assert masks_given(load(tmp_path, stack="decoder")) == [None]
+    (mask,) = masks_given(load(tmp_path, stack="encoder"))
+    assert mask.sum(dim=1).tolist() == [3, 7]
+
+
+def test_padding_does_not_change_a_row_of_t5(tmp_path):
+    save_tiny_llm("t5", tmp_path)
+    for stack in ("decoder", "encoder"):
+        llm = load(tmp_path, stack=stack)
+        tokens, valid = inputs(llm, [3, 7])
+        alone = llm(tokens[:1, :3], valid[:1, :3])
+        torch.testing.assert_close(llm(tokens, valid)[:1, :3], alone, atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_flow_through_frozen_weights(family):
     llm = load(family[1])
     llm.train()

@@ -199,3 +199,16 @@ def test_a_prefix_and_gradient_checkpointing_exclude_each_other(tmp_path):
     save_tiny_llm("llama", tmp_path)
     with pytest.raises(ConfigError, match="does not go with tuning 'prefix:N'"):
         load(tmp_path, "prefix:2", gradient_checkpointing=True)
+
+
+@pytest.mark.parametrize("method", ["full", "lora:2", "prompt:2", "prefix:2"])
+@pytest.mark.parametrize("family", [*FAMILIES, "gemma3"])
+def test_padding_changes_no_row_whatever_is_trained(family, method, tmp_path):
+    llm = load(save_tiny_llm(family, tmp_path), method)
+    for value in llm.parameters():
+        if value.requires_grad:  # a prefix and half of LoRA start as zeros
+            torch.nn.init.normal_(value, std=0.1)
+    tokens = torch.randn(2, 9, llm.width_in)
+    valid = torch.arange(9) < torch.tensor([[4], [9]])
+    alone = llm(tokens[:1, :4], valid[:1, :4])
+    torch.testing.assert_close(llm(tokens, valid)[:1, :4], alone, atol=1e-5, rtol=1e-5)
