@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster test-page lint types unit bench-read bench-stream clean
+.PHONY: install demo docs test test-cluster test-page lint types unit bench-read bench-stream bench-train clean
 
 install: $(VENV)/.installed
 
@@ -59,6 +59,9 @@ bench-read: install
 
 bench-stream: install
 	$(BIN)/python -m benchmarks.stream
+
+bench-train: install
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.training
 
 clean:
 	rm -rf $(VENV) $(DEMO) build
