@@ -9,7 +9,7 @@ DEMO ?= demo-run
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 .PHONY: install demo docs test test-cluster test-page lint types unit clean
-.PHONY: bench-read bench-extract bench-start bench-scale bench-gpu bench-stream
+.PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream
 
 install: $(VENV)/.installed
 
@@ -73,6 +73,9 @@ bench-gpu: install
 
 bench-stream: install
 	$(BIN)/python -m benchmarks.stream
+
+bench-train: install
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.training
 
 clean:
 	rm -rf $(VENV) $(DEMO) build

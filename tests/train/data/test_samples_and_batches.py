@@ -39,6 +39,15 @@ def test_samples_get_the_rows_that_overlap_them(toy):
     assert found.times_R2[0].tolist() == [2.0, 2.5]
 
 
+def test_words_of_a_query_are_counted(toy):
+    samples = [
+        Sample(video_id="a", start_seconds=0.0, end_seconds=4.0, target=None, query=query)
+        for query in ("", "where is  the cat?")
+    ]
+    found = find_rows(samples, toy[1], allow_missing=0).rows
+    assert [rows.query_words for rows in found] == [0, 4]
+
+
 @pytest.mark.parametrize("rows_per_token", [1, 3])
 def test_rows_that_several_samples_read_count_once(toy, rows_per_token):
     stretches = [("b", 1, 3), ("a", 0, 4), ("a", 2, 5), ("a", 3, 4), ("a", 10, 11), ("a", 5, 6)]

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from cache_schema.errors import ConfigError, PipelineError, StoppedError
 from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
-from tests.train.toy import ToyTask
+from tests.train.toy import ToyTask, make_features
 from train.checkpoints.checkpoint import BEST, LAST, read_checkpoint
 from train.checkpoints.result import METRICS
-from train.config import AugmentConfig, DataConfig
+from train.config import AugmentConfig, DataConfig, LlmConfig
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import _share
 from train.task import Window
@@ -144,6 +144,16 @@ def test_statistics_come_from_the_training_rows(tmp_path):
     torch.testing.assert_close(
         trainer.model.translator.std_D, expected.float(), rtol=1e-5, atol=1e-6
     )
+
+
+def test_windows_of_about_one_length_share_a_batch(tmp_path, monkeypatch):
+    task = use_toy_task(monkeypatch, ToyTask(train={"a": 5, "b": 14, "c": 6, "e": 13}))
+    make_features(tmp_path / "f.zarr", task)
+    trainer = make_trainer(make_config(tmp_path, llm=LlmConfig(name="none")), tmp_path / "run")
+    for epoch in range(5):
+        batches = [parts for _, parts in trainer._batches(epoch, 0)]
+        rows = sorted(sorted(one.num_rows for one in part.windows) for (part,) in batches)
+        assert rows == [[5, 6], [13, 14]]
 
 
 def test_processes_share_every_batch_without_overlap():
