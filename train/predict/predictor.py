@@ -80,10 +80,10 @@ class Predictor:
     def predict(self, samples: Sequence[SampleRows]) -> Predictions:
         """Return the outputs of all samples; of several processes each predicts its share.
 
-        Samples with more tokens come first, so that a batch holds windows of about one length. One
-        process holds the outputs of a batch only; several hold all, since each one gets them.
+        Longer samples come first, so that a batch holds windows of about one length. One process
+        holds the outputs of a batch only; several hold all, since each one gets them.
         """
-        order = sorted(samples, key=lambda rows: -(rows.num_rows + rows.query_words))
+        order = sorted(samples, key=lambda rows: -rows.num_rows)
         losses = LossTotal()
         shares = [order[rank :: self.num_processes] for rank in range(self.num_processes)]
         own = self._outputs(shares[self.rank], losses)
