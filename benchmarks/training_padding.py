@@ -94,7 +94,7 @@ def measure(lengths: Lengths) -> dict[str, float]:
         windows = training_windows(lengths.rows, DATA.window_rows, seed=0, epoch=epoch)
         in_order += split(windows, OPTIM.batch_size)
     words = lengths.words or [0] * len(lengths.rows)
-    order = sorted(range(len(words)), key=lambda place: -(lengths.rows[place] + words[place]))
+    order = sorted(range(len(words)), key=lambda place: (-lengths.rows[place], -words[place]))
     predicted = evaluation_windows(
         [lengths.rows[place] for place in order], DATA.window_rows, DATA.context_rows
     )

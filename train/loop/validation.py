@@ -1,13 +1,14 @@
 """How good a run is: its tasks predicted, written as submissions and scored."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from train.data.samples import SampleRows
 from train.predict.predictor import Predictor, Scores, write_and_score
 from train.prepare import Prepared, TaskData
 from train.task import SampleOutput
@@ -74,13 +75,13 @@ class Validation:
         )
 
     def _holdout_loss(self, data: TaskData) -> float:
-        predictions = self.predictor(data.task).predict(data.holdout)
+        predictions = self.predictor(data.task).predict(_by_query(data.holdout))
         deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
         return predictions.loss
 
     def _score(self, data: TaskData, name: str, watch: Watch | None = None) -> tuple[Scores, float]:
         """Write and score the submission on the main process; all get the scores."""
-        predictions = self.predictor(data.task).predict(data.val)
+        predictions = self.predictor(data.task).predict(_by_query(data.val))
         scores: Scores = {}
         if self.accelerator.is_main_process:
             path = (
@@ -119,3 +120,8 @@ def joined(scores: Mapping[str, Scores]) -> Scores:
     if len(scores) == 1:
         return next(iter(scores.values()))
     return {f"{task}/{key}": value for task, own in scores.items() for key, value in own.items()}
+
+
+def _by_query(samples: Sequence[SampleRows]) -> list[SampleRows]:
+    """Put long queries first: samples of one length keep this order, so batches are padded less."""
+    return sorted(samples, key=lambda rows: -rows.query_words)

@@ -147,7 +147,7 @@ def test_statistics_come_from_the_training_rows(tmp_path):
 
 
 def test_windows_of_about_one_length_share_a_batch(tmp_path, monkeypatch):
-    task = use_toy_task(monkeypatch, ToyTask(train={"a": 5, "b": 14, "c": 6, "e": 13}))
+    task = use_toy_task(monkeypatch, ToyTask(train={"a": 5, "b": 14, "c": 6, "f": 13}))
     make_features(tmp_path / "f.zarr", task)
     trainer = make_trainer(make_config(tmp_path, llm=LlmConfig(name="none")), tmp_path / "run")
     for epoch in range(5):
