@@ -83,7 +83,7 @@ class OpenVinoEncoder:
         """
         # Here, because who has no such rows need not have it.
         from extract.encode.encoders.openvino_export import exported
-        from extract.encode.encoders.openvino_quiet import openvino
+        from extract.encode.encoders.openvino_quiet import the_core
 
         self.recipe = replace(encoder.recipe, runtime="openvino")
         self.preprocess = encoder.preprocess
@@ -94,7 +94,7 @@ class OpenVinoEncoder:
         self._noise_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         self._expected = encoder.encode(self._noise_BFCHW)
         self._lock = threading.Lock()
-        self._core = openvino.Core()
+        self._core = the_core()
         try:
             self._take(exported(encoder, self._core))
         except ConfigError:  # the file of an earlier export may be damaged

@@ -1,5 +1,8 @@
 """Encoders whose network OpenVINO runs: torch's rows but for last bits, and their own recipe."""
 
+import gc
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -246,3 +249,19 @@ def test_frames_in_memory_become_the_same_rows(tmp_path):
     frames = torch.randint(0, 255, (3, 64, 96, 3), dtype=torch.uint8).numpy()
     assert encoder.recipe.encoder.runtime == "openvino"
     assert len(encoder.encode(frames).values) == 3
+
+
+def test_signals_are_taken_after_encoders_have_come_and_gone(models):
+    first = load(models["vit"], OPENVINO)
+    second = load(models["vit"], OPENVINO)
+    del first
+    gc.collect()
+    del second
+    gc.collect()
+    taken = []
+    before = signal.signal(signal.SIGTERM, lambda *signal_and_frame: taken.append(True))
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert taken == [True]
