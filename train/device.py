@@ -4,7 +4,7 @@ import torch
 
 from cache_schema.errors import ConfigError
 
-__all__ = ["choose_device", "gpu_uuids"]
+__all__ = ["choose_device", "device_name", "gpu_uuids"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -17,6 +17,11 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
     has_gpu = name != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if has_gpu else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Return ``cpu``, or a GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def gpu_uuids(device: torch.device) -> list[str]:

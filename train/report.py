@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from accelerate import Accelerator
 
 from cache_schema.cost import read_costs
@@ -19,6 +18,7 @@ from train.checkpoints.result import (
     write_result,
 )
 from train.data.samples import SampleRows, count_stored_rows
+from train.device import device_name
 from train.loop.validation import Watch
 from train.pages.kept_views import kept, views_path
 from train.predict.predictor import Scores
@@ -102,7 +102,7 @@ def _result(
             read_per_epoch=count_stored_rows(_read_per_epoch(prepared)), in_stream=stream.num_rows
         ),
         machine=Machine(
-            device=_device_name(accelerator.device), num_processes=accelerator.num_processes
+            device=device_name(accelerator.device), num_processes=accelerator.num_processes
         ),
         extraction=tuple(cost for cost in costs if stream.name in cost.streams),
     )
@@ -127,7 +127,3 @@ def _read_per_epoch(prepared: Prepared) -> list[SampleRows]:
         for part in (data.train, data.holdout, data.val if selection == "val" else [])
         for rows in part
     ]
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

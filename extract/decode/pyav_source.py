@@ -88,22 +88,9 @@ class PyavSource:
                 return
         except Unplain:
             self._open()  # as if nothing had been read
-        self._check(given)
-        yield from islice(self, len(given), None)
-
-    def _check(self, given: Sequence[Fraction]) -> None:
-        """Check that what was given before the file turned out not to be plain is what there is.
-
-        Raises:
-            VideoError: if its frames come at other times than its packets said.
-        """
-        clock, times = FrameClock(keep=False), []
-        for now, _ in islice(self, len(given)):
-            clock.take(now)
-            times.append(now)
-        if times != given:
-            raise VideoError("its packets and its frames tell different times. Re-mux the file.")
-        self._open()
+        frames = iter(self)
+        _check_times([now for now, _ in islice(frames, len(given))], given)
+        yield from frames
 
     def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
         time_base = Fraction(self._stream.time_base or 1)
@@ -251,3 +238,16 @@ def av_reason(error: Exception) -> str:
     """Return what FFmpeg says, without the number and the place."""
     text = getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".")
+
+
+def _check_times(times: Sequence[Fraction], given: Sequence[Fraction]) -> None:
+    """Check that what was given before a file turned out not to be plain is what there is.
+
+    Raises:
+        VideoError: if its frames come at other times than its packets said.
+    """
+    clock = FrameClock(keep=False)
+    for now in times:
+        clock.take(now)
+    if times != given:
+        raise VideoError("its packets and its frames tell different times. Re-mux the file.")

@@ -9,7 +9,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cache_schema.errors import PipelineError
+from cache_schema.stream import Stream
+from cache_schema.video_path import found_video
 from extract import pictures_at, plays_in_browsers
+from train.pages.view import VideoView
 
 __all__ = ["Media", "MediaShelf"]
 
@@ -73,6 +76,18 @@ class MediaShelf:
             return self._media(path, duration)
         except (PipelineError, OSError) as error:
             return Media(name=path.name, note=f"The video file cannot be read: {error}")
+
+    def media_of(self, view: VideoView, stream: Stream, store: Path | None) -> Media:
+        """Return what the page has of the video of a view.
+
+        Args:
+            view: Names the video as annotations do.
+            stream: Knows where it lay.
+            store: Of the stream; None if it goes away.
+        """
+        name = stream.resolve(view.video)
+        path = found_video(stream.commit(name).video, store) if name is not None else None
+        return self.media(path, view.duration)
 
     def _media(self, path: Path, duration: float) -> Media:
         media_type = TYPES.get(path.suffix.lower(), "video/mp4")

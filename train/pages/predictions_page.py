@@ -19,6 +19,7 @@ __all__ = [
     "confusion_chart",
     "curve_chart",
     "predictions_page",
+    "view_block",
     "view_blocks",
 ]
 
@@ -83,12 +84,17 @@ def predictions_page(
 def view_blocks(
     views: Iterable[VideoView], media: Callable[[VideoView], Media]
 ) -> Iterator[tuple[str, str]]:
-    """Yield for each video what ``player.js`` reads, as JSON texts: the view, and its media."""
+    """Yield what ``player.js`` reads of each video: the view, and its media."""
     for view in views:
-        plain = to_mapping(view)
-        shown = {key: plain[key] for key in ("video", "duration", "lanes", "times", "curves")}
-        shown["curve_name"] = view.curve_name
-        yield json.dumps(shown, separators=(",", ":")), media(view).to_json()
+        yield view_block(view, media(view))
+
+
+def view_block(view: VideoView, media: Media) -> tuple[str, str]:
+    """Return what ``player.js`` reads of one video, as JSON texts."""
+    plain = to_mapping(view)
+    shown = {key: plain[key] for key in ("video", "duration", "lanes", "times", "curves")}
+    shown["curve_name"] = view.curve_name
+    return json.dumps(shown, separators=(",", ":")), media.to_json()
 
 
 def class_table(tallies: Sequence[ClassTally], unit: str) -> tuple[Columns, list[list[object]]]:

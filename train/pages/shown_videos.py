@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cache_schema.video_path import found_video
 from train.pages.kept_views import read_views
 from train.pages.media import Media, MediaShelf
 from train.pages.predictions_page import (
@@ -12,7 +11,7 @@ from train.pages.predictions_page import (
     Columns,
     class_table,
     confusion_chart,
-    view_blocks,
+    view_block,
 )
 from train.pages.run_facts import RunFacts
 from train.pages.run_store import RunStore, store_of
@@ -146,7 +145,7 @@ class ShownVideos:
             view = one.file.view(summary.video)
             media = self._media(one.run, view)
             named = replace(view, video=self._name(one, view.video))
-            yield from view_blocks([named], lambda _, media=media: media)  # type: ignore[misc]
+            yield view_block(named, media)
 
     def _name(self, one: SubsetViews, video: str) -> str:
         if not self._names_runs:
@@ -157,9 +156,7 @@ class ShownVideos:
     def _media(self, run: RunFacts, view: VideoView) -> Media:
         if run.folder not in self._stores:
             self._stores[run.folder] = store_of(run.checkpoint)
-        path = None
-        if (store := self._stores[run.folder]) is not None:
-            name = store.stream.resolve(view.video)
-            if name is not None:
-                path = found_video(store.stream.commit(name).video, store.path)
-        return self._shelf.media(path, view.duration)
+        store = self._stores[run.folder]
+        if store is None:
+            return self._shelf.media(None, view.duration)
+        return self._shelf.media_of(view, store.stream, store.path)

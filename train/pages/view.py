@@ -124,16 +124,14 @@ def joined(views: Sequence[VideoView]) -> VideoView:
 
 def tallied(tallies: Iterable[ClassTally]) -> tuple[ClassTally, ...]:
     """Add up the tallies of each class, in the order in which classes first come."""
-    sums: dict[str, ClassTally] = {}
+    sums: dict[str, tuple[float, float, float]] = {}
     for one in tallies:
-        before = sums.get(one.label, ClassTally(label=one.label))
-        sums[one.label] = ClassTally(
-            label=one.label,
-            annotated=before.annotated + one.annotated,
-            said=before.said + one.said,
-            right=before.right + one.right,
-        )
-    return tuple(sums.values())
+        annotated, said, right = sums.get(one.label, (0.0, 0.0, 0.0))
+        sums[one.label] = (annotated + one.annotated, said + one.said, right + one.right)
+    return tuple(
+        ClassTally(label=label, annotated=annotated, said=said, right=right)
+        for label, (annotated, said, right) in sums.items()
+    )
 
 
 def _lanes(views: Sequence[VideoView]) -> tuple[Lane, ...]:

@@ -104,7 +104,7 @@ def summed(views: ViewFile) -> Views:
     """Go through all views once, and keep what tables and plots over all of them need."""
     summaries: list[Summary] = []
     labels: dict[str, None] = {}
-    tallies: tuple[ClassTally, ...] = ()
+    tallies: list[ClassTally] = []
     amounts: dict[tuple[str, str], float] = {}
     unit, judged, right = "", 0.0, 0.0
     for view in views:
@@ -118,7 +118,7 @@ def summed(views: ViewFile) -> Views:
             )
         )
         labels |= dict.fromkeys(_labels(view))
-        tallies = tallied((*tallies, *view.tallies))
+        tallies += view.tallies
         for one in view.confusions:
             pair = (one.truth, one.said)
             amounts[pair] = amounts.get(pair, 0.0) + one.amount
@@ -126,7 +126,7 @@ def summed(views: ViewFile) -> Views:
     return Views(
         summaries=summaries,
         labels=sorted(labels),
-        tallies=list(tallies),
+        tallies=list(tallied(tallies)),
         confusions=[
             Confusion(truth=truth, said=said, amount=amount)
             for (truth, said), amount in amounts.items()

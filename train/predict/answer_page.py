@@ -12,7 +12,6 @@ from tqdm import tqdm
 from cache_schema.errors import ConfigError
 from cache_schema.page.document import duration, write_page
 from cache_schema.stream import Stream
-from cache_schema.video_path import found_video
 from train.answer import Answer, merged
 from train.pages.media import Media, MediaShelf
 from train.pages.predictions_page import MEASURES, predictions_page
@@ -97,9 +96,7 @@ def write_answer_page(
 
         def media(view: VideoView) -> Media:
             bar.update()
-            name = stream.resolve(view.video)
-            path = found_video(stream.commit(name).video, store) if name else None
-            return shelf.media(path, view.duration)
+            return shelf.media_of(view, stream, store)
 
         title = f"{ensemble.facts.name.replace('_', ' ').capitalize()}: answers"
         about = _about(ensemble, total)
