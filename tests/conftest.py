@@ -3,6 +3,7 @@
 And what opens pages in a browser, for all tests.
 """
 
+import logging
 import os
 
 import pytest
@@ -10,6 +11,15 @@ import pytest
 from tests.browser import chromium, open_page
 
 __all__ = ["chromium", "open_page"]
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """Take back the handler that commands give this process: its stream ends with the test."""
+    yield
+    package = logging.getLogger("train")
+    package.handlers = []
+    package.propagate = True
 
 
 def pytest_runtest_setup(item):

@@ -4,7 +4,7 @@ import functools
 import json
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 PLACES = (
@@ -36,7 +36,12 @@ class Reports:
         self._pipe = pipe
 
     def event(self, *words: str) -> None:
-        self._write(self._pipe, (json.dumps(words) + "\n").encode())
+        self.events([words])
+
+    def events(self, together: Sequence[Sequence[str]]) -> None:
+        """Report all or, if the kill is faster, nothing."""
+        text = "".join(json.dumps(words) + "\n" for words in together)
+        self._write(self._pipe, text.encode())
 
     def move(self, name: str) -> None:
         self._place[0] = PLACES.index(name)

@@ -159,9 +159,13 @@ def _report_plan(reports):
 
     def plan_jobs(*args, **keywords):
         planned = inner(*args, **keywords)
-        for job in planned.jobs:
-            for stream in sorted(job.streams):
-                reports.event("plan", stream, job.video.id)
+        reports.events(
+            [
+                ("plan", stream, job.video.id)
+                for job in planned.jobs
+                for stream in sorted(job.streams)
+            ]
+        )
         return planned
 
     plan.plan_jobs = plan_jobs
