@@ -32,7 +32,9 @@
       usePlayer(new StillPlayer(media.pictures, media.picture_times, view.duration, follow));
       $("screen-note").textContent = note;
     };
-    URL.revokeObjectURL(embedded);
+    // Later: the browser may still be reading the video that is left.
+    const left = embedded;
+    setTimeout(() => URL.revokeObjectURL(left), 30_000);
     $("screen-note").textContent = media.note;
     if (!media.href && !media.embedded) return stills(media.note);
     embedded = media.embedded
