@@ -4,7 +4,8 @@
 
 Every input is generated: two H.264 videos of each size; networks with random weights (but for
 EfficientNet-Lite0), on a CPU. In every trial the same videos are decoded alone; for each runtime a
-few batches are encoded alone on one thread and a whole run is made; medians of all trials:
+few batches are encoded alone, one thread a core as in a run, and a whole run is made; medians of all
+trials:
 
     limit            (CPU-seconds of decoding + of encoding) / cores
     wall_vs_limit    wall seconds of the run / limit: start-up and loading left out
@@ -44,7 +45,8 @@ from extract.plan.targets import build_targets
 
 FPS = 2
 BATCH = 8
-ENCODED_BATCHES = 2
+ENCODED_BATCHES = 4
+LONG_TRIALS = 3
 RUNTIMES = ("torch", "openvino")
 Figures = dict[str, float]
 
@@ -59,15 +61,15 @@ def cpu_seconds_of_decoding(videos: Sequence[Path]) -> float:
 
 
 def cpu_seconds_of_a_row(encoder: Encoder) -> float:
-    """Encode a few batches that lie ready, on one thread."""
+    """Encode a few batches that lie ready, side by side on as many threads as there are cores."""
     shape = (BATCH, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
     pixels_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        pool.submit(encoder.encode, pixels_BFCHW).result()
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(encoder.encode, [pixels_BFCHW] * cores))
         started = time.process_time()
-        for _ in range(ENCODED_BATCHES):
-            pool.submit(encoder.encode, pixels_BFCHW).result()
-        return (time.process_time() - started) / (ENCODED_BATCHES * BATCH)
+        list(pool.map(encoder.encode, [pixels_BFCHW] * (cores * ENCODED_BATCHES)))
+        return (time.process_time() - started) / (cores * ENCODED_BATCHES * BATCH)
 
 
 def run(videos: Sequence[Path], encoders: Sequence[str], **settings: object) -> dict:
@@ -189,21 +191,36 @@ def measure_size(
     return found
 
 
-def measure_long(folder: Path, seconds: int, minutes: int, short: Figures, trials: int) -> Figures:
-    """Measure the whole command on one long video, beside what the short ones took."""
+def measure_long(
+    folder: Path, seconds: int, minutes: int, short: dict[str, Figures], encoders: dict[str, str]
+) -> dict[str, Figures]:
+    """Measure the whole command on one long video, beside what the short ones took.
+
+    Args:
+        folder: Has the short videos.
+        seconds: Their length.
+        minutes: Of the long one.
+        short: Figures of the short ones, by ``encoder runtime size``.
+        encoders: What to load, by name.
+    """
     long = folder / "long.mp4"
     make_long_video(long, folder / "720p" / "chelsea.mp4", minutes * 60 // seconds)
-    cpu = short["decode_cpu_seconds"] + short["encode_cpu_seconds"]
-    limit = cpu / len(os.sched_getaffinity(0)) / (2 * seconds)
-    runs = [long_run(long, "efficientnet_lite0", "openvino", limit) for _ in range(trials)]
-    show(f"efficientnet_lite0 openvino, the whole command on {minutes} min of 720p", medians(runs))
-    return medians(runs)
+    found = {}
+    for name, runtime in (*(("efficientnet_lite0", one) for one in RUNTIMES), ("vit_b16", "torch")):
+        of_short = short[f"{name} {runtime} 720p"]
+        cpu = of_short["decode_cpu_seconds"] + of_short["encode_cpu_seconds"]
+        limit = cpu / len(os.sched_getaffinity(0)) / (2 * seconds)
+        key = f"{name} {runtime} {minutes} min of 720p, the whole command"
+        runs = [long_run(long, encoders[name], runtime, limit) for _ in range(LONG_TRIALS)]
+        found[key] = medians(runs)
+        show(key, found[key])
+    return found
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Two trials, 720p alone, nothing long.")
 @click.option("--trials", default=5)
-@click.option("--seconds", default=20, help="Length of each of the two videos of a size.")
+@click.option("--seconds", default=60, help="Length of each of the two videos of a size.")
 @click.option("--long-minutes", default=10)
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/extract.json")
 def main(quick: bool, trials: int, seconds: int, long_minutes: int, out: Path) -> None:
@@ -225,8 +242,7 @@ def main(quick: bool, trials: int, seconds: int, long_minutes: int, out: Path) -
             videos = make_videos(folder / size, size, seconds)
             figures |= measure_size(size, videos, networks, trials)
         if not quick:
-            short = figures["efficientnet_lite0 openvino 720p"]
-            figures["long"] = measure_long(folder, seconds, long_minutes, short, min(trials, 3))
+            figures |= measure_long(folder, seconds, long_minutes, figures, networks)
     result |= {"load_average_after": os.getloadavg()[0], **figures}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n")

@@ -1,23 +1,19 @@
-"""Video time: from presentation timestamps to sampled frames, windows and rows, and back.
+"""Video time: from sampled frames to windows and rows, and from seconds back to rows.
 
 Pure arithmetic in exact integers; knows nothing of files. Both stages use these functions, so a
-label finds the row that was made from the frames it describes.
-
-Time zero is the container's start. Tick k lies at k / fps seconds; the frame of a tick is the
-last one shown at or before it (the first frame for ticks before it). Ticks run while they are
-before the end of the video, so no tail is lost.
+label finds the row that was made from the frames it describes. ``cache_schema.frame_sampler`` says
+which frames are sampled.
 """
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.recipe import SamplingRecipe
 
-__all__ = ["FrameSampler", "RowClock", "count_rows", "rows_between"]
+__all__ = ["RowClock", "count_rows", "rows_between"]
 
 
 def count_rows(num_frames: int, frames_per_window: int, stride_frames: int) -> int:
@@ -35,45 +31,6 @@ def count_rows(num_frames: int, frames_per_window: int, stride_frames: int) -> i
     to_cover_tail = 1 + math.ceil(max(0, num_frames - frames_per_window) / stride_frames)
     with_a_start_inside = math.ceil(num_frames / stride_frames)
     return min(to_cover_tail, with_a_start_inside)
-
-
-class FrameSampler:
-    """Decide, frame by frame in presentation order, for how many ticks each frame is shown.
-
-    Feed every timestamp to ``shown``: it answers for the frame *before* the new one, which can
-    then be converted or dropped. ``finish`` answers for the last frame.
-    """
-
-    def __init__(self, fps: Fraction | None) -> None:
-        self._fps = fps
-        self._tick = 0
-        self._has_frame = False
-
-    def shown(self, seconds: Fraction) -> int:
-        """Return how many ticks the previous frame covers, given the next frame's time."""
-        if self._fps is None:
-            count, self._has_frame = int(self._has_frame), True
-            return count
-        if not self._has_frame:
-            self._has_frame = True
-            return 0
-        return self._advance(seconds)
-
-    def finish(self, end_seconds: Fraction) -> int:
-        """Return how many ticks the last frame covers; one at least if no tick fell before."""
-        if not self._has_frame:
-            return 0
-        if self._fps is None:
-            return 1
-        count = self._advance(end_seconds)
-        return max(count, 1) if self._tick == count else count
-
-    def _advance(self, seconds: Fraction) -> int:
-        """Pass every tick before ``seconds``: tick / fps < seconds."""
-        assert self._fps is not None
-        upto = max(self._tick, math.ceil(seconds * self._fps))
-        count, self._tick = upto - self._tick, upto
-        return count
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,8 @@ class FrameEncoder:
     def _blocks(self, windows: Iterator[Tensor]) -> Iterator[Array]:
         """Yield the rows in the stored dtype, as many at a time as the batches give."""
         with EncodeThreads(threads_for(1)) as threads:
-            encoder, at_once = threads.spread(self._target.encoder, self._batch_size)
             queue: EncodeQueue[FrameEncoder] = EncodeQueue(
-                encoder, self._batch_size, self.recipe.store_dtype, at_once=at_once
+                self._target.encoder, threads, self._batch_size, self.recipe.store_dtype
             )
             for window_FCHW in windows:
                 yield from map(self._values, queue.push(self, window_FCHW))

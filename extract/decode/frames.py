@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import VideoError
-from cache_schema.timeline import FrameSampler
+from cache_schema.frame_sampler import FrameSampler
 
 __all__ = [
     "Frame",

@@ -46,6 +46,9 @@ BURIAL_SECONDS = 5.0
 
 OPENER = "extract.decode.backends:open_video"
 
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""For a child: NumPy's library starts a thread for each core, and a decoder multiplies nothing."""
+
 BOOT = "import sys; sys.path[:] = sys.argv[5:]; from extract.decode.child import main; main()"
 
 
@@ -170,6 +173,7 @@ class DecoderProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=descriptors,
+                env=os.environ | ONE_BLAS_THREAD,
                 process_group=0,  # Ctrl-C is for this process, which then ends the child
             )
         # The kernel's timeout and not Python's: a frame then arrives in one call, not in thirty

@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from cache_schema.timeline import FrameSampler
+from cache_schema.frame_sampler import FrameSampler
 
 __all__ = ["SkippingDecoder", "Unplain", "is_plain"]
 

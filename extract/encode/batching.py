@@ -8,6 +8,7 @@ Shapes: F frames per window, C, H, W pixels.
 
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from cache_schema.stream import Array
-from extract.encode.encoders.base import Encoder, encode_fixed
+from extract.encode.cpu_threads import EncodeThreads
+from extract.encode.encoders.base import Encoder
 
 __all__ = ["EncodeQueue", "Finished", "NotFinite", "Result", "Rows", "are_finite", "to_stored"]
 
@@ -45,12 +47,25 @@ class NotFinite(Generic[Owner]):
     owner: Owner
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Pending(Generic[Owner]):
+    """An owner whose rows have not all been given out."""
+
     owner: Owner
+    num_under_way: int = 0
+    """Of its windows, in batches that were handed over."""
     windows: deque[Tensor] = field(default_factory=deque)
     has_rows_out: bool = False
     is_ended: bool = False
+    is_dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[Owner]):
+    """Windows that are being encoded: of whom, how many of each, and the rows to come."""
+
+    parts: list[tuple[_Pending[Owner], int]]
+    rows: Future[Tensor]
 
 
 Result = Rows[Owner] | Finished[Owner] | NotFinite[Owner]
@@ -59,76 +74,95 @@ Result = Rows[Owner] | Finished[Owner] | NotFinite[Owner]
 class EncodeQueue(Generic[Owner]):
     """First in, first out: rows come back grouped by owner, in the order of the windows.
 
-    Owners come one after the other: once another owner pushes, the earlier one has ended.
+    Owners come one after the other: once another owner pushes, the earlier one has ended. A batch
+    is handed over as soon as it is full, and its rows are taken some batches later: whoever pushes
+    prepares the next windows meanwhile.
     """
 
     def __init__(
-        self, encoder: Encoder, batch_size: int, store_dtype: str, *, at_once: int = 1
+        self, encoder: Encoder, threads: EncodeThreads, batch_size: int, store_dtype: str
     ) -> None:
         """Prepare an empty queue.
 
         Args:
             encoder: The network.
-            batch_size: Windows in each of its batches.
+            threads: What encodes.
+            batch_size: Windows in each batch.
             store_dtype: Of the rows that are given out.
-            at_once: Batches that the encoder takes in one call.
         """
         self._encoder = encoder
+        self._threads = threads
         self._batch_size = batch_size
-        self._at_once = at_once
         self._store_dtype = store_dtype
         self._owners: deque[_Pending[Owner]] = deque()
+        self._batches: deque[_Batch[Owner]] = deque()
 
     def push(self, owner: Owner, window_FCHW: Tensor) -> Iterator[Result[Owner]]:
-        """Queue one window; yield what a full batch completes."""
+        """Queue one window; yield what is complete, if it fills a batch."""
         if not self._owners or self._owners[-1].owner is not owner:
             self._owners.append(_Pending(owner))
         self._owners[-1].windows.append(window_FCHW)
-        if self._num_windows == self._batch_size * self._at_once:
-            yield from self._run()
+        if sum(len(pending.windows) for pending in self._owners) == self._batch_size:
+            self._submit()
+            yield from self._take_rows(self._threads.num_ahead)
 
     def end(self, owner: Owner) -> Iterator[Finished[Owner]]:
         """Say that an owner's last window was pushed."""
         pending = self._owners[-1]
         pending.is_ended = True
-        if not pending.windows:
-            self._owners.pop()
-            yield Finished(owner)
+        yield from self._finish(pending)
 
     def drop(self, owner: Owner) -> bool:
-        """Forget an owner's queued windows; tell whether rows of it were given out before."""
+        """Forget an owner's windows; tell whether rows of it were given out before."""
         if not self._owners or self._owners[-1].owner is not owner:
             return False
-        return self._owners.pop().has_rows_out
+        pending = self._owners.pop()
+        pending.is_dropped = True
+        return pending.has_rows_out
 
     def flush(self) -> Iterator[Result[Owner]]:
-        """Encode what is queued, however few."""
-        if self._num_windows:
-            yield from self._run()
+        """Encode what is queued, however few, and wait for all of it."""
+        if any(pending.windows for pending in self._owners):
+            self._submit()
+        yield from self._take_rows(0)
 
-    @property
-    def _num_windows(self) -> int:
-        return sum(len(pending.windows) for pending in self._owners)
+    def _submit(self) -> None:
+        parts: list[tuple[_Pending[Owner], int]] = []
+        windows: list[Tensor] = []
+        for pending in self._owners:
+            if pending.windows:
+                parts.append((pending, len(pending.windows)))
+                pending.num_under_way += len(pending.windows)
+                windows += pending.windows
+                pending.windows.clear()
+        rows = self._threads.submit(self._encoder, torch.stack(windows), self._batch_size)
+        self._batches.append(_Batch(parts, rows))
 
-    def _run(self) -> Iterator[Result[Owner]]:
-        windows = [window for pending in self._owners for window in pending.windows]
-        num_batches = -(-len(windows) // self._batch_size)
-        rows = encode_fixed(self._encoder, torch.stack(windows), num_batches * self._batch_size)
-        owners, self._owners = self._owners, deque()
-        first = 0
-        for pending in owners:
-            last = first + len(pending.windows)
-            yield from self._give_out(pending, rows[first:last])
-            first = last
+    def _take_rows(self, num_ahead: int) -> Iterator[Result[Owner]]:
+        """Wait until no more batches than these are under way."""
+        while len(self._batches) > num_ahead:
+            batch = self._batches.popleft()
+            counts = [count for _, count in batch.parts]
+            for (pending, count), rows in zip(
+                batch.parts, torch.split(batch.rows.result(), counts), strict=True
+            ):
+                pending.num_under_way -= count
+                if not pending.is_dropped:
+                    yield from self._give_out(pending, rows)
 
     def _give_out(self, pending: _Pending[Owner], rows: Tensor) -> Iterator[Result[Owner]]:
         if not are_finite(rows, self._store_dtype):
+            pending.is_dropped = True
+            self._owners.remove(pending)
             yield NotFinite(pending.owner)
             return
-        if not pending.is_ended:
-            self._owners.append(_Pending(pending.owner, has_rows_out=True))
+        pending.has_rows_out = True
         yield Rows(pending.owner, to_stored(rows, self._store_dtype))
-        if pending.is_ended:
+        yield from self._finish(pending)
+
+    def _finish(self, pending: _Pending[Owner]) -> Iterator[Finished[Owner]]:
+        if pending.is_ended and not pending.num_under_way and not pending.windows:
+            self._owners.remove(pending)
             yield Finished(pending.owner)
 
 

@@ -9,13 +9,13 @@ Shapes: B windows, F frames per window, C, H, W pixels.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from extract.encode.encoders.base import Encoder
+from extract.encode.encoders.base import Encoder, encode_fixed
 
 __all__ = ["EncodeThreads", "threads_for"]
 
@@ -49,31 +49,19 @@ class EncodeThreads:
         """Do as ``map`` does, on the threads, ahead of whoever iterates."""
         return self._pool.map(function, items)
 
-    def spread(self, encoder: Encoder, batch_size: int) -> tuple[Encoder, int]:
-        """Return an encoder, and how many batches of the size to call it with.
+    def submit(self, encoder: Encoder, pixels_BFCHW: Tensor, batch_size: int) -> Future[Tensor]:
+        """Encode windows in batches of a size: on a thread, or at once where a GPU does it.
 
-        On a CPU that is one batch for every thread; a GPU takes one.
+        Returns:
+            The rows to come. Those of a GPU are there for the asking, but it may still be at work.
         """
-        if encoder.device.type != "cpu":
-            return encoder, 1
-        return _SpreadEncoder(encoder, batch_size, self._pool), self._num_threads
+        if encoder.device.type == "cpu":
+            return self._pool.submit(encode_fixed, encoder, pixels_BFCHW, batch_size)
+        rows = Future[Tensor]()
+        rows.set_result(encode_fixed(encoder, pixels_BFCHW, batch_size))
+        return rows
 
-
-class _SpreadEncoder:
-    """An encoder that cuts what it is given into batches of one size, a thread for each."""
-
-    def __init__(self, encoder: Encoder, batch_size: int, pool: ThreadPoolExecutor) -> None:
-        self.recipe = encoder.recipe
-        self.preprocess = encoder.preprocess
-        self.row_shape = encoder.row_shape
-        self.frames_per_window = encoder.frames_per_window
-        self.device = encoder.device
-        self._encode = encoder.encode
-        self._batch_size = batch_size
-        self._pool = pool
-
-    def encode(self, pixels_BFCHW: Tensor) -> Tensor:
-        """Return the rows of a batch of windows; B is a multiple of the batch size."""
-        return torch.cat(
-            list(self._pool.map(self._encode, torch.split(pixels_BFCHW, self._batch_size)))
-        )
+    @property
+    def num_ahead(self) -> int:
+        """Batches that may be under way: one for each thread, and one that waits for the first."""
+        return self._num_threads + 1

@@ -42,10 +42,9 @@ class LiveFeed(ClosedOnExit):
         with ExitStack() as stack:
             # One thread: with more, matrix libraries sum in another order.
             threads = stack.enter_context(EncodeThreads(1))
-            encoder, _ = threads.spread(self._target.encoder, self._batch_size)
-            size = smallest_equal_batch(encoder, self._batch_size)
-            encoder, _ = threads.spread(self._target.encoder, size)
-            self._maker = RowMaker(encoder, self._target.recipe, self.counts, size)
+            encoder = self._target.encoder
+            size = smallest_equal_batch(encoder, threads, self._batch_size)
+            self._maker = RowMaker(encoder, threads, self._target.recipe, self.counts, size)
             self._ticks = self._open(stack)
             self._stack = stack.pop_all()  # all of it could be had
         return self

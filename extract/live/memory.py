@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from cache_schema.errors import VideoError
-from cache_schema.timeline import FrameSampler
+from cache_schema.frame_sampler import FrameSampler
 from extract.decode.frames import Frame, checked_frame
 from extract.live.capture import End, Tick
 

@@ -16,7 +16,8 @@ from cache_schema.stream import Array
 from cache_schema.timeline import RowClock
 from extract.decode.frames import Frame, SampledFrame
 from extract.encode.batching import are_finite, to_stored
-from extract.encode.encoders.base import Encoder, encode_fixed
+from extract.encode.cpu_threads import EncodeThreads
+from extract.encode.encoders.base import Encoder
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.live.capture import Tick
@@ -44,17 +45,24 @@ class RowMaker:
     """Makes rows of ticks that come in order, some of which may be missing."""
 
     def __init__(
-        self, encoder: Encoder, recipe: Recipe, counts: LiveCounts, batch_size: int
+        self,
+        encoder: Encoder,
+        threads: EncodeThreads,
+        recipe: Recipe,
+        counts: LiveCounts,
+        batch_size: int,
     ) -> None:
         """Begin.
 
         Args:
             encoder: The network.
+            threads: What encodes; one is enough.
             recipe: How its rows are sampled and stored.
             counts: Gets the rows that are left out.
             batch_size: Of each call of the network; one window, and zeros.
         """
         self._encoder = encoder
+        self._threads = threads
         self._recipe = recipe
         self._counts = counts
         self._batch_size = batch_size
@@ -109,7 +117,7 @@ class RowMaker:
         number = self._first_row + self._windows.num_windows - 1
         clock = RowClock(self._recipe.sampling, end_seconds)
         ((start, end),) = clock.times(number, 1)
-        rows = encode_fixed(self._encoder, window_FCHW[None], self._batch_size)
+        rows = self._threads.submit(self._encoder, window_FCHW[None], self._batch_size).result()
         if not are_finite(rows, self._recipe.store_dtype):
             raise VideoError(
                 f"encoder '{self._recipe.encoder.id}': the feature at {start:.2f} s is infinite or "
@@ -124,8 +132,7 @@ class RowMaker:
         )
 
 
-@torch.inference_mode()
-def smallest_equal_batch(encoder: Encoder, batch_size: int) -> int:
+def smallest_equal_batch(encoder: Encoder, threads: EncodeThreads, batch_size: int) -> int:
     """Return the smallest batch that gives the bits of stage 1's batches on this machine.
 
     One row at a time through a batch of eight costs eight. Whether a smaller one gives the same
@@ -138,10 +145,10 @@ def smallest_equal_batch(encoder: Encoder, batch_size: int) -> int:
     generator = torch.Generator().manual_seed(0)
     shape = (batch_size, encoder.frames_per_window, 3, *size)
     noise_BFCHW = torch.randn(shape, generator=generator)
-    whole = encoder.encode(noise_BFCHW)
+    whole = threads.submit(encoder, noise_BFCHW, batch_size).result()
     for size_of_batch in (size for size in (1, 2, 4) if size < batch_size):
-        first = encoder.encode(noise_BFCHW[:size_of_batch])
-        last = encoder.encode(noise_BFCHW[-size_of_batch:])
-        if torch.equal(first, whole[:size_of_batch]) and torch.equal(last, whole[-size_of_batch:]):
+        places = (slice(None, size_of_batch), slice(-size_of_batch, None))
+        alone = [threads.submit(encoder, noise_BFCHW[place], size_of_batch) for place in places]
+        if all(map(torch.equal, [rows.result() for rows in alone], [whole[p] for p in places])):
             return size_of_batch
     return batch_size

@@ -57,8 +57,7 @@ class EncodeStage:
             self._forward(encode_queue.flush())
 
     def _new_queue(self, target: Target, batch_size: int) -> EncodeQueue[Work]:
-        encoder, at_once = self._threads.spread(target.encoder, batch_size)
-        return EncodeQueue(encoder, batch_size, target.recipe.store_dtype, at_once=at_once)
+        return EncodeQueue(target.encoder, self._threads, batch_size, target.recipe.store_dtype)
 
     def _open(self, job: Job) -> list[Work]:
         if job not in self._works:

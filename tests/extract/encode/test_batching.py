@@ -1,7 +1,11 @@
+import threading
+
+import pytest
 import torch
 
 from cache_schema.recipe import EncoderRecipe
 from extract.encode.batching import EncodeQueue, Finished, NotFinite, Rows, to_stored
+from extract.encode.cpu_threads import EncodeThreads
 
 
 class MeanEncoder:
@@ -20,6 +24,12 @@ class MeanEncoder:
     def encode(self, pixels_BFCHW):
         self.batches.append(len(pixels_BFCHW))
         return pixels_BFCHW.flatten(1).mean(1, keepdim=True)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    with EncodeThreads(request.param) as threads:
+        yield threads
 
 
 def window(value):
@@ -42,9 +52,10 @@ def feed(queue, *videos):
     ]
 
 
-def test_rows_come_back_in_order_and_a_video_ends_after_its_last_row():
+def test_rows_come_back_in_order_and_a_video_ends_after_its_last_row(threads):
     encoder = MeanEncoder()
-    events = feed(EncodeQueue(encoder, 4, "float32"), ("a", [1, 2, 3]), ("b", [4, 5, 6, 7, 8, 9]))
+    queue = EncodeQueue(encoder, threads, 4, "float32")
+    events = feed(queue, ("a", [1, 2, 3]), ("b", [4, 5, 6, 7, 8, 9]))
     assert events == [
         ("Rows", "a", [1, 2, 3]),
         ("Finished", "a"),
@@ -56,30 +67,46 @@ def test_rows_come_back_in_order_and_a_video_ends_after_its_last_row():
     assert encoder.batches == [4, 4, 4]
 
 
-def test_a_video_that_fills_a_batch_exactly_ends_at_once():
-    events = feed(EncodeQueue(MeanEncoder(), 2, "float32"), ("a", [1, 2]), ("b", [3]))
-    assert events == [
-        ("Rows", "a", [1, 2]),
-        ("Finished", "a"),
-        ("Rows", "b", [3]),
-        ("Finished", "b"),
-    ]
+def test_videos_that_fill_batches_exactly_end_in_turn(threads):
+    videos = [(name, [number, number + 0.5]) for number, name in enumerate("abcdefgh")]
+    events = feed(EncodeQueue(MeanEncoder(), threads, 2, "float32"), *videos)
+    expected = [(("Rows", name, values), ("Finished", name)) for name, values in videos]
+    assert events == [event for pair in expected for event in pair]
 
 
-def test_several_batches_go_at_once_and_only_the_last_one_is_filled_up():
-    encoder = MeanEncoder()
-    queue = EncodeQueue(encoder, 2, "float32", at_once=3)
-    events = feed(queue, ("a", [1, 2, 3, 4, 5, 6, 7, 8, 9]))
-    assert encoder.batches == [6, 4]
-    assert events == [
-        ("Rows", "a", [1, 2, 3, 4, 5, 6]),
-        ("Rows", "a", [7, 8, 9]),
-        ("Finished", "a"),
-    ]
+def test_a_video_without_a_row_ends(threads):
+    queue = EncodeQueue(MeanEncoder(), threads, 2, "float32")
+    assert list(queue.push("a", window(1))) == []
+    assert list(queue.end("a")) == []
+    assert [type(event) for event in queue.flush()] == [Rows, Finished]
 
 
-def test_dropping_a_failed_video_keeps_the_ones_before_it():
-    queue = EncodeQueue(MeanEncoder(), 4, "float32")
+class MeetingEncoder(MeanEncoder):
+    """Encodes a batch only while another one is being encoded beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self._meeting = threading.Barrier(2)
+
+    def encode(self, pixels_BFCHW):
+        self._meeting.wait(timeout=60)
+        return super().encode(pixels_BFCHW)
+
+
+def test_batches_are_encoded_side_by_side_while_others_are_filled():
+    encoder = MeetingEncoder()
+    with EncodeThreads(2) as threads:
+        queue = EncodeQueue(encoder, threads, 2, "float32")
+        # Three batches may be under way: it is the fourth that waits for the first one's rows.
+        for value in range(7):
+            assert list(queue.push("a", window(value))) == []
+        (rows,) = queue.push("a", window(7))
+        assert rows.values[:, 0].tolist() == [0, 1]
+        assert [rows.values[0, 0] for rows in queue.flush()] == [2, 4, 6]
+
+
+def test_dropping_a_failed_video_keeps_the_ones_before_it(threads):
+    queue = EncodeQueue(MeanEncoder(), threads, 4, "float32")
     events = list(queue.push("a", window(1))) + list(queue.end("a"))
     events += queue.push("b", window(2))
     assert queue.drop("b") is False  # no row of b was given out
@@ -88,14 +115,35 @@ def test_dropping_a_failed_video_keeps_the_ones_before_it():
 
 
 def test_drop_tells_that_rows_are_already_out():
-    queue = EncodeQueue(MeanEncoder(), 1, "float32")
-    list(queue.push("a", window(1)))
-    assert queue.drop("a") is True
+    with EncodeThreads(1) as threads:
+        queue = EncodeQueue(MeanEncoder(), threads, 1, "float32")
+        for value in range(threads.num_ahead):
+            list(queue.push("a", window(value)))
+        assert [len(rows.values) for rows in queue.push("a", window(9))] == [1]
+        assert queue.drop("a") is True
+        assert list(queue.flush()) == []
 
 
-def test_a_value_that_overflows_the_stored_dtype_is_reported_for_its_video_only():
-    events = feed(EncodeQueue(MeanEncoder(), 4, "float16"), ("a", [1e6]), ("b", [1]))
-    assert events == [("NotFinite", "a"), ("Rows", "b", [1]), ("Finished", "b")]
+def test_rows_under_way_of_a_dropped_video_are_not_given_out(threads):
+    queue = EncodeQueue(MeanEncoder(), threads, 2, "float32")
+    for owner, value in (("a", 1), ("b", 2), ("b", 3)):
+        assert list(queue.push(owner, window(value))) == []
+        if owner == "a":
+            list(queue.end("a"))
+    assert queue.drop("b") is False
+    events = list(queue.flush())
+    assert events == [Rows("a", events[0].values), Finished("a")]
+
+
+@pytest.mark.parametrize("values", [[1e6], [1e6] * 9, [1] * 8 + [1e6]])
+def test_a_value_that_overflows_the_stored_dtype_is_reported_for_its_video_only(threads, values):
+    queue = EncodeQueue(MeanEncoder(), threads, 4, "float16")
+    events = feed(queue, ("a", values), ("b", [1]))
+    assert [event for event in events if event[0] != "Rows"] == [
+        ("NotFinite", "a"),
+        ("Finished", "b"),
+    ]
+    assert [event for event in events if event[:2] == ("Rows", "b")] == [("Rows", "b", [1])]
     assert NotFinite("a") == NotFinite("a")
 
 

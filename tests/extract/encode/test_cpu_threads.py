@@ -6,7 +6,6 @@ import torch
 
 from extract.encode.cpu_threads import EncodeThreads, threads_for
 from extract.encode.encoders import EncoderOptions, load_encoder
-from extract.encode.encoders.base import encode_fixed
 from tests.extract.tiny_models import write_model
 
 BATCH = 4
@@ -37,23 +36,31 @@ def test_rows_depend_neither_on_our_threads_nor_on_torchs(encoders, which):
     for num_threads, torchs_threads in ((1, 1), (1, 2), (3, 2)):
         torch.set_num_threads(torchs_threads)
         with EncodeThreads(num_threads) as threads:
-            rows.append(encode_fixed(*_call(threads, encoder, windows)))
+            batches = torch.split(windows, BATCH)
+            made = [threads.submit(encoder, batch, BATCH) for batch in batches]
+            rows.append(torch.cat([batch.result() for batch in made]))
     torch.set_num_threads(before)
     assert np.array_equal(rows[0], rows[1])
     assert np.array_equal(rows[0], rows[2])
 
 
-def _call(threads, encoder, windows):
-    spread, at_once = threads.spread(encoder, BATCH)
-    return spread, windows, BATCH * at_once
+class Elsewhere:
+    """What says that it is not on the CPU, and notes the thread it is called from."""
+
+    device = torch.device("meta")
+    row_shape = (1,)
+
+    def encode(self, pixels_BFCHW):
+        self.thread = threading.current_thread()
+        return torch.empty(len(pixels_BFCHW), 1, device=self.device)
 
 
-def test_what_spreads_batches_is_an_ordinary_encoder(encoders):
+def test_what_is_not_on_the_cpu_is_called_by_the_thread_that_owns_it():
+    encoder = Elsewhere()
     with EncodeThreads(2) as threads:
-        spread, at_once = threads.spread(encoders[0], BATCH)
-    assert at_once == 2
-    for name in ("recipe", "preprocess", "row_shape", "frames_per_window", "device"):
-        assert getattr(spread, name) == getattr(encoders[0], name)
+        rows = threads.submit(encoder, torch.zeros(3, 1, 3, 8, 8, device="meta"), BATCH)
+    assert encoder.thread is threading.current_thread()
+    assert rows.result().shape == (3, 1)
 
 
 @pytest.mark.parametrize(

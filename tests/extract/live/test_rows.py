@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from extract.config import ExtractConfig
+from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.base import encode_fixed
 from extract.live.capture import Tick
 from extract.live.counts import LiveCounts
@@ -28,7 +29,8 @@ def maker(tmp_path):
     )
     target = build_targets(config, None)[0]
     counts = LiveCounts()
-    return RowMaker(target.encoder, target.recipe, counts, 1), counts
+    with EncodeThreads(1) as threads:
+        yield RowMaker(target.encoder, threads, target.recipe, counts, 1), counts
 
 
 def starts(rows):
@@ -90,7 +92,8 @@ class OddAboveTwo:
 def test_the_smallest_batch_with_the_same_bits_is_found(batch_size, expected):
     fake = build_targets(ExtractConfig(encoders=("fake",), device="cpu"), None)[0].encoder
     encoder = OddAboveTwo(fake.preprocess)
-    assert smallest_equal_batch(encoder, batch_size) == expected
+    with EncodeThreads(1) as threads:
+        assert smallest_equal_batch(encoder, threads, batch_size) == expected
     pixels = torch.rand(1, 1, 3, 8, 8)
     whole = encode_fixed(encoder, pixels, batch_size)
     assert torch.equal(encode_fixed(encoder, pixels, expected), whole)
