@@ -4,8 +4,8 @@
 
 Every input is generated: two H.264 videos of each size; networks with random weights (but for
 EfficientNet-Lite0), on a CPU. In every trial the same videos are decoded alone; for each runtime a
-few batches are encoded alone, one thread a core as in a run, and a whole run is made; medians of all
-trials:
+few batches are encoded alone, one thread a core as in a run, and a whole run is made; medians of
+all trials:
 
     limit            (CPU-seconds of decoding + of encoding) / cores
     wall_vs_limit    wall seconds of the run / limit: start-up and loading left out
