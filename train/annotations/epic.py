@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -53,7 +54,7 @@ class Action:
 
 
 class EpicFolder:
-    """One annotation folder; files are read when asked for."""
+    """One annotation folder; files are read when first asked for, those of actions only once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = check_folder(folder)
@@ -64,6 +65,10 @@ class EpicFolder:
         Raises:
             AnnotationError: No such subset, or a record is wrong.
         """
+        return list(self._actions(subset))
+
+    @cache  # noqa: B019 - a folder's reader lives as long as its process
+    def _actions(self, subset: str) -> tuple[Action, ...]:
         path = self._folder / ACTION_FILES[check_subset(subset)]
         rows = read_csv(path, ACTION_COLUMNS)
         if not rows:
@@ -78,8 +83,11 @@ class EpicFolder:
             if action.narration_id in actions:
                 raise row.error("narration_id", action.narration_id, "an id not used above")
             actions[action.narration_id] = action
-        return sorted(
-            actions.values(), key=lambda one: (one.video_id, one.start_seconds, one.narration_id)
+        return tuple(
+            sorted(
+                actions.values(),
+                key=lambda one: (one.video_id, one.start_seconds, one.narration_id),
+            )
         )
 
     def action_classes(self) -> list[VerbNoun]:
