@@ -1,0 +1,216 @@
+"""What ``benchmarks.full_size`` measures, each in a process of its own.
+
+    python -m benchmarks.full_size_measures WHAT JSON
+
+    read      the annotations of a task: both subsets, and what its head must know of them
+    train     a run put together, and some steps of it
+    predict   a subset predicted and written, with the weights as they begin
+    score     that submission
+
+The last line that is printed is a JSON object. Memory is what the process itself holds; pages of a
+store, which the system takes back when it needs them, are counted apart.
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from extract.process_memory import peak_bytes
+from train.tasks import load_task
+
+if TYPE_CHECKING:  # reading and scoring need no torch, and their memory is measured
+    from train.data.samples import SampleRows
+    from train.loop.trainer import Trainer
+    from train.predict.predictor import Predictor
+    from train.prepare import Prepared
+
+__all__ = ["Asked", "measure"]
+
+BLOCKS = 2
+"""Of the LLM."""
+LOOK_SECONDS = 0.02
+"""Between two looks at the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a process is to measure."""
+
+    task: str
+    annotations: str
+    features: str = ""
+    out: str = ""
+    """Folder for what is written."""
+    steps: int = 0
+    most_videos: int = 0
+    """Samples of validation that are predicted; 0 predicts all."""
+
+
+class Memory:
+    """The most memory of its own that this process has held."""
+
+    def __init__(self) -> None:
+        self.peak_kb = 0
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+
+    def _look(self) -> None:
+        while True:
+            status = Path("/proc/self/status").read_text(encoding="utf-8")
+            found = re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", status, re.MULTILINE)
+            self.peak_kb = max(self.peak_kb, sum(map(int, found)))
+            time.sleep(LOOK_SECONDS)
+
+    def figures(self) -> dict[str, float]:
+        """Return gigabytes."""
+        time.sleep(2 * LOOK_SECONDS)
+        return {"gb": self.peak_kb / 1e6, "gb_with_pages_of_files": peak_bytes() / 1e9}
+
+
+def read(asked: Asked) -> dict[str, float]:
+    started = time.perf_counter()
+    task = load_task(asked.task, Path(asked.annotations), {})
+    samples = {subset: task.samples(subset) for subset in ("train", "val")}
+    knowledge = task.answers.knowledge
+    del knowledge
+    return {
+        "seconds": time.perf_counter() - started,
+        "train_samples": len(samples["train"]),
+        "val_samples": len(samples["val"]),
+    }
+
+
+def prepared(asked: Asked) -> "Prepared":
+    """Return a run; its settings are the defaults, but for the blocks of the LLM."""
+    import torch
+
+    from train.config import DataConfig, LlmConfig, OptimConfig, TrainConfig
+    from train.prepare import prepare
+
+    config = TrainConfig(
+        task=(asked.task,),
+        annotations=(asked.annotations,),
+        features=asked.features,
+        device="cpu",
+        llm=LlmConfig(num_layers=BLOCKS),
+        data=DataConfig(selection="last"),
+        optim=OptimConfig(epochs=1),
+    )
+    return prepare(config, torch.device("cpu"))
+
+
+def trainer_of(asked: Asked, run: "Prepared") -> "Trainer":
+    """Return a trainer that stops after some steps and keeps nothing."""
+    from train.loop.parallel import make_accelerator
+    from train.loop.trainer import Trainer
+
+    class FewSteps(Trainer):
+        def _batches(self, epoch: int, first_step: int) -> Iterator[Any]:
+            return islice(super()._batches(epoch, first_step), asked.steps)
+
+        def _save(self, name: str) -> None:
+            pass
+
+    return FewSteps(run, make_accelerator("cpu"), Path(asked.out))
+
+
+def train(asked: Asked) -> dict[str, float]:
+    started = time.perf_counter()
+    run = prepared(asked)
+    ready = time.perf_counter()
+    trainer = trainer_of(asked, run)
+    trainer.train()
+    ended = time.perf_counter()
+    lines = map(json.loads, (Path(asked.out) / "metrics.jsonl").read_text().splitlines())
+    steps = [one["seconds"] for one in lines if one["kind"] == "train"]
+    return {
+        "prepare_seconds": ready - started,
+        "statistics_seconds": ended - ready - sum(steps),
+        "steps": len(steps),
+        "step_seconds": median(steps),
+        "steps_per_epoch": trainer.steps_per_epoch,
+        "epoch_seconds": median(steps) * trainer.steps_per_epoch,
+    }
+
+
+def predict(asked: Asked) -> dict[str, float]:
+    run = prepared(asked)
+    (data,) = run.tasks
+    rows = data.val[: asked.most_videos or None]
+    predictor = trainer_of(asked, run).validation.predictor(data.task)
+    started = time.perf_counter()
+    data.task.write_predictions(predictor.predict(rows).outputs, submission(asked))
+    seconds = time.perf_counter() - started
+    passes = row_passes(predictor, rows)
+    return {
+        "seconds": seconds,
+        "samples": sum(map(_num_samples, rows)),
+        "row_passes": passes["shared"],
+        "row_passes_alone": passes["alone"],
+        "row_passes_per_second": passes["shared"] / seconds,
+        "submission_bytes": sum(
+            path.stat().st_size for path in Path(asked.out).rglob("*") if path.is_file()
+        ),
+    }
+
+
+def row_passes(predictor: "Predictor", rows: "Sequence[SampleRows]") -> dict[str, int]:
+    """Count the rows that the LLM reads: those of all windows, once or once for each sample."""
+    from train.data.windows import evaluation_windows
+
+    data = predictor.data
+    lengths = [one.num_rows for one in rows]
+    windows = evaluation_windows(lengths, data.window_rows, data.context_rows)
+    return {
+        "shared": sum(one.num_rows for one in windows),
+        "alone": sum(one.num_rows * _num_samples(rows[one.sample]) for one in windows),
+    }
+
+
+def _num_samples(rows: "SampleRows") -> int:
+    return len(getattr(rows, "samples", (rows,)))
+
+
+def submission(asked: Asked) -> Path:
+    task = load_task(asked.task, Path(asked.annotations), {})
+    return Path(asked.out) / f"submission{task.facts.submission}"
+
+
+def score(asked: Asked) -> dict[str, float]:
+    task = load_task(asked.task, Path(asked.annotations), {})
+    started = time.perf_counter()
+    task.score(submission(asked))
+    return {"seconds": time.perf_counter() - started}
+
+
+MEASURES = {"read": read, "train": train, "predict": predict, "score": score}
+
+
+def measure(what: str, asked: Asked) -> dict[str, float]:
+    """Measure one thing in this process."""
+    memory = Memory()
+    return {**MEASURES[what](asked), **memory.figures()}
+
+
+def to_words(what: str, asked: Asked) -> list[str]:
+    """Return the command that measures it in another process."""
+    return [sys.executable, "-m", "benchmarks.full_size_measures", what, json.dumps(asdict(asked))]
+
+
+def main(what: str, values: Mapping[str, Any]) -> None:
+    """Measure and print."""
+    logging.getLogger("train").setLevel(logging.ERROR)
+    print(json.dumps(measure(what, Asked(**values))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
