@@ -52,8 +52,8 @@ class Use:
     task: str
     annotations: str = "."
     """Folder below that of the annotations."""
-    most_videos: int = 0
-    """Videos of the subset that are predicted; 0 predicts all."""
+    most_rows: int = 20_000
+    """Rows of the validation subset that are predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
