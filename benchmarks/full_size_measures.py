@@ -69,6 +69,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.peak_kb = 0
+        self._ended = threading.Event()
         self._watch = threading.Thread(target=self._look, daemon=True)
         self._watch.start()
 
@@ -80,11 +81,13 @@ class Memory:
             if self.peak_kb > MOST_GB * 1e6:
                 print(f"holds more than {MOST_GB} GB", file=sys.stderr, flush=True)
                 os._exit(1)
-            time.sleep(LOOK_SECONDS)
+            if self._ended.wait(LOOK_SECONDS):
+                return
 
     def figures(self) -> dict[str, float]:
-        """Return gigabytes."""
-        time.sleep(2 * LOOK_SECONDS)
+        """Stop looking; return gigabytes."""
+        self._ended.set()
+        self._watch.join()
         return {"gb": self.peak_kb / 1e6, "gb_with_pages_of_files": peak_bytes() / 1e9}
 
 
