@@ -222,11 +222,14 @@ class Stream:
             yield video_id, self._places[video_id] == place
 
     def resolve(self, name: str) -> str | None:
-        """Return the id an annotation means: the id itself, or the only one ending in ``/name``.
+        """Return the id an annotation means.
 
-        Returns None if there is none, or more than one.
+        It is the id itself, or the only one ending in ``/name``, or the only one that is the name
+        with ``_`` for ``/``. Returns None if there is none, or more than one.
         """
-        return name if name in self._places else self._by_last_part.get(name)
+        if name in self._places:
+            return name
+        return self._by_last_part.get(name) or self._by_joined_parts.get(name)
 
     def read(
         self,
@@ -344,6 +347,15 @@ class Stream:
         names: dict[str, str | None] = {}
         for video_id in self._places:
             name = video_id.rsplit("/", 1)[-1]
+            names[name] = None if name in names else video_id
+        return names
+
+    @cached_property
+    def _by_joined_parts(self) -> dict[str, str | None]:
+        """The id in folders, by its parts joined as datasets name videos; None for several."""
+        names: dict[str, str | None] = {}
+        for video_id in self._places:
+            name = video_id.replace("/", "_")
             names[name] = None if name in names else video_id
         return names
 
