@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
-from cache_schema.journal import Journal
+from cache_schema.journal import Journal, Listed
 from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
@@ -161,6 +161,16 @@ class Stream:
                 zip(reversed(ids), reversed(range(first, first + len(ids))), strict=True)
             )
 
+    @property
+    def stored(self) -> "tuple[Stream, ...]":
+        """The streams whose stored rows these are, or are made of, each once."""
+        return (self,)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Feature width of each stream that a row is put together of, in their order."""
+        return (self.row_shape[-1],)
+
     @cached_property
     def video_ids(self) -> list[str]:
         """Ids of all videos, sorted."""
@@ -198,18 +208,18 @@ class Stream:
         part, at = self._locate(video_id)
         return part.commits.size_bytes[at]
 
-    def digests(self) -> Iterator[tuple[str, str]]:
-        """Yield id and content digest of every video, in no order, much faster than ``videos``.
+    def listing(self) -> Iterator[Listed]:
+        """Yield id, rows, seconds, path and digest of every video, in no order.
+
+        Ten times as fast as ``videos``.
 
         Raises:
             StoreError: if the store was compacted since it was opened.
         """
         for part in self.parts:
-            for (video_id, counts), digest in zip(
-                self.counted(part), part.commits.digests(), strict=True
-            ):
+            for (_, counts), listed in zip(self.counted(part), part.commits.listing(), strict=True):
                 if counts:
-                    yield video_id, digest
+                    yield listed
 
     def part(self, video_id: str) -> StreamPart:
         """Return the part that holds a video's rows."""
@@ -222,14 +232,11 @@ class Stream:
             yield video_id, self._places[video_id] == place
 
     def resolve(self, name: str) -> str | None:
-        """Return the id an annotation means.
+        """Return the id an annotation means: the id itself, or the only one it is short for.
 
-        It is the id itself, or the only one ending in ``/name``, or the only one that is the name
-        with ``_`` for ``/``. Returns None if there is none, or more than one.
+        That ends in ``/name``, or has ``/`` where the name has ``_``. None for none or several.
         """
-        if name in self._places:
-            return name
-        return self._by_last_part.get(name) or self._by_joined_parts.get(name)
+        return name if name in self._places else self._by_short_name.get(name)
 
     def read(
         self,
@@ -251,6 +258,18 @@ class Stream:
         values = np.empty((last - first, *self.row_shape), self.numpy_dtype)
         part.rows.copy_features(part.commits.first_rows[at] + first, values)
         return FeatureRows(values=values, times_R2=times_R2[first:last])
+
+    def _read_by_windows(
+        self, video_id: str, start_seconds: float | None, end_seconds: float | None
+    ) -> FeatureRows:
+        """Do as ``read`` does, for rows that only ``read_windows`` can make."""
+        times_R2 = self.times(video_id)
+        start = -np.inf if start_seconds is None else start_seconds
+        end = np.inf if end_seconds is None else end_seconds
+        first, last = rows_between(times_R2, start, end)
+        values = np.empty((1, last - first, *self.row_shape), self.numpy_dtype)
+        self.read_windows([(video_id, first, last - first)], values)
+        return FeatureRows(values=values[0], times_R2=times_R2[first:last])
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Return (rows, 2) start and end seconds of all rows of a video."""
@@ -342,21 +361,12 @@ class Stream:
         return self.numpy_dtype.itemsize * math.prod(self.row_shape)
 
     @cached_property
-    def _by_last_part(self) -> dict[str, str | None]:
-        """The id that ends in ``/name``, by that name; None where there are several."""
+    def _by_short_name(self) -> dict[str, str | None]:
+        """The id by its last part, and by all parts joined by ``_``; None for several."""
         names: dict[str, str | None] = {}
         for video_id in self._places:
-            name = video_id.rsplit("/", 1)[-1]
-            names[name] = None if name in names else video_id
-        return names
-
-    @cached_property
-    def _by_joined_parts(self) -> dict[str, str | None]:
-        """The id in folders, by its parts joined as datasets name videos; None for several."""
-        names: dict[str, str | None] = {}
-        for video_id in self._places:
-            name = video_id.replace("/", "_")
-            names[name] = None if name in names else video_id
+            for name in {video_id.rsplit("/", 1)[-1], video_id.replace("/", "_")}:
+                names[name] = None if name in names else video_id
         return names
 
     def _locate(self, video_id: str) -> tuple[StreamPart, int]:

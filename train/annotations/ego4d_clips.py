@@ -32,6 +32,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+EARLIEST_START = -1.0
+"""Seconds. A clip may start a moment before its video: common readers of these files clamp such."""
+
 QueryKey = tuple[str, str, int]
 """Clip id, annotation id and index of the query in its annotation: what names a query."""
 
@@ -275,7 +278,7 @@ def _entries(file: _File[Entry]) -> Iterator[tuple[str, str, Entry]]:
 
 def _clip(path: Path, video_id: str, entry: _Span) -> Clip:
     start_seconds, end_seconds = entry.video_start_sec, entry.video_end_sec
-    if not 0 <= start_seconds < end_seconds:
+    if not EARLIEST_START < start_seconds < end_seconds:
         raise AnnotationError(
             f"{path}, clip '{entry.clip_uid}': fields 'video_start_sec', 'video_end_sec' are "
             f"{start_seconds}, {end_seconds}, expected 0 <= start < end."

@@ -72,7 +72,8 @@ def read_highlights(path: Path, qids: Sequence[int]) -> dict[int, HighlightPredi
 def highlight_violations(path: Path, queries: Mapping[int, VideoQuery]) -> Iterator[str]:
     """Yield a sentence for everything in which a file breaks the published format.
 
-    It asks for a score of every 2-s clip, where the evaluator cuts and pads.
+    That wants a score of every 2-s clip. One more or less is let pass: the evaluator cuts and pads,
+    and of the 1,550 lines of its own sample 13 lack the last clip's.
 
     Raises:
         AnnotationError: The file is missing or empty, or has a blank line.
@@ -124,7 +125,7 @@ def _wrong_fields(path: Path, lines: Mapping[int, HighlightPrediction]) -> Itera
 def _problems(one: HighlightPrediction, query: VideoQuery) -> Iterator[str]:
     """Yield what is wrong with the values of a line."""
     scores = one.pred_saliency_scores
-    if scores and len(scores) != query.num_clips:
+    if scores and abs(len(scores) - query.num_clips) > 1:
         yield (
             f"field 'pred_saliency_scores' has {len(scores)} scores, expected {query.num_clips}: "
             f"one of each 2-s clip of {query.duration:g} seconds"

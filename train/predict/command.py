@@ -48,7 +48,7 @@ class Asked:
     allow_missing: int
     task: str
     options: Mapping[str, object]
-    stream_name: str
+    stream_names: tuple[str, ...]
     encoder: str | None
     workers: int
     device: str
@@ -130,7 +130,7 @@ def submit(asked: Asked, subsets: Sequence[Subset]) -> PredictReport:
                 ensemble,
                 features,
                 subset=subset,
-                stream_name=asked.stream_name,
+                stream_names=asked.stream_names,
                 annotations=asked.annotations,
                 allow_missing=asked.allow_missing,
             )
@@ -224,7 +224,7 @@ def follow(asked: Asked, source: str, *, realtime: bool, subsets: Sequence[Subse
         "VIDEOS": asked.videos,
         "--videos": asked.video_ids,
         "--features": asked.features,
-        "--features-stream": asked.stream_name,
+        "--features-stream": asked.stream_names,
         "--subset": subsets,
         "--annotations": asked.annotations,
         "--allow-missing": asked.allow_missing,
@@ -258,7 +258,7 @@ def _check_options(asked: Asked) -> None:
             "--annotations is for --subset, which writes its submission, and for --html, which "
             "shows them beside the answers; answers need none."
         )
-    if asked.videos and (asked.video_ids or asked.stream_name):
+    if asked.videos and (asked.video_ids or asked.stream_names):
         raise ConfigError(
             "--videos names videos of a store, --features-stream a stream of it; leave them out "
             "where video files are given."
@@ -292,7 +292,7 @@ def _features(asked: Asked, ensemble: Ensemble) -> Iterator[MadeFeatures]:
             "Nothing to predict: give videos, a store with --features, or a source with --stream."
         )
     store = open_store(asked.features)
-    streams = [run.choose_stream(store, asked.stream_name) for run in ensemble.runs]
+    streams = [run.choose_stream(store, asked.stream_names) for run in ensemble.runs]
     yield MadeFeatures(streams=streams, video_ids=_chosen(streams, asked), failures=[])
 
 

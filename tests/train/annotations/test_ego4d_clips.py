@@ -89,6 +89,15 @@ def test_a_clip_that_ends_before_it_starts_is_refused(tmp_path):
         Ego4dQueries(path).queries("val")
 
 
+def test_a_clip_may_start_a_moment_before_its_video(tmp_path):
+    path = write_clips(tmp_path / "nlq_val.json", queried_clip("c", query("Who?"), start=-0.04))
+    (found,) = Ego4dQueries(path).queries("val")
+    assert found.clip.start_seconds == -0.04
+    write_clips(path, queried_clip("c", query("Who?"), start=-4.0))
+    with pytest.raises(AnnotationError, match=r"are -4\.0, 40\.0, expected 0 <= start"):
+        Ego4dQueries(path).queries("val")
+
+
 def test_nothing_there_and_a_file_cut_short_are_refused(tmp_path):
     with pytest.raises(AnnotationError, match=r"expected a folder with nlq_train\.json"):
         Ego4dQueries(tmp_path / "none").queries("val")

@@ -90,6 +90,15 @@ def test_every_violation_is_told_and_names_its_line(tmp_path, queries):
     ]
 
 
+@pytest.mark.parametrize(("num_scores", "is_right"), [(1, False), (2, True), (4, True), (5, False)])
+def test_one_score_more_or_less_is_let_pass_as_the_evaluator_does(
+    tmp_path, queries, num_scores, is_right
+):
+    lines = [{**RIGHT, "qid": qid, "pred_saliency_scores": [0.5] * num_scores} for qid in (7, 8)]
+    found = list(highlight_violations(write(tmp_path / "p.jsonl", *lines), queries))
+    assert len(found) == (0 if is_right else 2)
+
+
 def test_lines_that_are_no_predictions_are_told_all_at_once(tmp_path, queries):
     path = write(tmp_path / "p.jsonl", {"qid": "x"}, RIGHT, {**RIGHT, "qid": None})
     first, second = highlight_violations(path, queries)
