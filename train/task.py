@@ -98,6 +98,11 @@ class TaskFacts:
     challenge: Challenge | None = None
     """Who scores the subset ``test``; None where there is none."""
 
+    @property
+    def shares_rows(self) -> bool:
+        """Whether several queries about the same rows can be answered by reading them once."""
+        return self.query_place == "after"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
