@@ -1,7 +1,8 @@
 """Breakfast's original coarse annotations: one segment per line.
 
     <activity>/P03_cam01_P03_cereals.txt   "1-30 SIL" per line: first and last label frame, and the
-                                           label; frames count from 1, both ends included
+                                           label; frames count from 1, both ends included, and a
+                                           few lines such as "1-0 SIL" are of no frame
     mapping.txt                            "<id> <name>" per line (optional), else labels are sorted
 
 Folder in, class names, video lists and class ids per label frame out. The splits are the dataset's:
@@ -118,7 +119,7 @@ def _read_segments(path: Path) -> list[Segment]:
             raise line_error(path, number, f"got '{text}', expected '<first>-<last> <label>'.")
         first, stop = int(match[1]) - 1, int(match[2])
         expected = segments[-1][1] if segments else 0
-        if first != expected or stop <= first:
+        if first != expected or stop < first:
             raise line_error(
                 path, number, f"got '{text}', expected a segment that begins at {expected + 1}."
             )

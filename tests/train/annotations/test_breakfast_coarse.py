@@ -31,6 +31,12 @@ def test_both_ends_of_a_line_are_frames_of_its_label(folder):
     assert source.labels(SALAT).tolist() == [0, 1, 1, 1, 1]
 
 
+def test_a_line_of_no_frame_as_some_files_have_it_labels_none(folder):
+    path = folder / "tea" / f"{TEA}.txt"
+    write(path, "1-0 SIL", "1-2 pour_water", "3-2 SIL", "3-3 pour_water", "4-3 SIL")
+    assert BreakfastCoarse(folder).labels(TEA).tolist() == [3, 3, 3]
+
+
 def test_the_splits_are_groups_of_participants(folder):
     source = BreakfastCoarse(folder)
     assert source.videos("val", 1) == [TEA]
@@ -73,7 +79,7 @@ def test_copies_and_notes_are_no_videos(folder):
     [
         (["1-3 SIL", "5-6 SIL"], "line 2: got '5-6 SIL', expected a segment that begins at 4"),
         (["2-3 SIL"], "line 1: got '2-3 SIL', expected a segment that begins at 1"),
-        (["1-0 SIL"], "line 1: got '1-0 SIL', expected a segment that begins at 1"),
+        (["1-3 SIL", "4-2 SIL"], "line 2: got '4-2 SIL', expected a segment that begins at 4"),
         (["1:3 SIL"], "line 1: got '1:3 SIL', expected '<first>-<last> <label>'"),
     ],
 )
