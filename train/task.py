@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 from train.challenges import Challenge
 
@@ -341,9 +340,7 @@ class Task(ABC, Generic[Source, Chosen]):
         """
 
     def truth(self, sample: Sample) -> "Answer | None":
-        """Return what the annotations say, in the words of an answer.
-
-        None if the task cannot say, or nobody has annotated the sample.
+        """Return what the annotations say, in the words of an answer; None where they say nothing.
 
         Times are seconds of the video, labels are those of the answers, every score is 1. What an
         answer calls the video's duration is here the last instant that the annotations tell of.
@@ -362,13 +359,8 @@ class Task(ABC, Generic[Source, Chosen]):
         """Write the official submission; samples come in any order, each may be let go of."""
 
     def violations(self, predictions: Path, subset: Subset) -> Iterable[str]:
-        """Say, a sentence each, what of a submission breaks its challenge's published rules.
-
-        Raises:
-            ConfigError: There is no challenge.
-            AnnotationError: The file cannot be read, or the annotations cannot.
-        """
-        raise ConfigError(f"{self.facts.name} has no challenge whose rules could be checked.")
+        """Say, a sentence each, what of a submission breaks its challenge's published rules."""
+        return ()
 
     @abstractmethod
     def score(self, predictions: Path) -> dict[str, float | None]:
