@@ -16,7 +16,7 @@ from tests.train.annotations.annotation_folders import (
 )
 from tests.train.outputs import head_context, output_of, targets_of
 from train.answer import Answer, Segment
-from train.task import IGNORED
+from train.task import IGNORED, Window
 from train.tasks import load_task
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "action_anticipation"
@@ -332,3 +332,16 @@ def test_levels_of_supervision_go_from_0_to_5(folder, level):
     for wrong in (-1, 6):
         with pytest.raises(ConfigError, match=level):
             load_task("action_anticipation", folder, {level: wrong})
+
+
+def test_counted_from_the_rows_own_end_as_the_paper_says(folder):
+    used, literal = (
+        load_task("action_anticipation", folder, {"counts_from": name}) for name in ("use", "row")
+    )
+    sample = used.samples("train")[0]
+    times_R2 = np.stack([np.arange(20.0), 1 + np.arange(20.0)], axis=1)
+    window = Window(sample=0, start=0, stop=20)
+    by_use, by_row = (one.targets(sample, times_R2, window)["action"] for one in (used, literal))
+    # Rows of a second are used until the next one ends: a second later than their own end.
+    assert by_row[1:19].tolist() == by_use[:18].tolist()
+    assert by_row.tolist() != by_use.tolist()
