@@ -105,8 +105,14 @@ class Sample:
     """Exclusive; ``math.inf`` for the whole video."""
     target: object
     """Owned by the task."""
+    clip_id: str = ""
+    """Of the stretch, where it has one: finds features that were made of it alone."""
+    duration_seconds: float | None = None
+    """Of the video, by its annotations; None where they do not say it."""
     query: str = ""
     """Text that the LLM reads beside the rows, for tasks that have one."""
+    query_id: str = ""
+    """Names the query in a release of text features."""
     record_ends: tuple[float, ...] = ()
     """When each annotated record of it ends (or is, if it is an instant), in seconds of the video:
     for telling whether annotations and features fit."""

@@ -33,7 +33,7 @@ def _fraction(
 
 @click.command(name="import")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
-@click.argument("path", metavar="STORE", required=False, type=click.Path(path_type=Path))
+@click.argument("path", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),

@@ -138,6 +138,10 @@ class VideoActions:
             for line in self._lines.of("val", "actions")
         }
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return self._lines.durations()
+
     def taxonomy(self) -> LtaTaxonomy:
         """Return the names of verbs and nouns by id."""
         return LtaTaxonomy(verbs=tuple(self._verbs), nouns=tuple(self._nouns))
@@ -254,6 +258,10 @@ class VideoCaptions:
             )
             for line in self._lines.of(subset, "captions")
         }
+
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return self._lines.durations()
 
     def references(self) -> dict[str, list[str]]:
         """Return what a submission is scored against."""

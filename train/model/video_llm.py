@@ -4,7 +4,7 @@ Shapes: B batch, T rows of a window, L tokens of a query, S appended tokens, N a
 width, E LLM width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from train.model.llm import LanguageModel, load_llm
 from train.model.pretrained import LlmIdentity
 from train.model.text import EncodedText, LlmText, load_text
 from train.model.translator import SemanticTranslator
-from train.task import Answers, HeadContext, QueryPlace, States
+from train.task import Answers, HeadContext, QueryPlace, Sample, States
 
 __all__ = [
     "TrainedWeights",
@@ -76,6 +76,18 @@ class VideoLLM(nn.Module):
     def query_place(self, task: str) -> QueryPlace:
         """Return where a task's query stands."""
         return self._query_places.get(task, "none")
+
+    def name_queries(self, samples: Iterable[Sample]) -> None:
+        """Tell which queries of a release of text features these are (``text.features``).
+
+        Args:
+            samples: Whose queries will be asked; those without an id are of no release.
+
+        Raises:
+            AnnotationError: if the release lacks one of them.
+        """
+        if isinstance(self.text, EncodedText):
+            self.text.name_queries({one.query: one.query_id for one in samples if one.query_id})
 
     def forward(
         self,

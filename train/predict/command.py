@@ -43,6 +43,7 @@ class Asked:
     scores: Path | None
     html: Path | None
     annotations: str
+    text_features: str
     allow_missing: int
     task: str
     options: Mapping[str, object]
@@ -209,6 +210,7 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
         "--features-stream": asked.stream_name,
         "--subset": subset,
         "--annotations": asked.annotations,
+        "--text-features": asked.text_features,
         "--allow-missing": asked.allow_missing,
         "--workers": asked.workers != 1,
         "--format": asked.format_name != "jsonl",
@@ -252,7 +254,13 @@ def _check_options(asked: Asked) -> None:
 
 
 def _open(asked: Asked) -> Ensemble:
-    return open_runs(asked.runs, device=asked.device, task_name=asked.task, options=asked.options)
+    return open_runs(
+        asked.runs,
+        device=asked.device,
+        task_name=asked.task,
+        options=asked.options,
+        text_features=asked.text_features,
+    )
 
 
 @contextmanager

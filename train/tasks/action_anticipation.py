@@ -90,12 +90,14 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per video with an action; its target is when which action goes on."""
+        durations = self.source.durations()
         return [
             Sample(
                 video_id=video_id,
                 start_seconds=0.0,
                 end_seconds=math.inf,
                 target=_video_actions(actions, self._columns),
+                duration_seconds=durations.get(video_id),
                 record_ends=tuple(action.end_seconds for action in actions),
             )
             for video_id, actions in self.source.classified_actions(subset).items()

@@ -73,7 +73,9 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
                 target=_Target(
                     query=query, saliency_C=query.saliency_CA().mean(axis=1).astype(np.float32)
                 ),
+                duration_seconds=query.duration,
                 query=query.query,
+                query_id=str(query.qid),
                 record_ends=(query.last_relevant_seconds,),
             )
             for query in self._queries(subset).values()
