@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -26,7 +26,7 @@ from cache_schema.records import (
     parse_commit,
 )
 
-__all__ = ["BLOCK_BYTES", "Journal", "decode_journal", "open_journal"]
+__all__ = ["BLOCK_BYTES", "Journal", "Listed", "decode_journal", "open_journal"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,16 @@ def _struct(record: type[T], **others: object) -> type[T]:
 # Twenty times faster than making records.
 _DECODER = msgspec.json.Decoder(_struct(Commit, video=_struct(VideoRecord, fps=str)))
 FRACTION = re.compile(r"[0-9]+(/[1-9][0-9]*)?", re.ASCII)
+
+
+class Listed(NamedTuple):
+    """A video in a list of all."""
+
+    id: str
+    num_rows: int
+    duration_seconds: float
+    path: str
+    digest: str
 
 
 class Journal:
@@ -117,12 +127,14 @@ class Journal:
         for number, text in enumerate(self._texts(), start=1):
             yield parse_commit(text, where=self._at(number))
 
-    def digests(self) -> Iterator[str]:
-        """Yield the content digest of every video, much faster than commits; raises as they do."""
+    def listing(self) -> Iterator[Listed]:
+        """Yield what is listed of every video, much faster than commits; raises as they do."""
         texts = self._texts()
         for first in range(1, len(self) + 1, BLOCK_LINES):
-            some = list(islice(texts, BLOCK_LINES))
-            yield from [line.video.digest for line in self._lines(some, first)]
+            for line in self._lines(list(islice(texts, BLOCK_LINES)), first):
+                video = line.video
+                seconds = video.duration_seconds
+                yield Listed(video.id, line.num_rows, seconds, video.path, video.digest)
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the texts of all lines that were there when the journal was opened."""

@@ -5,6 +5,7 @@ feature's value is a field here and nothing else is.
 """
 
 import hashlib
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -20,10 +21,11 @@ __all__ = [
     "PreprocessRecipe",
     "Recipe",
     "SamplingRecipe",
+    "derived_recipe",
     "read_recipe",
 ]
 
-UNKNOWN = "unknown"
+UNKNOWN: Literal["unknown"] = "unknown"
 
 
 @record
@@ -104,7 +106,8 @@ class DecoderRecipe:
 class Recipe:
     """Everything that determines the rows of a stream."""
 
-    origin: Literal["extracted", "imported"]
+    origin: Literal["extracted", "imported", "derived"]
+    """``derived`` rows are never stored: they are made of the parents' when they are read."""
     encoder: EncoderRecipe
     sampling: SamplingRecipe
     preprocess: PreprocessRecipe | None
@@ -112,11 +115,61 @@ class Recipe:
     decoder: DecoderRecipe | None
     store_dtype: Literal["float16", "bfloat16", "float32"]
     schema_version: int = SCHEMA_VERSION
+    derivation: Literal["join", "motion"] | None = None
+    """What is done to the parents, if anything (``cache_schema.derived``)."""
+    parents: "tuple[Recipe, ...]" = ()
+    """Of derived rows. Both are written only where there is a derivation: so all other recipes keep
+    their fingerprints."""
+
+    @model_serializer(mode="wrap")
+    def _without_derivation(
+        self, fields: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, object]:
+        written: dict[str, object] = fields(self)
+        if self.derivation is None and info.context != EVERY_FIELD:
+            for name in ("derivation", "parents"):
+                written.pop(name, None)
+        return written
+
+    @property
+    def stored(self) -> "tuple[Recipe, ...]":
+        """The recipes of what these rows are, or are made of, each once."""
+        found = (one for parent in self.parents for one in parent.stored)
+        return tuple({one.fingerprint: one for one in found}.values()) or (self,)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the recipe's canonical JSON."""
         return hashlib.sha256(to_json(self).encode()).hexdigest()
+
+
+def derived_recipe(
+    derivation: Literal["join", "motion"], parents: Sequence[Recipe], sampling: SamplingRecipe
+) -> Recipe:
+    """Return the recipe of rows that are made of others' when they are read, in float32.
+
+    Args:
+        derivation: What is done to them.
+        parents: Recipes of what they are made of.
+        sampling: Of the rows that are made.
+    """
+    names = "+".join(parent.encoder.id for parent in parents)
+    encoder = EncoderRecipe(
+        id=f"{derivation}({names})",
+        weights_sha256=UNKNOWN,
+        compute_dtype=UNKNOWN,
+        pooling=UNKNOWN,
+    )
+    return Recipe(
+        origin="derived",
+        encoder=encoder,
+        sampling=sampling,
+        preprocess=None,
+        decoder=None,
+        store_dtype="float32",
+        derivation=derivation,
+        parents=tuple(parents),
+    )
 
 
 def read_recipe(text: str, fingerprint: object, *, where: str, hint: str) -> Recipe:

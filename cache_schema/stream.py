@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
-from cache_schema.journal import Journal
+from cache_schema.journal import Journal, Listed
 from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
@@ -161,6 +161,16 @@ class Stream:
                 zip(reversed(ids), reversed(range(first, first + len(ids))), strict=True)
             )
 
+    @property
+    def stored(self) -> "tuple[Stream, ...]":
+        """The streams whose stored rows these are, or are made of, each once."""
+        return (self,)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Feature width of each stream that a row is put together of, in their order."""
+        return (self.row_shape[-1],)
+
     @cached_property
     def video_ids(self) -> list[str]:
         """Ids of all videos, sorted."""
@@ -198,18 +208,18 @@ class Stream:
         part, at = self._locate(video_id)
         return part.commits.size_bytes[at]
 
-    def digests(self) -> Iterator[tuple[str, str]]:
-        """Yield id and content digest of every video, in no order, much faster than ``videos``.
+    def listing(self) -> Iterator[Listed]:
+        """Yield id, rows, seconds, path and digest of every video, in no order.
+
+        Ten times as fast as ``videos``.
 
         Raises:
             StoreError: if the store was compacted since it was opened.
         """
         for part in self.parts:
-            for (video_id, counts), digest in zip(
-                self.counted(part), part.commits.digests(), strict=True
-            ):
+            for (_, counts), listed in zip(self.counted(part), part.commits.listing(), strict=True):
                 if counts:
-                    yield video_id, digest
+                    yield listed
 
     def part(self, video_id: str) -> StreamPart:
         """Return the part that holds a video's rows."""
@@ -248,6 +258,18 @@ class Stream:
         values = np.empty((last - first, *self.row_shape), self.numpy_dtype)
         part.rows.copy_features(part.commits.first_rows[at] + first, values)
         return FeatureRows(values=values, times_R2=times_R2[first:last])
+
+    def _read_by_windows(
+        self, video_id: str, start_seconds: float | None, end_seconds: float | None
+    ) -> FeatureRows:
+        """Do as ``read`` does, for rows that only ``read_windows`` can make."""
+        times_R2 = self.times(video_id)
+        start = -np.inf if start_seconds is None else start_seconds
+        end = np.inf if end_seconds is None else end_seconds
+        first, last = rows_between(times_R2, start, end)
+        values = np.empty((1, last - first, *self.row_shape), self.numpy_dtype)
+        self.read_windows([(video_id, first, last - first)], values)
+        return FeatureRows(values=values[0], times_R2=times_R2[first:last])
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Return (rows, 2) start and end seconds of all rows of a video."""

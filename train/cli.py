@@ -38,7 +38,12 @@ class _TypedCommand(click.Command):
     metavar="METHOD",
     help="basic (frozen), bias, first, last, first+last, full, lora:R, prompt:N or prefix:N.",
 )
-@click.option("--stream", metavar="NAME", help="Stream of the store, if it holds several.")
+@click.option(
+    "--stream",
+    multiple=True,
+    metavar="NAME",
+    help="Stream of the store, if it holds several; repeat it to read them side by side.",
+)
 @click.option(
     "--out", metavar="FOLDER", help="Folder of the run; default runs/<task>/<next number>."
 )
@@ -73,6 +78,7 @@ def train(
     *,
     task: tuple[str, ...],
     annotations: tuple[str, ...],
+    stream: tuple[str, ...],
     llm: str | None,
     epochs: int | None,
     lr: float | None,
@@ -93,6 +99,7 @@ def train(
     flags |= {
         "task": list(task) or None,
         "annotations": list(annotations) or None,
+        "stream": list(stream) or None,
         "llm.name": llm,
         "optim.epochs": epochs,
         "optim.lr": lr,

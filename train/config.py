@@ -6,10 +6,11 @@ Knows nothing of torch, so that ``vllm-train --help`` answers at once.
 import re
 from collections.abc import Mapping
 from dataclasses import field, fields
+from fractions import Fraction as Rate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
@@ -26,6 +27,7 @@ __all__ = [
     "TrainConfig",
     "TranslatorConfig",
     "runs_folder",
+    "steps_between",
 ]
 
 Count = Annotated[int, Field(ge=1)]
@@ -34,11 +36,44 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+INTERVAL = re.compile(r"([1-9]\d*) (epoch|step)s?")
+
+
+def _checked_interval(text: str) -> str:
+    if not INTERVAL.fullmatch(text):
+        raise ValueError(f"'{text}', expected a number with its unit, such as 2 epochs, 500 steps")
+    return text
+
+
+Interval = Annotated[str, AfterValidator(_checked_interval)]
+
+
+def steps_between(interval: str, steps_per_epoch: int) -> int:
+    """Return the optimizer steps in an interval of the settings.
+
+    >>> steps_between("2 epochs", 50), steps_between("20 steps", 50)
+    (100, 20)
+    """
+    match = INTERVAL.fullmatch(interval)
+    assert match is not None, "settings are checked"
+    return int(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
+
+
 def _as_names(value: object) -> object:
     """Take one text for a list of one, and an empty text for none."""
     if isinstance(value, str):
         return (value,) if value else ()
     return tuple(value) if isinstance(value, list) else value
+
+
+def _as_rate(value: object) -> object:
+    """Take 0 for none, and a number or text such as 30/16 for a fraction."""
+    if value is None or isinstance(value, Rate):
+        return value
+    rate = Rate(str(value))  # a ValueError says what is wrong
+    if rate < 0:
+        raise ValueError(f"{value} is negative, expected rows per second")
+    return rate or None
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
@@ -81,7 +116,7 @@ class TextConfig:
     ``smollm2``), frozen, whose features a trained linear layer projects to the LLM's width."""
     features: str = ""
     """Such features as others published them, read instead of made: a folder with ``qid<id>.npz``
-    files, or an ``.h5`` file. Queries that they lack need the encoder."""
+    files. Queries that they lack need the encoder."""
     max_tokens: Count = 64
     """Longest query; a longer one is an error."""
 
@@ -100,6 +135,8 @@ class TranslatorConfig:
 class DataConfig:
     """How videos are cut into windows."""
 
+    rows_per_second: Annotated[Rate | None, BeforeValidator(_as_rate)] = None
+    """Of the time line that several streams are brought to; 0 takes the rows of the first."""
     rows_per_token: Count = 1
     """Consecutive stored rows averaged into one; everything below counts such rows. Where rows are
     denser than the task needs, this makes sequences short and states easy to read."""
@@ -130,6 +167,8 @@ class AugmentConfig:
     """Standard deviation of Gaussian noise added to every value."""
     feature_dropout: Fraction = 0.0
     """Probability that a feature dimension is zeroed in a whole window."""
+    stream_dropout: Fraction = 0.0
+    """Of several streams: probability that one is zeroed in a whole window; never all of them."""
     state_dropout: Fraction = 0.0
     """Probability that a value of the LLM's last state is zeroed before the head."""
 
@@ -202,8 +241,9 @@ class TrainConfig:
     """Folder or file of each task's official annotations, in the order of the tasks; required."""
     features: str = ""
     """Feature store made by vllm-extract; required."""
-    stream: str = ""
-    """Stream of the store; empty takes the only one."""
+    stream: Names = ()
+    """Stream of the store, or several to be read side by side (``data.rows_per_second``); empty
+    takes the only one. ``NAME:motion`` is how the rows of ``NAME`` change."""
     out: str = ""
     """Folder of the run; empty means the next number below ``runs/<task>``, the tasks joined by
     ``+``."""
@@ -217,6 +257,12 @@ class TrainConfig:
     ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.model.tuning``)."""
     allow_missing: CountOrZero = 0
     """Annotated videos of a subset that may be missing from the store."""
+    evaluate_every: Interval = "1 epoch"
+    """``N epochs`` or ``N steps`` between evaluations on what picks the best state; there is one at
+    the end in any case."""
+    evaluate_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the validation videos that these look at, always the same ones. The scores of the
+    result are over all."""
     checkpoint_steps: Count = 200
     """Steps between checkpoints inside an epoch; there is one at the end of each epoch anyway."""
     translator: TranslatorConfig = TranslatorConfig()

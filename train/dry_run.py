@@ -7,6 +7,7 @@ without a task or its annotations there is no head.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from cache_schema.derived.find import chosen_stream
 from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
 from train.checkpoints.result import METRICS, PAGE, REPORT
@@ -95,7 +96,8 @@ def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
 def _row_shape(config: TrainConfig) -> tuple[int, ...]:
     if not config.features:
         return ROW_SHAPE_WITHOUT_STORE
-    return open_store(config.features).stream(config.stream or None).row_shape
+    store = open_store(config.features)
+    return chosen_stream(store, config.stream, config.data.rows_per_second).row_shape
 
 
 def _report(
@@ -116,6 +118,6 @@ def _reads(prepared: Prepared) -> dict[str, object]:
         facts[f"{prefix}annotations"] = place
         subsets = {"train": data.train, "holdout": data.holdout, "val": data.val}
         for name, rows in subsets.items():
-            facts[f"{prefix}{name} samples"] = len(rows)
+            facts[f"{prefix}{name} samples"] = sum(len(one.samples) for one in rows)
             facts[f"{prefix}{name} rows"] = sum(one.num_rows for one in rows)
     return {**facts, "missing videos": len(prepared.missing)}

@@ -95,10 +95,10 @@ __all__ = ["main", "predict"]
 )
 @click.option(
     "--features-stream",
-    "stream_name",
-    default="",
+    "stream_names",
+    multiple=True,
     metavar="NAME",
-    help="Stream of the store; default: the one of the run's recipe.",
+    help="Stream of the store, repeated for several; default: those of the run's recipe.",
 )
 @click.option("--encoder", metavar="NAME", help="Where the run's encoder lies now.")
 @click.option("--workers", default=1, show_default=True, help="Processes that encode videos.")

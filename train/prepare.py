@@ -4,17 +4,19 @@ Settings -> Prepared, all that a trainer works on.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import torch
 
+from cache_schema.derived.find import chosen_stream
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import to_mapping
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
+from train.annotations.part import PartOfVal
 from train.checkpoints.checkpoint import (
     require_stream,
     samples_sha256,
@@ -51,6 +53,8 @@ class TaskData:
     holdout: list[SampleRows]
     """Training videos kept out to pick the best epoch; empty unless ``selection`` says so."""
     val: list[SampleRows]
+    watched: tuple[AnyTask, list[SampleRows]]
+    """What is evaluated while training: the task and its validation samples, or a part of them."""
     missing: list[str]
     """Annotated videos that are not in the stream."""
     fits: tuple[Fit, ...]
@@ -103,15 +107,20 @@ def prepare(
     """
     store = open_store(config.features)
     if resumed is None:
-        stream = store.stream(config.stream or None)
+        stream = chosen_stream(store, config.stream, config.data.rows_per_second)
     else:
         stream = require_stream(store, resumed, config.stream)
     tasks = make_tasks(config)
     data = [_task_data(config, task, stream) for task in tasks.values()]
     if resumed is not None:
         _check_samples(data, resumed)
-    model = build(config, stream.row_shape, answers_of(tasks), device, resumed)
+    model = build(
+        config, stream.row_shape, answers_of(tasks), device, resumed, widths=stream.widths
+    )
     model.name_queries(_samples(data))
+    for one in data:
+        if one.watched[0] is not one.task:
+            one.watched[0].answers.adopt(one.task.answers)  # from here on its head is built
     return Prepared(config=config, stream=stream, model=model, tasks=data)
 
 
@@ -139,8 +148,7 @@ def hold_out(
     if fraction == 0:
         return list(samples), []
     videos = {rows.video_id for rows in samples}
-    by_digest = sorted(videos, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
-    held = set(by_digest[: math.ceil(fraction * len(videos))])
+    held = _some_videos(videos, fraction, seed)
     if held == videos:
         raise ConfigError(
             f"data.holdout_fraction is {fraction}, which leaves none of {len(videos)} training "
@@ -150,6 +158,28 @@ def hold_out(
         [rows for rows in samples if rows.video_id not in held],
         [rows for rows in samples if rows.video_id in held],
     )
+
+
+def _some_videos(videos: Collection[str], fraction: float, seed: int) -> set[str]:
+    by_digest = sorted(videos, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
+    return set(by_digest[: math.ceil(fraction * len(videos))])
+
+
+def _watched(
+    config: TrainConfig, task: AnyTask, val: list[SampleRows]
+) -> tuple[AnyTask, list[SampleRows]]:
+    if config.evaluate_fraction == 1:
+        return task, val
+    videos = {rows.video_id for rows in val}
+    some = _some_videos(videos, config.evaluate_fraction, config.seed)
+    part = [rows for rows in val if rows.video_id in some]
+    if not type(task.source).__module__.startswith("train."):
+        raise ConfigError(
+            f"evaluate_fraction is {config.evaluate_fraction}, but the annotations of "
+            f"{task.facts.name}, which another package reads, cannot be taken apart. Set it to 1."
+        )
+    names = {sample.video_id for rows in part for sample in rows.samples}
+    return type(task)(PartOfVal(task.source, names), task.options), part
 
 
 def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
@@ -173,6 +203,7 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
         train=train,
         holdout=holdout,
         val=val.rows,
+        watched=_watched(config, task, val.rows),
         missing=[*found.missing, *val.missing],
         fits=fits,
         weight=config.weights.get(task.facts.name, 1.0),
@@ -182,7 +213,7 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
 def _samples(data: Sequence[TaskData]) -> Iterator[Sample]:
     for one in data:
         for rows in (*one.train, *one.holdout, *one.val):
-            yield rows.sample
+            yield from rows.samples
 
 
 def _check_samples(data: Sequence[TaskData], resumed: Checkpoint) -> None:
@@ -201,11 +232,22 @@ def build(
     tasks: Mapping[str, AnyAnswers],
     device: torch.device,
     saved: Checkpoint | None,
+    *,
+    widths: Sequence[int] = (),
 ) -> VideoLLM:
-    """Build the model; with the networks, in the dtype, that a saved run was trained against."""
+    """Build the model; with the networks, in the dtype, that a saved run was trained against.
+
+    Args:
+        config: Settings of the run.
+        row_shape: Shape of a stored row.
+        tasks: Task name -> what its head says.
+        device: Where it will run.
+        saved: What the run has saved, if it goes on or is only asked.
+        widths: Of each stream that is a part of the rows, for training on several.
+    """
     if saved is not None and "llm" in saved.pretrained:
         config = replace(config, llm=replace(config.llm, dtype=saved.pretrained["llm"].dtype))
-    model = build_model(config, row_shape, tasks, device)
+    model = build_model(config, row_shape, tasks, device, widths=widths)
     if saved is not None:
         for path, got in pretrained_identities(model).items():
             _check_network(path, got, saved.pretrained.get(path))

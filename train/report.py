@@ -21,6 +21,7 @@ from train.data.samples import SampleRows, count_stored_rows
 from train.device import device_name
 from train.loop.validation import Watch
 from train.pages.kept_views import kept, views_path
+from train.pages.run_store import costs_of
 from train.predict.predictor import Scores
 from train.prepare import Prepared
 from train.task import SampleOutput
@@ -104,7 +105,7 @@ def _result(
         machine=Machine(
             device=device_name(accelerator.device), num_processes=accelerator.num_processes
         ),
-        extraction=tuple(cost for cost in costs if stream.name in cost.streams),
+        extraction=costs_of(stream, costs),
     )
 
 
@@ -124,6 +125,6 @@ def _read_per_epoch(prepared: Prepared) -> list[SampleRows]:
     return [
         rows
         for data in prepared.tasks
-        for part in (data.train, data.holdout, data.val if selection == "val" else [])
+        for part in (data.train, data.holdout, data.watched[1] if selection == "val" else [])
         for rows in part
     ]

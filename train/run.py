@@ -61,7 +61,7 @@ class Trained:
     steps: int
     seconds: float
     """Of this call."""
-    best_epoch: int | None
+    best_epoch: int | float | None
     missing: list[str]
     fits: list[Fit] = field(default_factory=list)
     """Of each task's annotations."""

@@ -117,9 +117,7 @@ class _Planner:
         """Find out under which id each content is stored, before files are opened."""
         for name, stream in self._streams.items():
             # Of several the last one counts, whatever order they come in.
-            self._by_digest[name] = {
-                digest: video_id for video_id, digest in sorted(stream.digests())
-            }
+            self._by_digest[name] = {video.digest: video.id for video in sorted(stream.listing())}
 
     def lacking(self, video: VideoFile, streams: Sequence[str]) -> list[str]:
         """Return the streams that do not hold a video of this id and size."""

@@ -1,5 +1,6 @@
 """All that the page of a store shows, measured."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -171,7 +172,7 @@ def _stream_facts(stream: Stream) -> StreamFacts:
         encoder_source=stream.encoder_source,
         num_videos=len(stream.video_ids),
         num_rows=stream.num_rows,
-        video_seconds=sum(video.duration_seconds for video in stream.videos()),
+        video_seconds=math.fsum(video.duration_seconds for video in stream.listing()),
         row_shape=stream.row_shape,
         feature_bytes=stream.num_rows * stream.row_bytes,
         num_parts=len(stream.parts),

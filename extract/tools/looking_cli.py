@@ -1,7 +1,7 @@
 """``vllm-store ls``, ``info`` and ``report``: look at a store."""
 
 import json
-from collections.abc import Iterator
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +27,16 @@ def ls(path: Path, stream_name: str | None, as_json: bool) -> None:
     store = open_store(path)
     streams = [store.stream(stream_name)] if stream_name else list(store.streams.values())
     if as_json:
-        videos = {stream.name: list(_videos(stream)) for stream in streams}
+        videos = {
+            stream.name: [video._asdict() for video in sorted(stream.listing())]
+            for stream in streams
+        }
         click.echo(json.dumps(videos, indent=1, ensure_ascii=False))
         return
     for stream in streams:
-        for video in _videos(stream):
-            seconds = f"{video['duration_seconds']:.3f} s"
-            click.echo(f"{stream.name}\t{video['id']}\t{video['num_rows']} rows\t{seconds}")
+        for video in sorted(stream.listing()):
+            seconds = f"{video.duration_seconds:.3f} s"
+            click.echo(f"{stream.name}\t{video.id}\t{video.num_rows} rows\t{seconds}")
 
 
 @click.command()
@@ -119,18 +122,6 @@ def report(
         click.echo(f"{page}: {len(found.videos)} videos, {found.num_rows_seen} rows looked at.")
 
 
-def _videos(stream: "Stream") -> Iterator[dict[str, object]]:
-    for video_id in stream.video_ids:
-        commit = stream.commit(video_id)
-        yield {
-            "id": video_id,
-            "num_rows": commit.num_rows,
-            "duration_seconds": commit.video.duration_seconds,
-            "path": commit.video.path,
-            "digest": commit.video.digest,
-        }
-
-
 def _info(stream: "Stream") -> dict[str, object]:
     from cache_schema.parsing import to_mapping
 
@@ -140,7 +131,7 @@ def _info(stream: "Stream") -> dict[str, object]:
         "num_rows": stream.num_rows,
         "row_shape": list(stream.row_shape),
         "feature_bytes": stream.num_rows * stream.row_bytes,
-        "video_seconds": sum(video.duration_seconds for video in stream.videos()),
+        "video_seconds": math.fsum(video.duration_seconds for video in stream.listing()),
         "num_parts": len(stream.parts),
         "recipe": to_mapping(stream.recipe),
         "encoder_source": stream.encoder_source,
@@ -152,15 +143,17 @@ def _info_text(found: dict[str, object]) -> str:
     for name, stream in found["streams"].items():  # type: ignore[attr-defined]
         recipe = stream["recipe"]
         sampling = recipe["sampling"]
-        no_rate = "every frame" if recipe["origin"] == "extracted" else "times of its own"
+        is_extracted = recipe["origin"] == "extracted"
+        no_rate = "every frame" if is_extracted else "times of its own"
+        runtime = f" by {recipe['encoder'].get('runtime', 'torch')}" if is_extracted else ""
         rate = f"{sampling['fps']} frames/s" if sampling["fps"] else no_rate
         lines += [
             f"{name}  ({recipe['origin']}, fingerprint {stream['fingerprint'][:12]})",
             f"  {stream['num_videos']} videos, {stream['video_seconds'] / 3600:.2f} h, "
             f"{stream['num_rows']} rows of {recipe['store_dtype']} {tuple(stream['row_shape'])}, "
             f"{stream['feature_bytes'] / 1e6:.1f} MB in {stream['num_parts']} parts",
-            f"  encoder {recipe['encoder']['id']}; {rate}, {sampling['frames_per_window']} to a "
-            f"row, {sampling['stride_frames']} between rows",
+            f"  encoder {recipe['encoder']['id']}{runtime}; {rate}, "
+            f"{sampling['frames_per_window']} to a row, {sampling['stride_frames']} between rows",
         ]
         if source := stream["encoder_source"]:
             lines.append(f"  encoder loaded from {source}")

@@ -23,6 +23,10 @@ def commit(video_id, first_row=0, num_rows=2):
 
 
 COMMITS = [commit("a"), commit("b\0\n", 2), commit("ü" * 30, 4, 9)]
+LISTED = [
+    (one.video.id, one.num_rows, one.video.duration_seconds, one.video.path, one.video.digest)
+    for one in COMMITS
+]
 DATA = b"".join(map(encode_line, COMMITS))
 
 
@@ -61,7 +65,7 @@ def test_a_journal_says_what_its_lines_do_wherever_its_bytes_are_cut(size):
     assert list(found.num_rows) == [2, 2, 9]
     assert list(found.size_bytes) == [one.video.size_bytes for one in COMMITS]
     assert set(found.time_crc32c) == {0xFFFFFFFF}
-    assert list(found.digests()) == [one.video.digest for one in COMMITS]
+    assert list(found.listing()) == LISTED
     assert (found.num_bytes, found.end_row) == (len(DATA), 13)
 
 
@@ -70,7 +74,7 @@ def test_records_are_read_again_in_blocks(monkeypatch):
     monkeypatch.setattr(journal_module, "BLOCK_LINES", 2)
     found = in_blocks(DATA, 64)
     assert list(found) == COMMITS
-    assert list(found.digests()) == [one.video.digest for one in COMMITS]
+    assert list(found.listing()) == LISTED
 
 
 def test_an_empty_journal_has_no_commit():
@@ -129,14 +133,14 @@ def test_a_journal_that_went_or_was_damaged_since_is_named(tmp_path):
     assert found.commit(1) == COMMITS[1]
     path.write_bytes(DATA.replace(b'"a"', b'"c"'))
     assert found.commit(1) == COMMITS[1]
-    for read in (lambda: found.commit(0), lambda: list(found), lambda: list(found.digests())):
+    for read in (lambda: found.commit(0), lambda: list(found), lambda: list(found.listing())):
         with pytest.raises(StoreCorruptError, match="line 1 does not match its checksum"):
             read()
     path.write_bytes(DATA[:-1] + b"x")
     with pytest.raises(StoreCorruptError, match="line 3 does not match its checksum"):
         list(found)
     path.unlink()
-    for read in (lambda: found.commit(0), lambda: list(found), lambda: list(found.digests())):
+    for read in (lambda: found.commit(0), lambda: list(found), lambda: list(found.listing())):
         with pytest.raises(StoreError, match="compacted since it was opened"):
             read()
 
@@ -156,7 +160,8 @@ def test_a_stream_tells_of_one_video_what_its_record_does(tmp_path, monkeypatch,
     records = list(found.videos())
     assert [record.id for record in records] == ["a", "b/x", "c"]
     assert [found.size_bytes(one.id) for one in records] == [one.size_bytes for one in records]
-    assert dict(found.digests()) == {one.id: one.digest for one in records}
+    listed = {video.id: (video.digest, video.duration_seconds) for video in found.listing()}
+    assert listed == {one.id: (one.digest, one.duration_seconds) for one in records}
     assert [found.commit(name).num_rows for name in found.video_ids] == [3, 70, 1]
     assert [pair for part in found.parts for pair in found.counted(part)] == [
         ("a", True), ("b/x", True), ("c", True), ("a", False),

@@ -66,14 +66,8 @@ def root(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def trained(request, root, tmp_path, monkeypatch):
-    """A run of a task, without what it was trained with."""
-    monkeypatch.setenv("PATH", "")  # without Java, captions are scored in no time
-    annotations = tmp_path / "own.jsonl"
-    annotations.write_bytes((root / "own.jsonl").read_bytes())
-    name = request.param
-    config = TrainConfig(
+def config_of(name, root, annotations, **settings):
+    return TrainConfig(
         task=(name,),
         annotations=(str(annotations),),
         features=str(root / "f.zarr"),
@@ -82,8 +76,18 @@ def trained(request, root, tmp_path, monkeypatch):
         data=DataConfig(window_rows=8, context_rows=2),
         optim=OptimConfig(epochs=1, batch_size=2),
         tasks={name: OPTIONS[name]} if name in OPTIONS else {},
+        **settings,
     )
-    make_trainer(config, tmp_path / "run").train()
+
+
+@pytest.fixture
+def trained(request, root, tmp_path, monkeypatch):
+    """A run of a task, without what it was trained with."""
+    monkeypatch.setenv("PATH", "")  # without Java, captions are scored in no time
+    annotations = tmp_path / "own.jsonl"
+    annotations.write_bytes((root / "own.jsonl").read_bytes())
+    name = request.param
+    make_trainer(config_of(name, root, annotations), tmp_path / "run").train()
     annotations.unlink()
     return name, (tmp_path / "run").rename(tmp_path / "moved")
 
@@ -184,3 +188,22 @@ def test_queries_come_from_a_file_too_and_must_come(root, trained, tmp_path):
     assert [one["query"] for one in answer["queries"]] == ["it", "the dog", "the cat"]
     with pytest.raises(ConfigError, match="answers queries: give one or more with --query TEXT"):
         typed(*store)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_part_of_the_validation_videos_is_scored_by_itself(root, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PATH", "")
+    lines = [line("seen/a", "train"), *(line(one, "val") for one in ("seen/b", "new/x", "new/y"))]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    config = config_of(name, root, tmp_path / "own.jsonl", evaluate_fraction=0.4)
+    trainer = make_trainer(config, tmp_path / "run")
+    (data,) = trainer.run.tasks
+    task, part = data.watched
+    videos = {sample.video_id for sample in task.samples("val")}
+    assert videos == {sample.video_id for rows in part for sample in rows.samples}
+    assert len(videos) == 2  # of three, rounded up
+    trainer.train()
+    whole = trainer.score_best()
+    assert trainer.progress.scores.keys() == whole.keys()
+    value = task.quality(trainer.progress.scores)
+    assert value is None or 0 <= value <= 1

@@ -32,7 +32,7 @@ def trained(tmp_path):
 
 def samples(*videos):
     return [
-        SampleRows(sample=None, video_id=name, first_row=0, num_stored=0, times_R2=[])
+        SampleRows(samples=(), video_id=name, first_row=0, num_stored=0, times_R2=[])
         for name in videos
     ]
 

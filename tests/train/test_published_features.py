@@ -133,7 +133,7 @@ def test_queries_that_the_release_lacks_stop_the_run_before_it_has_a_folder(root
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "qid1.npz").symlink_to(root / "clip_text_features" / "qid1.npz")
     settings = {"text.features": tmp_path / "some"}
-    with pytest.raises(AnnotationError, match=r"nothing of 3 of 4 queries \(ids 2, 3, 4\)"):
+    with pytest.raises(AnnotationError, match=r"nothing of 3 of 4 queries \(ids \d, \d, \d\)"):
         run(train, *arguments(root, tmp_path / "run", **settings))
     assert not (tmp_path / "run").exists()
 

@@ -27,8 +27,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cache_schema.derived.find import derive_like
+from cache_schema.derived.motion import MOTION
 from cache_schema.errors import CheckpointError, RecipeMismatchError
 from cache_schema.parsing import differences, parse, to_json
+from cache_schema.recipe import Recipe
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 from cache_schema.writing.durable import sync_path
@@ -79,7 +82,11 @@ RUN = "run.json"
 
 def samples_sha256(samples: Sequence[SampleRows]) -> str:
     """Return the SHA-256 over video, first row and number of rows of every sample, in order."""
-    lines = [f"{rows.video_id}\t{rows.first_row}\t{rows.num_rows}\n" for rows in samples]
+    lines = [
+        f"{rows.video_id}\t{rows.first_row}\t{rows.num_rows}\n"
+        for rows in samples
+        for _ in rows.samples
+    ]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -209,7 +216,7 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: Mapping[str,
         optimizer.state[parameters[name]][key] = value.to(parameters[name].device)
 
 
-def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stream:
+def require_stream(store: Store, checkpoint: Checkpoint, names: Sequence[str] = ()) -> Stream:
     """Return the stream a checkpoint can be used with: same recipe, same shape.
 
     One whose recipe differs in the version of the decoder alone will do, and is said to.
@@ -217,13 +224,25 @@ def require_stream(store: Store, checkpoint: Checkpoint, name: str = "") -> Stre
     Args:
         store: Where to look.
         checkpoint: Was trained on the recipe that is needed.
-        name: Stream to take; empty looks for the recipe.
+        names: Stream to take, or those to join; empty looks for the recipe.
 
     Raises:
         RecipeMismatchError: naming every field that differs.
         ConfigError: if there is no stream of this name.
     """
-    stream = _of_the_recipe(store, checkpoint, name)
+    recipe = checkpoint.recipe
+    if recipe.derivation is None:
+        if len(names) > 1:
+            raise RecipeMismatchError(
+                f"the run was trained on one stream ('{checkpoint.stream}'), not on "
+                f"{' and '.join(names)} together."
+            )
+        stream = _of_the_recipe(store, recipe, checkpoint.stream, "".join(names))
+    else:
+        chosen = iter(names)
+        stream = derive_like(
+            recipe, lambda parent: _of_the_recipe(store, parent, "", _plain(next(chosen, "")))
+        )
     _check_shape(stream, checkpoint)
     return stream
 
@@ -253,24 +272,28 @@ def _check_shape(stream: Stream, checkpoint: Checkpoint) -> None:
         )
 
 
-def _of_the_recipe(store: Store, checkpoint: Checkpoint, name: str) -> Stream:
-    if not name and (found := store.find(checkpoint.recipe)) is not None:
+def _plain(name: str) -> str:
+    return name.removesuffix(MOTION)
+
+
+def _of_the_recipe(store: Store, recipe: Recipe, usual_name: str, name: str) -> Stream:
+    if not name and (found := store.find(recipe)) is not None:
         return found
     chosen = [store.stream(name)] if name else list(store.streams.values())
     for stream in chosen:
-        fields = differences(checkpoint.recipe, stream.recipe)
-        if fields and not differences(checkpoint.recipe, stream.recipe, ignore={"decoder.version"}):
+        fields = differences(recipe, stream.recipe)
+        if fields and not differences(recipe, stream.recipe, ignore={"decoder.version"}):
             logger.warning("%s: stream '%s': %s", store.path, stream.name, "; ".join(fields))
             return stream
-    if not name and len(store.streams) != 1 and checkpoint.stream not in store.streams:
-        raise _none_of_the_recipe(store, checkpoint)
-    same_name = checkpoint.stream if checkpoint.stream in store.streams else None
-    return store.require(store.stream(name or same_name).name, checkpoint.recipe)
+    if not name and len(store.streams) != 1 and usual_name not in store.streams:
+        raise _none_of_the_recipe(store, recipe)
+    same_name = usual_name if usual_name in store.streams else None
+    return store.require(store.stream(name or same_name).name, recipe)
 
 
-def _none_of_the_recipe(store: Store, checkpoint: Checkpoint) -> RecipeMismatchError:
+def _none_of_the_recipe(store: Store, recipe: Recipe) -> RecipeMismatchError:
     said = [
-        f"{stream.name}: {', '.join(differences(stream.recipe, checkpoint.recipe))}"
+        f"{stream.name}: {', '.join(differences(stream.recipe, recipe))}"
         for stream in store.streams.values()
     ]
     return RecipeMismatchError(

@@ -20,15 +20,15 @@ class Progress:
     step: int = 0
     """Optimizer steps done; gives epoch and sampler position."""
     num_epochs: int = 0
-    """Epochs done and evaluated."""
+    """Epochs done, each evaluated if it was due."""
     num_rows: int = 0
     """Rows shown, over all processes: visual tokens of the LLM."""
     seconds: float = 0.0
     """Spent on steps; evaluation not counted."""
     best_value: float | None = None
     """What the best epoch was chosen by; larger is better."""
-    best_epoch: int | None = None
-    """From 1."""
+    best_epoch: int | float | None = None
+    """From 1; 2.5 was in the middle of the third."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Official scores of the last evaluation."""
 
@@ -53,4 +53,10 @@ class Checkpoint:
     progress: Progress
     encoder_source: str = ""
     """See ``Stream.encoder_source``; empty in checkpoints of an earlier version."""
+    encoder_sources: Mapping[str, str] = field(default_factory=dict)
+    """The same for rows made of several streams: by the fingerprint of each one's recipe."""
     format_version: int = FORMAT_VERSION
+
+    def source_of(self, recipe: Recipe) -> str:
+        """Return by which name the encoder of a recipe was loaded; empty if nobody noted it."""
+        return self.encoder_sources.get(recipe.fingerprint, self.encoder_source)

@@ -70,7 +70,7 @@ class RunResult:
     """Task -> the metric that it is known by."""
     lower_is_better: Mapping[str, tuple[str, ...]]
     """Task -> its metrics that are errors or distances."""
-    best_epoch: int | None
+    best_epoch: int | float | None
     missing_videos: tuple[str, ...]
     record_ends: tuple[str, ...]
     """A sentence for each task and kind of times in the annotations that the rows do not bear out:

@@ -1,6 +1,6 @@
 """From windows of rows to batches: windows + task -> Batch on the device.
 
-Shapes: B batch, T rows of a window, R rows of a sample, D feature width.
+Shapes: B windows, Q samples, T rows of a window, R rows of a sample, D feature width.
 """
 
 import math
@@ -36,15 +36,18 @@ class Batch:
     valid_BT: Tensor
     """True for rows, False for padding."""
     targets: Mapping[str, Tensor]
-    """What the task asks of each window, by name; see ``Task.targets``. Empty without any."""
+    """What the task asks of each window's samples, by name; see ``Task.targets``. Empty without
+    any."""
     windows: Sequence[Window]
-    samples: Sequence[SampleRows]
-    """The sample of each window."""
+    rows: Sequence[SampleRows]
+    """What each window shows a part of."""
+    window_of_Q: Tensor
+    """The window of each sample: samples about the same rows share one."""
 
     @property
     def queries(self) -> list[str]:
-        """Return the text of each window's sample."""
-        return [rows.sample.query for rows in self.samples]
+        """Return the text of every sample."""
+        return [sample.query for rows in self.rows for sample in rows.samples]
 
 
 class BatchReader:
@@ -75,22 +78,24 @@ class BatchReader:
 
     def read(self, windows: Sequence[Window]) -> Batch:
         """Return the batch of these windows."""
-        samples = [self._rows[window.sample] for window in windows]
+        all_rows = [self._rows[window.sample] for window in windows]
+        num_samples_B = torch.tensor([len(rows.samples) for rows in all_rows])
         num_rows = max(window.num_rows for window in windows)
         lengths_B1 = torch.tensor([[window.num_rows] for window in windows])
         return Batch(
-            features_BTD=self._features(windows, samples, num_rows),
+            features_BTD=self._features(windows, all_rows, num_rows),
             valid_BT=(torch.arange(num_rows) < lengths_B1).to(self._device),
-            targets=self._targets(windows, samples),
+            targets=self._targets(windows, all_rows),
             windows=windows,
-            samples=samples,
+            rows=all_rows,
+            window_of_Q=torch.repeat_interleave(num_samples_B).to(self._device),
         )
 
     def _features(
-        self, windows: Sequence[Window], samples: Sequence[SampleRows], num_rows: int
+        self, windows: Sequence[Window], all_rows: Sequence[SampleRows], num_rows: int
     ) -> Tensor:
-        rows_per_token = samples[0].rows_per_token
-        spans = [rows.stored(window) for rows, window in zip(samples, windows, strict=True)]
+        rows_per_token = all_rows[0].rows_per_token
+        spans = [rows.stored(window) for rows, window in zip(all_rows, windows, strict=True)]
         with _current(self._device):
             raw = self._raw(len(windows), num_rows * rows_per_token)
             self._stream.read_windows(spans, _as_numpy(raw))
@@ -117,19 +122,22 @@ class BatchReader:
         return self._buffer[:size].view(shape)
 
     def _targets(
-        self, windows: Sequence[Window], samples: Sequence[SampleRows]
+        self, windows: Sequence[Window], all_rows: Sequence[SampleRows]
     ) -> dict[str, Tensor]:
         targets = [
-            self._window_targets(rows, window)
-            for rows, window in zip(samples, windows, strict=True)
+            self._window_targets(sample, rows, window)
+            for rows, window in zip(all_rows, windows, strict=True)
+            for sample in rows.samples
         ]
         return {
             name: torch.from_numpy(_stacked([arrays[name] for arrays in targets])).to(self._device)
             for name in targets[0]
         }
 
-    def _window_targets(self, rows: SampleRows, window: Window) -> Mapping[str, Target]:
-        targets = self._ask(rows.sample, rows.times_R2, window)
+    def _window_targets(
+        self, sample: Sample, rows: SampleRows, window: Window
+    ) -> Mapping[str, Target]:
+        targets = self._ask(sample, rows.times_R2, window)
         if window.num_context < window.num_rows:
             return targets
         return {name: np.full_like(array, _filler(array)) for name, array in targets.items()}

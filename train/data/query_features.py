@@ -1,7 +1,6 @@
 """Features of queries that others made: query id -> array, from the files of a release.
 
     qid<id>.npz or <id>.npz    key last_hidden_state (Moment-DETR's, UniVTG's)
-    one .h5 or .hdf5 file      a dataset qid<id> or <id> for each query (UniVTG's create_h5py.py)
 
 Shapes: L tokens of a query, C width of the text encoder.
 """
@@ -10,7 +9,6 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,30 +17,29 @@ from cache_schema.errors import AnnotationError, ConfigError
 __all__ = ["QueryFeatures"]
 
 KEY = "last_hidden_state"
-NAMES = ("qid{}", "{}")
+NAMES = ("qid{}.npz", "{}.npz")
 NUM_NAMED = 5
 
 
 class QueryFeatures:
     """The features of a release's queries; each is read when asked for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         """Look at what there is.
 
         Args:
-            path: Folder with a file for each query, or one HDF5 file.
+            folder: With a file for each query.
 
         Raises:
             ConfigError: if there is nothing of the kind.
         """
-        self._path = path
-        names = self._names_in_file() if path.is_file() else self._names_in_folder()
-        self._names = frozenset(names)
+        self._folder = folder
+        self._names = frozenset(path.name for path in folder.glob("*.npz"))
         if not self._names:
             raise ConfigError(
-                f"text.features '{path}': found no features of queries. Expected a folder with "
-                "qid<id>.npz files, or an .h5 file with a dataset for each query; where a run's "
-                "have moved, vllm-predict takes their place as --text-features."
+                f"text.features '{folder}': found no features of queries. Expected a folder with "
+                "files such as qid12.npz; where a run's have moved, vllm-predict takes their place "
+                "as --text-features."
             )
         self.width = self._array(min(self._names)).shape[1]
         """C."""
@@ -61,7 +58,7 @@ class QueryFeatures:
         if missing:
             more = ", ..." if len(missing) > NUM_NAMED else ""
             raise AnnotationError(
-                f"text.features '{self._path}' holds nothing of {len(missing)} of {len(asked)} "
+                f"text.features '{self._folder}' holds nothing of {len(missing)} of {len(asked)} "
                 f"queries (ids {', '.join(missing[:NUM_NAMED])}{more}). Add their files, or leave "
                 "text.features out."
             )
@@ -77,8 +74,8 @@ class QueryFeatures:
         array_LC = self._array(name)
         if array_LC.shape[1] != self.width:
             raise AnnotationError(
-                f"{self._at(name)}: has width {array_LC.shape[1]}, the first one {self.width}. "
-                "Give features of one text encoder."
+                f"{self._folder / name}: has width {array_LC.shape[1]}, the first one "
+                f"{self.width}. Give features of one text encoder."
             )
         return array_LC
 
@@ -86,39 +83,18 @@ class QueryFeatures:
         names = (name.format(query_id) for name in NAMES)
         return next((name for name in names if name in self._names), None)
 
-    def _names_in_folder(self) -> list[str]:
-        return [path.stem for path in self._path.glob("*.npz")]
-
-    def _names_in_file(self) -> list[str]:
-        try:
-            with h5py.File(self._path) as file:
-                return list(file)
-        except OSError as error:
-            raise ConfigError(
-                f"text.features '{self._path}': HDF5 cannot read it: {error}."
-            ) from error
-
     def _array(self, name: str) -> NDArray[np.float32]:
+        path = self._folder / name
         try:
-            array = self._dataset(name) if self._path.is_file() else self._file(name)
+            # Opened here: np.load would leave a damaged file open.
+            with path.open("rb") as file:
+                array = np.asarray(np.load(file, allow_pickle=False)[KEY])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise AnnotationError(f"{self._at(name)}: cannot be read: {error}.") from error
+            raise AnnotationError(f"{path}: cannot be read: {error}.") from error
         is_sound = array.ndim == 2 and array.dtype.kind == "f" and 0 not in array.shape
         if not is_sound or not np.isfinite(array).all():
             raise AnnotationError(
-                f"{self._at(name)}: holds {array.dtype} of shape {array.shape}, expected finite "
-                "floating point numbers (tokens, width)."
+                f"{path}: holds {array.dtype} of shape {array.shape}, expected finite floating "
+                "point numbers (tokens, width)."
             )
         return array.astype(np.float32)
-
-    def _file(self, name: str) -> NDArray[np.generic]:
-        # Opened here: np.load would leave a damaged file open.
-        with (self._path / f"{name}.npz").open("rb") as file:
-            return np.asarray(np.load(file, allow_pickle=False)[KEY])
-
-    def _dataset(self, name: str) -> NDArray[np.generic]:
-        with h5py.File(self._path) as file:
-            return np.asarray(file[name])
-
-    def _at(self, name: str) -> str:
-        return f"{self._path} ({name})" if self._path.is_file() else str(self._path / f"{name}.npz")

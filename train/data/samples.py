@@ -4,7 +4,7 @@ Shapes: R rows of a sample, 2 start and end seconds.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,26 +13,27 @@ from numpy.typing import NDArray
 from cache_schema.errors import AnnotationError
 from cache_schema.stream import Stream
 from cache_schema.timeline import rows_between
-from train.task import Sample, Window
+from train.task import Sample, SampleOutput, Window, WindowOutput
 
 __all__ = ["Found", "FoundVideo", "SampleRows", "count_stored_rows", "find_rows", "find_video"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleRows:
-    """A sample, found in the stream."""
+    """A stretch of a video, found in the stream, and the samples about it."""
 
-    sample: Sample
+    samples: tuple[Sample, ...]
+    """One, or several queries about the same stretch."""
     video_id: str
     """As the stream names it."""
     first_row: int
-    """Of the sample, from the video's first stored row."""
+    """Of the stretch, from the video's first stored row."""
     num_stored: int
-    """Stored rows of the sample."""
+    """Stored rows of the stretch."""
     times_R2: NDArray[np.float64]
     """Start and end second of each row; one row is the mean of ``rows_per_token`` stored ones."""
     rows_per_token: int = 1
-    """The last row of a sample may be the mean of fewer."""
+    """The last row of a stretch may be the mean of fewer."""
 
     @property
     def num_rows(self) -> int:
@@ -41,8 +42,12 @@ class SampleRows:
 
     @property
     def query_words(self) -> int:
-        """Words of the query, about as many as its tokens."""
-        return len(self.sample.query.split())
+        """Words of the queries, about as many as their tokens."""
+        return sum(len(sample.query.split()) for sample in self.samples)
+
+    def output(self, sample: Sample, windows: list[WindowOutput]) -> SampleOutput:
+        """Return what the windows say about one of the samples."""
+        return SampleOutput(sample=sample, times_R2=self.times_R2, windows=windows)
 
     def stored(self, window: Window) -> tuple[str, int, int]:
         """Return video, first stored row and number of stored rows of a window."""
@@ -65,7 +70,10 @@ class FoundVideo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """The samples of a subset that the stream holds, and the names of those it does not."""
+    """The samples of a subset that the stream holds, and the names of those it does not.
+
+    Queries about the same rows are put together, in the place of the first.
+    """
 
     rows: list[SampleRows]
     missing: list[str]
@@ -86,18 +94,31 @@ def find_rows(
         AnnotationError: if more are missing, or all are.
     """
     times_of = lru_cache(maxsize=64)(stream.times)  # many samples may share a video
-    rows: list[SampleRows] = []
+    found: list[SampleRows] = []
     missing: dict[str, None] = {}
     for sample in samples:
         video = find_video(sample, stream)
-        found = video and _rows_of(sample, video, times_of(video.id), rows_per_token)
-        if found:
-            rows.append(found)
+        rows = video and _rows_of(sample, video, times_of(video.id), rows_per_token)
+        if rows:
+            found.append(rows)
         else:
             missing[sample.video_id] = None
-    if len(missing) > allow_missing or not rows:
+    if len(missing) > allow_missing or not found:
         _refuse(list(missing), stream, len({sample.video_id for sample in samples}), allow_missing)
-    return Found(rows=rows, missing=list(missing))
+    return Found(rows=_put_together(found), missing=list(missing))
+
+
+def _put_together(found: Sequence[SampleRows]) -> list[SampleRows]:
+    """Let queries about the same rows share them."""
+    shared: dict[tuple[object, ...], list[SampleRows]] = {}
+    for number, rows in enumerate(found):
+        (sample,) = rows.samples
+        span: tuple[object, ...] = (rows.video_id, rows.first_row, rows.num_stored)
+        shared.setdefault(span if sample.query else (number,), []).append(rows)
+    return [
+        replace(same[0], samples=tuple(sample for rows in same for sample in rows.samples))
+        for same in shared.values()
+    ]
 
 
 def find_video(sample: Sample, stream: Stream) -> FoundVideo | None:
@@ -137,7 +158,7 @@ def _rows_of(
     firsts = np.arange(first, last, rows_per_token)
     lasts = np.minimum(firsts + rows_per_token, last) - 1
     return SampleRows(
-        sample=sample,
+        samples=(sample,),
         video_id=video.id,
         first_row=first,
         num_stored=last - first,

@@ -33,6 +33,10 @@ class WindowDraws:
         self._windows = windows
         self._device = device
 
+    def repeated(self, windows: Sequence[int]) -> "WindowDraws":
+        """Return the draws of windows by their numbers, some perhaps twice, from the beginning."""
+        return WindowDraws([self._windows[number] for number in windows], self._device)
+
     @cached_property
     def _generators(self) -> list[torch.Generator]:
         """Made when the first value is drawn: without noise and dropout none is."""

@@ -109,22 +109,23 @@ class RunLog:
     def epoch(
         self,
         step: int,
-        epoch: int,
+        epoch: int | float,
         values: Mapping[str, float | None],
         cost: Mapping[str, float],
     ) -> None:
-        """Log what was measured at the end of an epoch (from 1).
+        """Log the end of an epoch (from 1), or what was measured within one.
 
         Args:
             step: Steps done.
-            epoch: Epochs done.
+            epoch: Epochs done; no whole number within one.
             values: Losses and scores by name.
             cost: Of the run so far by name; written, not shown.
         """
-        self._write("epoch", step, {"epoch": epoch, **values, **cost})
+        kind = "epoch" if epoch == int(epoch) else "evaluation"
+        self._write(kind, step, {"epoch": epoch, **values, **cost})
         if self._enabled:
             text = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-            logger.info("epoch %d, step %d%s", epoch, step, f": {text}" if text else "")
+            logger.info("epoch %.4g, step %d%s", epoch, step, f": {text}" if text else "")
 
     def _write(self, kind: str, step: int, values: Mapping[str, float | None]) -> None:
         if not self._enabled:

@@ -30,6 +30,7 @@ from train.checkpoints.checkpoint import (
     write_checkpoint,
 )
 from train.checkpoints.record import Checkpoint, Progress
+from train.config import steps_between
 from train.data.batches import Batch, BatchReader
 from train.data.feature_statistics import feature_statistics
 from train.data.prefetch import Prefetch
@@ -158,7 +159,7 @@ class Trainer:
                 self._count(values, seconds)
                 timing = {"seconds": seconds, "wait_seconds": waited}
                 log.step(self.progress.step, {"epoch": epoch + 1, **values, **timing})
-                self._save_inside_epoch()
+                self._pause_inside_epoch(log)
                 if self._everyone_stops():
                     self._leave()
                 started = time.perf_counter()
@@ -187,10 +188,16 @@ class Trainer:
             f"{self.folder / LAST}. Go on with --resume."
         )
 
-    def _save_inside_epoch(self) -> None:
+    def _pause_inside_epoch(self, log: RunLog) -> None:
+        """Evaluate or save, if it is due."""
         # At the end of an epoch the checkpoint waits for the evaluation, which resuming would skip.
         step = self.progress.step
-        if step % self.config.checkpoint_steps == 0 and step % self.steps_per_epoch:
+        if step % self.steps_per_epoch == 0:
+            return
+        if self._evaluation_is_due:
+            self._evaluate(log)
+            self._save(LAST)
+        elif step % self.config.checkpoint_steps == 0:
             self._save(LAST)
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[AnyTask, list[Batch]]]:
@@ -257,6 +264,7 @@ class Trainer:
                     batch.queries,
                     batch.targets,
                     WindowDraws(batch.windows, self.accelerator.device),
+                    batch.window_of_Q,
                 )
                 loss = task.loss(outputs, batch.targets)
                 self.accelerator.backward(loss.total)
@@ -267,36 +275,48 @@ class Trainer:
         return total, num_targets, num_rows
 
     def _refuse(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> None:
-        videos = {rows.video_id for batch in micro_batches for rows in batch.samples}
+        videos = {rows.video_id for batch in micro_batches for rows in batch.rows}
         raise PipelineError(
             f"step {self.progress.step + 1}: loss {loss}, gradient norm {norm}: not finite. The "
             f"batch holds {', '.join(sorted(videos))}. Nothing was changed by this step; lower "
             "optim.lr, or check these videos with vllm-store verify."
         )
 
+    @property
+    def _evaluation_is_due(self) -> bool:
+        step = self.progress.step
+        between = steps_between(self.config.evaluate_every, self.steps_per_epoch)
+        is_time = step % between == 0 or step == self.num_steps
+        return is_time and self.config.data.selection != "last"
+
     def _finish_epoch(self, epoch: int, log: RunLog) -> None:
-        """Evaluate, keep the checkpoint if it is the best one, and make it the last one."""
-        value: float | None = None
-        scores: Scores = {}
-        step, cost = self.progress.step, self.progress.cost
-        if self.config.data.selection == "last":
-            is_best = epoch == self.config.optim.epochs
-            log.epoch(step, epoch, {}, cost)
+        """Evaluate, if it is due, and make this the last checkpoint."""
+        self.progress = replace(self.progress, num_epochs=epoch)
+        if self._evaluation_is_due:
+            self._evaluate(log)
         else:
-            started = time.perf_counter()
-            result = self.validation.epoch()
-            value, scores = result.value, result.scores
-            cost = {**cost, "evaluation_seconds": time.perf_counter() - started}
-            log.epoch(step, epoch, {"evaluation_loss": result.loss, **scores}, cost)
-            best = self.progress.best_value
-            is_best = self.progress.best_epoch is None or (
-                value is not None and (best is None or value > best)
-            )
-        self.progress = replace(self.progress, num_epochs=epoch, scores=scores)
-        if is_best:
+            log.epoch(self.progress.step, epoch, {}, self.progress.cost)
+            if self.config.data.selection == "last" and epoch == self.config.optim.epochs:
+                self.progress = replace(self.progress, best_epoch=epoch)
+                self._save(BEST)
+        self._save(LAST)
+
+    def _evaluate(self, log: RunLog) -> None:
+        """Measure how good the model is, and keep its checkpoint if it is the best one."""
+        step, cost = self.progress.step, self.progress.cost
+        epochs, within = divmod(step, self.steps_per_epoch)
+        epoch = epochs if within == 0 else step / self.steps_per_epoch
+        started = time.perf_counter()
+        result = self.validation.epoch()
+        cost = {**cost, "evaluation_seconds": time.perf_counter() - started}
+        log.epoch(step, epoch, {"evaluation_loss": result.loss, **result.scores}, cost)
+        value, best = result.value, self.progress.best_value
+        self.progress = replace(self.progress, scores=result.scores)
+        if self.progress.best_epoch is None or (
+            value is not None and (best is None or value > best)
+        ):
             self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
             self._save(BEST)
-        self._save(LAST)
 
     def _save(self, name: str) -> None:
         weights = self.parallel.trained_weights()
@@ -312,6 +332,11 @@ class Trainer:
             samples_sha256=samples_sha256([rows for data in self.run.tasks for rows in data.train]),
             progress=self.progress,
             encoder_source=self.run.stream.encoder_source,
+            encoder_sources={
+                one.recipe.fingerprint: one.encoder_source
+                for one in self.run.stream.stored
+                if self.run.stream.recipe.parents
+            },
         )
         state = State(
             weights=weights,

@@ -52,7 +52,7 @@ class Validation:
                 loss = self._holdout_loss(data)
                 value: float | None = -loss
             else:
-                scores[data.task.facts.name], loss = self._score(data, "last")
+                scores[data.task.facts.name], loss = self._score(*data.watched, "last")
                 value = data.task.quality(scores[data.task.facts.name])
             values.append(value)
             losses.append(loss)
@@ -71,7 +71,10 @@ class Validation:
             watch: Looks at the outputs that are scored, on the main process.
         """
         return joined(
-            {data.task.facts.name: self._score(data, name, watch)[0] for data in self.run.tasks}
+            {
+                data.task.facts.name: self._score(data.task, data.val, name, watch)[0]
+                for data in self.run.tasks
+            }
         )
 
     def _holdout_loss(self, data: TaskData) -> float:
@@ -79,21 +82,18 @@ class Validation:
         deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
         return predictions.loss
 
-    def _score(self, data: TaskData, name: str, watch: Watch | None = None) -> tuple[Scores, float]:
+    def _score(
+        self, task: AnyTask, val: Sequence[SampleRows], name: str, watch: Watch | None = None
+    ) -> tuple[Scores, float]:
         """Write and score the submission on the main process; all get the scores."""
-        predictions = self.predictor(data.task).predict(_by_query(data.val))
+        predictions = self.predictor(task).predict(_by_query(val))
         scores: Scores = {}
         if self.accelerator.is_main_process:
-            path = (
-                self.folder
-                / PREDICTIONS
-                / name
-                / f"{data.task.facts.name}{data.task.facts.submission}"
-            )
+            path = self.folder / PREDICTIONS / name / f"{task.facts.name}{task.facts.submission}"
             outputs = predictions.outputs
             if watch is not None:
-                outputs = watch(data.task, outputs)
-            scores = write_and_score(data.task, outputs, path)
+                outputs = watch(task, outputs)
+            scores = write_and_score(task, outputs, path)
         (known,) = broadcast_object_list([scores])
         return known, predictions.loss
 

@@ -1,8 +1,11 @@
 """Noise on standardised features while training.
 
-Shapes: B batch, T rows, D feature width.
+Shapes: B batch, T rows, D feature width, S streams.
 """
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from train.config import AugmentConfig
@@ -14,13 +17,22 @@ __all__ = ["FeatureAugment"]
 class FeatureAugment(nn.Module):
     """features_BTD -> features_BTD."""
 
-    def __init__(self, config: AugmentConfig) -> None:
+    def __init__(self, config: AugmentConfig, widths: Sequence[int] = ()) -> None:
+        """Keep the settings.
+
+        Args:
+            config: What to do.
+            widths: Of each stream that is a part of the features; empty where there is one.
+        """
         super().__init__()
         self.config = config
+        self._widths = list(widths)
 
     def forward(self, standard_BTD: Tensor, draws: WindowDraws) -> Tensor:
-        """Return features with dimensions dropped per window and noise added per value."""
+        """Return features with streams and dimensions dropped per window, noise added per value."""
         width = standard_BTD.shape[-1]
+        if self.config.stream_dropout and len(self._widths) > 1:
+            standard_BTD = standard_BTD * self._kept_streams(draws)
         if self.config.feature_dropout:
             # One draw per window: a dimension missing for one row could be read from the next.
             once_B = [1] * len(draws.num_rows)
@@ -30,3 +42,14 @@ class FeatureAugment(nn.Module):
             noise_BTD = draws.normal(draws.num_rows, width)
             standard_BTD = standard_BTD + self.config.noise_std * noise_BTD
         return standard_BTD
+
+    def _kept_streams(self, draws: WindowDraws) -> Tensor:
+        """Return (B, 1, D) factors: 0 for a stream that is dropped; where all would be, for none.
+
+        Nothing makes up for what is dropped: a row of one stream alone is one that can occur.
+        """
+        once_B = [1] * len(draws.num_rows)
+        kept_B1S = (draws.kept(once_B, len(self._widths), self.config.stream_dropout) > 0).float()
+        kept_B1S = kept_B1S.where(kept_B1S.any(dim=-1, keepdim=True), 1.0)
+        widths_S = torch.tensor(self._widths, device=kept_B1S.device)
+        return kept_B1S.repeat_interleave(widths_S, dim=-1)

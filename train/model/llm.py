@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 from cache_schema.errors import ConfigError
 from train.config import LlmConfig
 from train.model.attention import eager_attention, most_eager_tokens
+from train.model.branches import BranchLayout
 from train.model.pretrained import (
     LlmIdentity,
     llm_source,
@@ -30,6 +31,10 @@ __all__ = ["LanguageModel", "load_llm", "native_dtype"]
 
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
+
+BRANCHING_FAMILIES = ("llama", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox")
+"""Whose positions and masks can be told. Others find them in the input alone (BLOOM), or have
+blocks that see a part of it (Gemma 3, Mistral)."""
 
 BLOCKS_OF_SMOLLM2 = 8
 """Kept by default: on 2 cores all 30 take minutes where 8 take one."""
@@ -139,6 +144,37 @@ class LanguageModel(nn.Module):
         with eager_attention(self.stack) if is_eager else nullcontext():
             hidden_BTE = self.run(self.network, tokens_BTE, attention_mask=mask_BT, use_cache=False)
         return hidden_BTE[:, self.tuning.num_prompt_tokens :]
+
+    @property
+    def reads_branches(self) -> bool:
+        """Whether ``forward_branches`` gives what ``forward`` gives of each branch by itself."""
+        settings: Any = self.stack.config
+        return (
+            self.is_causal
+            and settings.model_type in BRANCHING_FAMILIES
+            and settings._attn_implementation in {"sdpa", "eager"}
+            and not self.tuning.num_virtual_tokens
+        )
+
+    def forward_branches(self, tokens_BNE: Tensor, layout: BranchLayout) -> Tensor:
+        """Return the last hidden states (B, N, E) of rows that several branches continue.
+
+        Args:
+            tokens_BNE: Rows and branches, joined by the layout.
+            layout: Who sees whom.
+        """
+        seen = layout.may_see()
+        settings: Any = self.stack.config
+        if settings._attn_implementation == "eager":  # adds what SDPA takes for a choice
+            lowest = torch.finfo(self._embedding[0].weight.dtype).min
+            seen = torch.zeros_like(seen, dtype=self._embedding[0].weight.dtype).where(seen, lowest)
+        return self.run(
+            self.network,
+            tokens_BNE,
+            attention_mask=seen,
+            position_ids=layout.positions_BN,
+            use_cache=False,
+        )
 
     def run(self, network: nn.Module, tokens_BTE: Tensor, **inputs: object) -> Tensor:
         """Return a network's last hidden states (B, N, E) in float32, in the LLM's arithmetic.

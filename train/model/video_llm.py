@@ -1,7 +1,7 @@
 """VideoLLM: translator -> LLM -> head of a task (arXiv 2305.13292, figure 2).
 
-Shapes: B batch, T rows of a window, L tokens of a query, S appended tokens, N all tokens, D feature
-width, E LLM width.
+Shapes: B windows, Q outputs (one for each window, or for each query about one), T rows of a window,
+L tokens of a query, S appended tokens, N all tokens, D feature width, E LLM width.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from cache_schema.errors import CheckpointError, ConfigError
 from train.config import TrainConfig
 from train.data.window_draws import WindowDraws
 from train.model.augment import FeatureAugment
+from train.model.branches import BranchLayout
 from train.model.llm import LanguageModel, load_llm
 from train.model.pretrained import LlmIdentity
 from train.model.text import EncodedText, LlmText, load_text
@@ -36,7 +37,9 @@ WIDTH_WITHOUT_LLM = 576
 """Width between translator and head for ``llm.name = none``: that of SmolLM2."""
 
 Part = tuple[Tensor, Tensor]
-"""tokens (B, n, E) and valid (B, n), of rows, query or appended tokens."""
+"""tokens (B, n, E) and valid (B, n)."""
+Parts = dict[str, Part]
+"""``rows``, ``query`` and ``appended`` tokens, in the order in which they stand."""
 
 
 class VideoLLM(nn.Module):
@@ -97,56 +100,92 @@ class VideoLLM(nn.Module):
         queries: Sequence[str] = (),
         targets: Mapping[str, Tensor] | None = None,
         draws: WindowDraws | None = None,
+        window_of_Q: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return output name -> tensor (B, ...) of one task's head.
+        """Return output name -> tensor (Q, ...) of one task's head.
 
         Args:
             features_BTD: Stored rows in float32, or BTND for rows that are grids of N tokens.
             valid_BT: True for rows, False for padding, which lies behind them.
             task: Name of the head to use.
-            queries: One text per window, for tasks that have one.
+            queries: Q texts, for tasks that have one.
             targets: Of the batch, for heads that take them as input.
             draws: Of the windows, for noise and dropout in training.
+            window_of_Q: The window that each output is about, those of a window one after the
+                other; None where there is one output for each window.
         """
-        parts = {"rows": (self.translator(features_BTD, draws), valid_BT)}
-        if (place := self.query_place(task)) != "none":
-            query = self._query(queries, features_BTD.device)
-            parts = {"query": query, **parts} if place == "before" else {**parts, "query": query}
-        if task in self.appended:
-            parts["appended"] = _repeated(self.appended[task], len(features_BTD))
-        states = self._read(list(parts.values()), draws)
-        split = _split(states, parts)
-        final = split["appended"] if "appended" in split else _last(states, list(parts.values()))
+        rows = self.translator(features_BTD, draws), valid_BT
+        size = len(valid_BT) if window_of_Q is None else len(window_of_Q)
+        before, behind = self._around(task, queries, size, features_BTD.device)
+        if window_of_Q is None or size == len(valid_BT):
+            states_BTE, final = self._read({**before, "rows": rows, **behind}, draws)
+        elif not before and self.llm is not None and self.llm.reads_branches:
+            states_BTE, final = self._read_branches(rows, behind, window_of_Q, draws)
+            states_BTE, valid_BT = states_BTE[window_of_Q], valid_BT[window_of_Q]
+        else:
+            rows = rows[0][window_of_Q], rows[1][window_of_Q]
+            repeated = draws and draws.repeated(window_of_Q.tolist())
+            states_BTE, final = self._read({**before, "rows": rows, **behind}, repeated)
+            valid_BT = rows[1]
         outputs: dict[str, Tensor] = self.heads[task](
-            States(
-                rows_BTE=split["rows"], valid_BT=valid_BT, final_BSE=final, targets=targets or {}
-            )
+            States(rows_BTE=states_BTE, valid_BT=valid_BT, final_BSE=final, targets=targets or {})
         )
         return outputs
 
-    def _query(self, queries: Sequence[str], device: torch.device) -> Part:
-        assert self.text is not None, "a task with queries was built without text"
-        tokens_BLE, valid_BL = self.text(queries, device)
-        return tokens_BLE, valid_BL
+    def _around(
+        self, task: str, queries: Sequence[str], size: int, device: torch.device
+    ) -> tuple[Parts, Parts]:
+        """Return what stands before and behind the rows, for each of ``size`` outputs."""
+        before: Parts = {}
+        behind: Parts = {}
+        if (place := self.query_place(task)) != "none":
+            assert self.text is not None, "a task with queries was built without text"
+            (before if place == "before" else behind)["query"] = self.text(queries, device)
+        if task in self.appended:
+            behind["appended"] = _repeated(self.appended[task], size)
+        return before, behind
 
-    def _read(self, parts: Sequence[Part], draws: WindowDraws | None) -> Tensor:
-        """Return the states of all tokens, where each part has kept its place.
+    def _read(self, parts: Parts, draws: WindowDraws | None) -> tuple[Tensor, Tensor]:
+        """Return the states of the rows, and those that stand for the whole sequence.
 
         The LLM gets them without holes: padding between parts would count as positions in some
         families, and would be read by a bidirectional one.
         """
-        tokens_BNE = torch.cat([tokens for tokens, _ in parts], dim=1)
-        valid_BN = torch.cat([valid for _, valid in parts], dim=1)
+        tokens_BNE, valid_BN = _joined(parts)
         if len(parts) == 1:
-            return self._states(tokens_BNE, valid_BN, draws)
-        order_BN = (~valid_BN).int().argsort(dim=1, stable=True)
-        packed_BNE = _take(tokens_BNE, order_BN)
-        states_BNE = self._states(packed_BNE, valid_BN.gather(1, order_BN), draws)
-        return _take(states_BNE, order_BN.argsort(dim=1))
+            states_BNE = self._states(tokens_BNE, valid_BN, draws)
+        else:
+            order_BN = (~valid_BN).int().argsort(dim=1, stable=True)
+            packed_BNE = _take(tokens_BNE, order_BN)
+            packed_BNE = self._states(packed_BNE, valid_BN.gather(1, order_BN), draws)
+            states_BNE = _take(packed_BNE, order_BN.argsort(dim=1))
+        return _split(states_BNE, parts)["rows"], _final(states_BNE, valid_BN, parts)
 
-    def _states(self, tokens_BNE: Tensor, valid_BN: Tensor, draws: WindowDraws | None) -> Tensor:
+    def _read_branches(
+        self, rows: Part, behind: Parts, window_of_Q: Tensor, draws: WindowDraws | None
+    ) -> tuple[Tensor, Tensor]:
+        """Do as ``_read``, for the rows of each window once, whatever is asked about it."""
+        tokens_QSE, valid_QS = _joined(behind)
+        layout = BranchLayout.of(rows[1], valid_QS, window_of_Q)
+        tokens_BNE = layout.join(rows[0], tokens_QSE)
+        states_BNE = self._states(tokens_BNE, layout.valid_BN, draws, layout)
+        states_QSE = layout.branches(states_BNE)
+        return states_BNE[:, : rows[1].shape[1]], _final(states_QSE, valid_QS, behind)
+
+    def _states(
+        self,
+        tokens_BNE: Tensor,
+        valid_BN: Tensor,
+        draws: WindowDraws | None,
+        layout: BranchLayout | None = None,
+    ) -> Tensor:
         """Return the states of tokens behind which padding lies; some values are 0 in training."""
-        states_BNE = tokens_BNE if self.llm is None else self.llm(tokens_BNE, valid_BN)
+        if self.llm is None:
+            states_BNE = tokens_BNE
+        elif layout is not None:
+            states_BNE = self.llm.forward_branches(tokens_BNE, layout)
+        else:
+            states_BNE = self.llm(tokens_BNE, valid_BN)
         if draws is None or not self._state_dropout:
             return states_BNE
         counts_B = valid_BN.sum(dim=1).tolist()
@@ -164,14 +203,20 @@ def _repeated(tokens_SE: Tensor, size: int) -> Part:
     return tokens_BSE, torch.ones(tokens_BSE.shape[:2], dtype=torch.bool, device=tokens_SE.device)
 
 
-def _split(states_BNE: Tensor, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+def _joined(parts: Parts) -> Part:
+    tokens, valid = zip(*parts.values(), strict=True)
+    return torch.cat(tokens, dim=1), torch.cat(valid, dim=1)
+
+
+def _split(states_BNE: Tensor, parts: Parts) -> dict[str, Tensor]:
     lengths = [valid.shape[1] for _, valid in parts.values()]
     return dict(zip(parts, torch.split(states_BNE, lengths, dim=1), strict=True))
 
 
-def _last(states_BNE: Tensor, parts: Sequence[Part]) -> Tensor:
-    """Return the state of each sequence's last token (B, 1, E)."""
-    valid_BN = torch.cat([valid for _, valid in parts], dim=1)
+def _final(states_BNE: Tensor, valid_BN: Tensor, parts: Parts) -> Tensor:
+    """Return the states (B, S, E) of the appended tokens; without any, of the last token."""
+    if "appended" in parts:
+        return _split(states_BNE, parts)["appended"]
     places_N = torch.arange(valid_BN.shape[1], device=valid_BN.device)
     last_B1 = (valid_BN * places_N).argmax(dim=1, keepdim=True)
     return _take(states_BNE, last_B1)
@@ -182,6 +227,8 @@ def build_model(
     row_shape: tuple[int, ...],
     tasks: Mapping[str, Answers[Any, Any]],
     device: torch.device,
+    *,
+    widths: Sequence[int] = (),
 ) -> VideoLLM:
     """Build the model of a run on the CPU; the same seed gives the same weights.
 
@@ -190,6 +237,7 @@ def build_model(
         row_shape: Shape of a stored row: (D,) or (tokens, D).
         tasks: Task name -> what its head says; each gets a head.
         device: Where it will run.
+        widths: Of each stream that is a part of the rows; empty where there is one.
 
     Raises:
         ConfigError: if the LLM cannot be loaded, has too few positions or does not suit a task.
@@ -209,7 +257,7 @@ def build_model(
         width_in,
         config.translator,
         start_rms=start_rms,
-        augment=FeatureAugment(config.augment),
+        augment=FeatureAugment(config.augment, widths),
     )
     context = HeadContext(
         width=WIDTH_WITHOUT_LLM if llm is None else llm.width_out,

@@ -98,7 +98,7 @@ def _evaluation_loss_curve(runs: Sequence[RunFacts]) -> Curve | None:
     points = [
         {"run": run.name, "step": one.step, "epoch": one.epoch, "loss": _short(one.loss)}
         for run in runs
-        for one in run.log.epochs
+        for one in run.log.evaluations
         if one.loss is not None
     ]
     if not points:
@@ -108,8 +108,8 @@ def _evaluation_loss_curve(runs: Sequence[RunFacts]) -> Curve | None:
             _epoch_lines(points, runs, "loss", "evaluation loss"),
             *_best_marks(_best(points, runs), runs, "loss"),
         ],
-        "Loss on what epochs are chosen by, at the end of each: the validation subset, or training "
-        "videos that were held out.",
+        "Loss on what the best state is chosen by, each time it was evaluated: the validation "
+        "subset or a part of it, or training videos that were held out.",
     )
 
 
@@ -132,8 +132,8 @@ def _metric_curve(runs: Sequence[RunFacts]) -> Curve | None:
     shown = [layer.transform_filter(alt.datum.metric == picked) for layer in layers]
     return _curve(
         shown,
-        "Official metric on the validation subset at the end of each epoch; dotted: baselines "
-        "that see no video. Choose the metric below the plot.",
+        "Official metric on the validation subset, or on the part of it that is evaluated while a "
+        "run trains; dotted: baselines that see no video. Choose the metric below the plot.",
         picked,
     )
 
@@ -147,7 +147,7 @@ def _metric_points(run: RunFacts, runs: Sequence[RunFacts]) -> Points:
             "metric": _named(task, metric, runs),
             "value": _short(value),
         }
-        for entry in run.log.epochs
+        for entry in run.log.evaluations
         for task, scores in run.by_task(entry.scores).items()
         for metric, value in scores.items()
         if value is not None

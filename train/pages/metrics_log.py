@@ -20,10 +20,10 @@ OF_COST = ("total_rows", "total_seconds", "evaluation_seconds")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochEntry:
-    """What was measured at the end of one epoch."""
+    """What was measured at the end of one epoch, or within one."""
 
-    epoch: int
-    """From 1."""
+    epoch: int | float
+    """From 1; no whole number within an epoch."""
     step: int
     """Steps done."""
     loss: float | None
@@ -46,7 +46,13 @@ class MetricsLog:
     waits_S: NDArray[np.float64]
     """Of each step's seconds, those in which data was waited for."""
     rows_S: NDArray[np.float64]
-    epochs: list[EpochEntry]
+    evaluations: list[EpochEntry]
+    """Ends of epochs too that were not evaluated."""
+
+    @property
+    def epochs(self) -> list[EpochEntry]:
+        """Only the ends of epochs."""
+        return [one for one in self.evaluations if one.epoch == int(one.epoch)]
 
     @property
     def num_steps(self) -> int:
@@ -55,13 +61,13 @@ class MetricsLog:
 
     @property
     def evaluation_seconds(self) -> float | None:
-        """All evaluations together; None if no epoch's time is known."""
-        known = [one.evaluation_seconds for one in self.epochs if one.evaluation_seconds]
+        """All evaluations together; None if no time is known."""
+        known = [one.evaluation_seconds for one in self.evaluations if one.evaluation_seconds]
         return sum(known) if known else None
 
-    def epoch(self, number: int | None) -> EpochEntry | None:
-        """Return the entry of an epoch, None if it has none."""
-        return next((one for one in self.epochs if one.epoch == number), None)
+    def at(self, epoch: int | float | None) -> EpochEntry | None:
+        """Return what was measured then, None if nothing was."""
+        return next((one for one in self.evaluations if one.epoch == epoch), None)
 
 
 def read_metrics(path: Path) -> MetricsLog:
@@ -79,7 +85,7 @@ def read_metrics(path: Path) -> MetricsLog:
         seconds_S=columns[3],
         waits_S=columns[4],
         rows_S=columns[5],
-        epochs=[_epoch(one) for one in entries if one["kind"] == "epoch"],
+        evaluations=[_epoch(one) for one in entries if one["kind"] in {"epoch", "evaluation"}],
     )
 
 

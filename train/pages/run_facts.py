@@ -12,7 +12,7 @@ from train.checkpoints.checkpoint import BEST, LAST, read_record
 from train.checkpoints.record import Checkpoint, Progress
 from train.checkpoints.result import METRICS, RunResult, read_result
 from train.pages.metrics_log import MetricsLog, read_metrics
-from train.pages.run_store import store_of
+from train.pages.run_store import costs_of, store_of
 from train.runs import chosen_run
 from train.tasks import task_class
 
@@ -51,7 +51,7 @@ class RunFacts:
     @property
     def best_step(self) -> int | None:
         """Steps done when the best epoch so far ended."""
-        entry = self.log.epoch(self.progress.best_epoch)
+        entry = self.log.at(self.progress.best_epoch)
         return entry.step if entry else None
 
     @property
@@ -59,7 +59,7 @@ class RunFacts:
         """Task -> its scores by the best checkpoint, while there is no result by its epoch."""
         if self.result is not None:
             return self.by_task(self.result.metrics)
-        entry = self.log.epoch(self.progress.best_epoch)
+        entry = self.log.at(self.progress.best_epoch)
         return self.by_task(entry.scores if entry else {})
 
     @property
@@ -147,7 +147,7 @@ def _extraction(checkpoint: Checkpoint | None) -> tuple[ExtractionCost, ...]:
     store = store_of(checkpoint)
     if store is None:
         return ()
-    return tuple(cost for cost in read_costs(store.path) if store.stream.name in cost.streams)
+    return costs_of(store.stream, read_costs(store.path))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -106,7 +106,7 @@ def _head(run: RunFacts) -> tuple[str, ...]:
         run.name,
         ", ".join(run.tasks) or "–",
         "; ".join(scores) or "–",
-        f"{best} of {epochs}" if best else "–",
+        f"{best:.4g} of {epochs}" if best else "–",
         run.changed.strftime("%Y-%m-%d %H:%M"),
         "finished" if run.result else f"no result yet; {len(run.log.epochs)} of {epochs} epochs",
     )

@@ -121,7 +121,7 @@ def _notes(task: str, runs: Sequence[RunFacts]) -> list[str]:
 
 def _preliminary(run: RunFacts) -> str:
     best = run.progress.best_epoch
-    shown = f"scores of its best epoch so far ({best})" if best else "no scores yet"
+    shown = f"scores of its best epoch so far ({best:.4g})" if best else "no scores yet"
     return f"{run.name}: no result in its folder (not finished, or by an earlier version): {shown}."
 
 

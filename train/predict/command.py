@@ -47,7 +47,7 @@ class Asked:
     allow_missing: int
     task: str
     options: Mapping[str, object]
-    stream_name: str
+    stream_names: tuple[str, ...]
     encoder: str | None
     workers: int
     device: str
@@ -124,7 +124,7 @@ def submit(asked: Asked, subset: str) -> PredictReport:
         ensemble,
         asked.features,
         subset="train" if subset == "train" else "val",
-        stream_name=asked.stream_name,
+        stream_names=asked.stream_names,
         annotations=asked.annotations,
         allow_missing=asked.allow_missing,
     )
@@ -207,7 +207,7 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
         "VIDEOS": asked.videos,
         "--videos": asked.video_ids,
         "--features": asked.features,
-        "--features-stream": asked.stream_name,
+        "--features-stream": asked.stream_names,
         "--subset": subset,
         "--annotations": asked.annotations,
         "--text-features": asked.text_features,
@@ -242,7 +242,7 @@ def _check_options(asked: Asked) -> None:
             "--annotations is for --subset, which writes its submission, and for --html, which "
             "shows them beside the answers; answers need none."
         )
-    if asked.videos and (asked.video_ids or asked.stream_name):
+    if asked.videos and (asked.video_ids or asked.stream_names):
         raise ConfigError(
             "--videos names videos of a store, --features-stream a stream of it; leave them out "
             "where video files are given."
@@ -282,7 +282,7 @@ def _features(asked: Asked, ensemble: Ensemble) -> Iterator[MadeFeatures]:
             "Nothing to predict: give videos, a store with --features, or a source with --stream."
         )
     store = open_store(asked.features)
-    streams = [run.choose_stream(store, asked.stream_name) for run in ensemble.runs]
+    streams = [run.choose_stream(store, asked.stream_names) for run in ensemble.runs]
     yield MadeFeatures(streams=streams, video_ids=_chosen(streams, asked), failures=[])
 
 

@@ -77,7 +77,7 @@ class Ensemble:
             for run, stream in zip(self.runs, streams, strict=True)
         ]
         for run, own in zip(self.runs, found, strict=True):
-            run.model.name_queries(rows.sample for rows in own.rows)
+            run.model.name_queries(sample for rows in own.rows for sample in rows.samples)
         outputs = [
             run.predictor(stream, *ask).predict(own.rows).outputs
             for run, stream, ask, own in zip(self.runs, streams, asked, found, strict=True)

@@ -5,11 +5,14 @@ Stage 2 calls stage 1 through its front door, here and for live sources (docs/de
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache_schema.derived.find import derive_like
+from cache_schema.errors import ConfigError
+from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from extract import Failure, RunReport, extract_like, find_videos
@@ -60,32 +63,49 @@ def features_of(
     """
     with tempfile.TemporaryDirectory(prefix="vllm-predict-") as folder:
         store = features or Path(folder) / "features.zarr"
-        reports = {
-            fingerprint: _extract(run, videos, store, encoder, device, workers, hides_progress)
-            for fingerprint, run in _one_of_each_recipe(ensemble).items()
+        wanted = {
+            recipe.fingerprint: (run, recipe)
+            for run in ensemble.runs
+            for recipe in run.extracted_recipes()
         }
-        yield _made(open_store(store), videos, [reports[one] for one in _recipes(ensemble)])
+        if encoder is not None and len(wanted) > 1:
+            raise ConfigError(
+                f"--encoder names one encoder, and the features are made by {len(wanted)}. Leave "
+                "it out; each is looked for by the name under which it was loaded before."
+            )
+        reports = {
+            fingerprint: _extract(*one, videos, store, encoder, device, workers, hides_progress)
+            for fingerprint, one in wanted.items()
+        }
+        yield _made(open_store(store), videos, ensemble, reports)
 
 
-def _made(store: Store, videos: Sequence[str], reports: Sequence[RunReport]) -> MadeFeatures:
-    """Return what there is after one report for each run."""
-    # By name: a stream of the checkpoint's own recipe may lie beside that of this decoder.
-    names = [report.streams[0] for report in reports]
+def _made(
+    store: Store, videos: Sequence[str], ensemble: Ensemble, reports: Mapping[str, RunReport]
+) -> MadeFeatures:
+    """Return what there is after one report for each recipe, by its fingerprint."""
     failures = [
         failure
-        for report in {report.streams[0]: report for report in reports}.values()
+        for report in reports.values()
         for failure in (*report.failures, *report.failed_before)
     ]
-    if not all(name in store.streams for name in names):  # nothing could be read
+    # By name: a stream of the checkpoint's own recipe may lie beside that of this decoder.
+    names = {fingerprint: report.streams[0] for fingerprint, report in reports.items()}
+    if not all(name in store.streams for name in names.values()):  # nothing could be read
         return MadeFeatures(streams=[], video_ids=[], failures=failures)
-    streams = [store.streams[name] for name in names]
+    streams = [
+        derive_like(run.checkpoint.recipe, lambda one: store.streams[names[one.fingerprint]])
+        for run in ensemble.runs
+    ]
     failed = {failure.video_id for failure in failures}  # of one that changed old rows are there
-    ids = [one for one in _stored(videos, reports[0], streams) if one not in failed]
+    stored = _stored(videos, next(iter(reports.values())), streams)
+    ids = [one for one in stored if one not in failed]
     return MadeFeatures(streams=streams, video_ids=ids, failures=failures)
 
 
 def _extract(
     run: Trained,
+    recipe: Recipe,
     videos: Sequence[str],
     store: Path,
     encoder: str | None,
@@ -94,11 +114,11 @@ def _extract(
     hides_progress: bool,
 ) -> RunReport:
     report = extract_like(
-        run.extracted_recipe(),
+        recipe,
         list(videos),
         store,
         encoder=encoder,
-        encoder_source=run.checkpoint.encoder_source,
+        encoder_source=run.checkpoint.source_of(recipe),
         device=device,
         workers=workers,
         hides_progress=hides_progress,
@@ -110,14 +130,6 @@ def _extract(
         len(report.failures) + len(report.failed_before),
     )
     return report
-
-
-def _recipes(ensemble: Ensemble) -> list[str]:
-    return [run.checkpoint.recipe.fingerprint for run in ensemble.runs]
-
-
-def _one_of_each_recipe(ensemble: Ensemble) -> dict[str, Trained]:
-    return dict(zip(_recipes(ensemble), ensemble.runs, strict=True))
 
 
 def _stored(videos: Sequence[str], report: RunReport, streams: Sequence[Stream]) -> list[str]:

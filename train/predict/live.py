@@ -191,9 +191,16 @@ def feed_of(
 
     Raises:
         CheckpointError: if the run was trained on features that nobody knows how to make.
+        ConfigError: if they are made of several streams, or of their motion.
     """
     run = ensemble.runs[0]
-    recipe = run.extracted_recipe()
+    recipe = run.checkpoint.recipe
+    if recipe.derivation is not None:
+        raise ConfigError(
+            f"the run was trained on rows made of others ('{run.checkpoint.stream}'), which are "
+            "not made of live sources. Record the source, and predict the file."
+        )
+    run.extracted_recipes()
     return open_live(
         recipe,
         source,

@@ -106,20 +106,28 @@ class Predictor:
 
     def _outputs(self, samples: Sequence[SampleRows], losses: LossTotal) -> Iterator[SampleOutput]:
         self.model.eval()
-        windows: list[WindowOutput] = []
+        parts: list[list[WindowOutput]] = []
         for batch in self._batches(samples):
             arrays = self._forward(batch, losses)
-            for place, (rows, window) in enumerate(zip(batch.samples, batch.windows, strict=True)):
-                own = {name: values[place] for name, values in arrays.items()}
-                windows.append(WindowOutput(window=window, arrays=own))
+            places = iter(range(len(batch.window_of_Q)))
+            for rows, window in zip(batch.rows, batch.windows, strict=True):
+                parts = parts or [[] for _ in rows.samples]
+                for windows, place in zip(parts, places, strict=False):
+                    own = {name: values[place] for name, values in arrays.items()}
+                    windows.append(WindowOutput(window=window, arrays=own))
                 if window.stop == rows.num_rows:
-                    yield SampleOutput(sample=rows.sample, times_R2=rows.times_R2, windows=windows)
-                    windows = []
+                    yield from map(rows.output, rows.samples, parts)
+                    parts = []
 
     def _forward(self, batch: Batch, losses: LossTotal) -> Mapping[str, Array]:
         with torch.inference_mode():
             outputs: dict[str, Tensor] = self.model(
-                batch.features_BTD, batch.valid_BT, self.name, batch.queries, batch.targets
+                batch.features_BTD,
+                batch.valid_BT,
+                self.name,
+                batch.queries,
+                batch.targets,
+                window_of_Q=batch.window_of_Q,
             )
             if self.loss is not None:
                 loss = self.loss(outputs, batch.targets)

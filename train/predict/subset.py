@@ -1,6 +1,6 @@
 """An annotated subset predicted: the official submission of a run, or of several together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def predict_subset(
     features: Path,
     *,
     subset: Subset,
-    stream_name: str,
+    stream_names: Sequence[str],
     annotations: str,
     allow_missing: int,
 ) -> SubsetPrediction:
@@ -41,12 +41,12 @@ def predict_subset(
         ensemble: One run or several.
         features: Store with features of their recipes.
         subset: Of the annotations.
-        stream_name: Stream of the store; empty takes the one of the same recipe.
+        stream_names: Stream of the store, or those to join; empty looks for the runs' recipes.
         annotations: Where they lie now; empty takes the runs' own.
         allow_missing: Annotated videos that the store may lack.
     """
     tasks = [run.task(annotations) for run in ensemble.runs]
-    streams = [run.stream(features, stream_name) for run in ensemble.runs]
+    streams = [run.stream(features, stream_names) for run in ensemble.runs]
     said = ensemble.outputs(
         tasks[0].samples(subset),
         streams,
@@ -57,6 +57,6 @@ def predict_subset(
         task=tasks[0],
         stream=streams[0],
         outputs=said.outputs,
-        num_samples=len(said.found.rows),
+        num_samples=sum(len(rows.samples) for rows in said.found.rows),
         missing=said.found.missing,
     )

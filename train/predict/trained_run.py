@@ -119,32 +119,33 @@ class Trained:
         task.answers.adopt(self.answers)
         return task
 
-    def extracted_recipe(self) -> Recipe:
-        """Return the recipe of the features, which says how to make them of videos.
+    def extracted_recipes(self) -> list[Recipe]:
+        """Return the recipes of the features, which say how to make them of videos.
 
         Raises:
-            CheckpointError: if they were imported.
+            CheckpointError: if any were imported.
         """
-        recipe = self.checkpoint.recipe
-        if recipe.origin != "extracted":
-            raise CheckpointError(
-                f"{self.where}: was trained on imported features ('{recipe.encoder.id}'); nothing "
-                "says how to make them of videos. Import the features of these videos too, and "
-                "predict with --features."
-            )
-        return recipe
+        recipes = list(self.checkpoint.recipe.stored)
+        for recipe in recipes:
+            if recipe.origin != "extracted":
+                raise CheckpointError(
+                    f"{self.where}: was trained on imported features ('{recipe.encoder.id}'); "
+                    "nothing says how to make them of videos. Import the features of these videos "
+                    "too, and predict with --features."
+                )
+        return recipes
 
-    def stream(self, features: Path, name: str = "") -> Stream:
+    def stream(self, features: Path, names: Sequence[str] = ()) -> Stream:
         """Return the stream of a store that has features of the run's recipe."""
-        return self.choose_stream(open_store(features), name)
+        return self.choose_stream(open_store(features), names)
 
-    def choose_stream(self, store: Store, name: str = "") -> Stream:
+    def choose_stream(self, store: Store, names: Sequence[str] = ()) -> Stream:
         """Return the same of a store that is open.
 
         Raises:
             RecipeMismatchError: naming every field that differs.
         """
-        return require_stream(store, self.checkpoint, name)
+        return require_stream(store, self.checkpoint, names)
 
     def predictor(self, stream: Stream, ask: Ask, loss: Loss | None = None) -> Predictor:
         """Return what predicts samples of a stream, with the batches of training.

@@ -172,12 +172,12 @@ def test_features_of_another_recipe_are_refused_by_field(tmp_path):
     with pytest.raises(RecipeMismatchError, match=r"encoder\.id = other, not toy"):
         require_stream(store(tmp_path, encoder="other"), content())
     with pytest.raises(RecipeMismatchError, match="store_dtype = float32, not float16"):
-        require_stream(store(tmp_path / "b", dtype="float32"), content(), "toy")
+        require_stream(store(tmp_path / "b", dtype="float32"), content(), ["toy"])
 
 
 def test_an_unknown_stream_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no stream 'clip'; it holds: toy"):
-        require_stream(store(tmp_path), content(), "clip")
+        require_stream(store(tmp_path), content(), ["clip"])
 
 
 def test_rows_of_the_same_recipe_and_another_shape_are_refused(tmp_path):

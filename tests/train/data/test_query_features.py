@@ -1,4 +1,3 @@
-import h5py
 import numpy as np
 import pytest
 
@@ -34,14 +33,6 @@ def test_each_query_is_read_from_its_file(tmp_path, name):
 def test_ids_may_hold_dots(tmp_path):
     save(tmp_path, "a.b_0", tokens(2))
     assert QueryFeatures(tmp_path).read("a.b_0").shape == (2, 6)
-
-
-def test_one_hdf5_file_may_hold_all(tmp_path):
-    with h5py.File(tmp_path / "txt_clip.hdf5", "w") as file:
-        file["qid12"], file["7"] = tokens(3), tokens(5)
-    features = QueryFeatures(tmp_path / "txt_clip.hdf5")
-    np.testing.assert_array_equal(features.read("12"), tokens(3))
-    assert features.read("7").shape == (5, 6)
 
 
 def test_queries_without_features_are_counted_and_named(tmp_path):
@@ -86,6 +77,3 @@ def test_a_place_without_features_says_what_is_expected(tmp_path):
     for place in (tmp_path, tmp_path / "gone"):
         with pytest.raises(ConfigError, match=r"found no features of queries\. Expected a folder"):
             QueryFeatures(place)
-    (tmp_path / "x.h5").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="HDF5 cannot read it"):
-        QueryFeatures(tmp_path / "x.h5")

@@ -39,13 +39,49 @@ def test_samples_get_the_rows_that_overlap_them(toy):
     assert found.times_R2[0].tolist() == [2.0, 2.5]
 
 
-def test_words_of_a_query_are_counted(toy):
-    samples = [
-        Sample(video_id="a", start_seconds=0.0, end_seconds=4.0, target=None, query=query)
-        for query in ("", "where is  the cat?")
-    ]
+def asking(query, video_id="a", end_seconds=4.0):
+    return Sample(
+        video_id=video_id, start_seconds=0.0, end_seconds=end_seconds, target=None, query=query
+    )
+
+
+def test_words_of_queries_are_counted(toy):
+    samples = [asking(""), asking("where is  the cat?"), asking("the dog?")]
     found = find_rows(samples, toy[1], allow_missing=0).rows
-    assert [rows.query_words for rows in found] == [0, 4]
+    assert [rows.query_words for rows in found] == [0, 6]
+
+
+def test_queries_about_the_same_rows_share_them(toy):
+    stretches = [("q0", "a", 4.0), ("q1", "b", 4.0), ("q2", "a", 4.0), ("q3", "a", 3.0)]
+    found = find_rows([asking(*one) for one in stretches], toy[1], allow_missing=0).rows
+    assert [(rows.video_id, [one.query for one in rows.samples]) for rows in found] == [
+        ("a", ["q0", "q2"]),
+        ("b", ["q1"]),
+        ("a", ["q3"]),
+    ]
+
+
+def test_what_has_no_query_keeps_its_own_rows(toy):
+    found = find_rows([asking(""), asking("")], toy[1], allow_missing=0).rows
+    assert [len(rows.samples) for rows in found] == [1, 1]
+
+
+class TaskOfQueries(ToyTask):
+    """The target is the number of letters of the query."""
+
+    def targets(self, sample, times_R2, window):
+        return {"letters": np.array([len(sample.query)])}
+
+
+def test_a_batch_reads_rows_once_for_all_their_queries(toy):
+    samples = [asking("q"), asking("who", "b"), asking("what"), asking("where")]
+    rows = find_rows(samples, toy[1], allow_missing=0).rows
+    reader = BatchReader(TaskOfQueries().targets, toy[1], rows, CPU)
+    batch = reader.read([Window(sample=1, start=0, stop=2), Window(sample=0, start=1, stop=4)])
+    assert batch.features_BTD.shape[:2] == (2, 3)
+    assert batch.queries == ["who", "q", "what", "where"]
+    assert batch.window_of_Q.tolist() == [0, 1, 1, 1]
+    assert batch.targets["letters"].tolist() == [[3], [1], [4], [5]]
 
 
 @pytest.mark.parametrize("rows_per_token", [1, 3])
@@ -99,7 +135,7 @@ def test_batches_hold_the_stored_values_as_float32(tmp_path, dtype):
     assert batch.features_BTD.dtype == torch.float32
     assert batch.features_BTD[..., 0].tolist() == [[2, 3, 4, 5, 6], [1, 2, 3, 0, 0]]
     assert batch.valid_BT.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
-    assert [rows.video_id for rows in batch.samples] == ["a", "b"]
+    assert [rows.video_id for rows in batch.rows] == ["a", "b"]
 
 
 def test_padding_and_context_have_no_target(toy):

@@ -83,18 +83,18 @@ def use_tasks():
 @contextmanager
 def ending(how, after):
     """Call ``how`` once so many steps are done, and saved if they do not end an epoch."""
-    save = Trainer._save_inside_epoch
+    save = Trainer._pause_inside_epoch
 
-    def save_and_end(trainer):
-        save(trainer)
+    def save_and_end(trainer, log):
+        save(trainer, log)
         if trainer.progress.step == after:
             how()
 
-    Trainer._save_inside_epoch = save_and_end
+    Trainer._pause_inside_epoch = save_and_end
     try:
         yield
     finally:
-        Trainer._save_inside_epoch = save
+        Trainer._pause_inside_epoch = save
 
 
 def leave():

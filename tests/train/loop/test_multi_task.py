@@ -71,14 +71,14 @@ def test_a_resumed_run_of_two_tasks_repeats_the_uninterrupted_one(tmp_path):
     whole = make_trainer(config, tmp_path / "whole")
     whole.train()
     cut = make_trainer(config, tmp_path / "cut")
-    save = cut._save_inside_epoch
+    save = cut._pause_inside_epoch
 
-    def dying():
-        save()
+    def dying(log):
+        save(log)
         if cut.progress.step == 4:
             raise InterruptedError
 
-    cut._save_inside_epoch = dying
+    cut._pause_inside_epoch = dying
     with pytest.raises(InterruptedError):
         cut.train()
     resumed = make_trainer(config, tmp_path / "cut", read_checkpoint(tmp_path / "cut" / LAST)[0])

@@ -119,12 +119,13 @@ QUERIES = ["where is it", "the cat"]
 LENGTHS = [3, 5]
 
 
-def build_asking(tmp_path, task, family="llama", **settings):
+def build_asking(tmp_path, task, family="llama", run=None, **settings):
     folder = save_tiny_tokenizer(save_tiny_llm(family, tmp_path / family))
     config = TrainConfig(
         llm=LlmConfig(name=str(folder), num_layers=0, dtype="float32", **settings),
         data=DataConfig(window_rows=16, context_rows=4),
         text=TextConfig(max_tokens=8),
+        **(run or {}),
     )
     return build_model(config, (DIM,), {"toy": task}, CPU).eval()
 

@@ -32,7 +32,7 @@ def runs(tmp_path, monkeypatch):
 def predict(runs):
     features = runs[0].parent / "f.zarr"
     ensemble = open_runs(runs, device="cpu", task_name="", options={})
-    where = {"stream_name": "", "annotations": ""}
+    where = {"stream_names": (), "annotations": ""}
     prediction = predict_subset(ensemble, features, subset="val", allow_missing=0, **where)
     return list(prediction.outputs)
 

@@ -1,0 +1,164 @@
+"""Several streams of the same videos, brought to one time line and put side by side.
+
+A row is what was known by its end: the row of the first stream itself, and of each other stream the
+latest row that has ended by then, so that nothing of the future is shown. Nothing is stored: the
+rows are made when they are read.
+
+Shapes: B windows, T rows of a window, R rows of a video, D feature width of a stream.
+"""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_schema.errors import StoreError
+from cache_schema.recipe import SamplingRecipe, derived_recipe
+from cache_schema.stream import Array, FeatureRows, Stream, as_float32
+
+__all__ = ["JoinedStream"]
+
+ROUNDING_SECONDS = 1e-6
+"""Ends that differ by less are the same instant."""
+
+
+class JoinedStream(Stream):
+    """The rows of several streams side by side, in float32; of the videos that all have."""
+
+    def __init__(self, streams: Sequence[Stream], rows_per_second: Fraction | None = None) -> None:
+        """Join streams.
+
+        Args:
+            streams: Two or more of one store. Rows that are grids of tokens are averaged.
+            rows_per_second: Of the time line; None takes the rows of the first stream.
+
+        Raises:
+            StoreError: if they have no video in common.
+        """
+        first, *others = streams
+        sampling = first.recipe.sampling
+        if rows_per_second is not None:
+            sampling = SamplingRecipe(fps=rows_per_second, frames_per_window=1, stride_frames=1)
+        name = "+".join(stream.name for stream in streams)
+        recipe = derived_recipe("join", [stream.recipe for stream in streams], sampling)
+        super().__init__(name, recipe, (sum(one.row_shape[-1] for one in streams),), first.parts)
+        self._streams = tuple(streams)
+        self._rows_per_second = None if sampling == first.recipe.sampling else sampling.fps
+        self._lines: dict[str, _Line] = {}
+        self._places = {
+            video_id: place
+            for video_id, place in self._places.items()
+            if all(_id_in(stream, video_id) is not None for stream in others)
+        }
+        if not self._places:
+            held = "; ".join(f"{one.name}: {', '.join(one.video_ids[:3])}" for one in streams)
+            raise StoreError(
+                f"streams {', '.join(one.name for one in streams)} have no video in common "
+                f"({held}). They are joined by the ids of their videos."
+            )
+
+    @property
+    def stored(self) -> tuple[Stream, ...]:
+        """See ``Stream.stored``."""
+        found = (one for stream in self._streams for one in stream.stored)
+        return tuple({one.name: one for one in found}.values())
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """See ``Stream.widths``."""
+        return tuple(stream.row_shape[-1] for stream in self._streams)
+
+    def rows_of(self, video_id: str) -> int:
+        """See ``Stream.rows_of``."""
+        if self._rows_per_second is None:
+            return super().rows_of(video_id)
+        return len(self.times(video_id))
+
+    def times(self, video_id: str) -> NDArray[np.float64]:
+        """See ``Stream.times``."""
+        times_R2 = self._streams[0].times(video_id)
+        rate = self._rows_per_second
+        if rate is None:
+            return times_R2
+        end = float(times_R2[:, 1].max())
+        num_rows = max(1, math.ceil(end * float(rate) - ROUNDING_SECONDS))
+        edges = np.array([float(row / rate) for row in range(num_rows + 1)])
+        return np.stack([edges[:-1], np.minimum(edges[1:], end)], axis=1)
+
+    def read(
+        self,
+        video_id: str,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+    ) -> FeatureRows:
+        """See ``Stream.read``."""
+        return self._read_by_windows(video_id, start_seconds, end_seconds)
+
+    def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
+        """See ``Stream.read_windows``."""
+        lines = [self._line(video_id) for video_id, _, _ in windows]
+        for target, (_, _, count) in zip(out, windows, strict=True):
+            target[count:] = 0
+        start = 0
+        for number, (stream, width) in enumerate(zip(self._streams, self.widths, strict=True)):
+            rows = [
+                line.rows[number][first : first + count]
+                for line, (_, first, count) in zip(lines, windows, strict=True)
+            ]
+            names = [line.ids[number] for line in lines]
+            _gather(stream, names, rows, out[..., start : start + width])
+            start += width
+
+    def _line(self, video_id: str) -> "_Line":
+        """Return which rows of each stream a video's rows are; kept, a few bytes for each row."""
+        if video_id not in self._lines:
+            self._place(video_id)  # says what there is instead
+            ends_R = self.times(video_id)[:, 1]
+            ids = [str(_id_in(stream, video_id)) for stream in self._streams]
+            rows = [
+                _ended_by(stream.times(name)[:, 1], ends_R)
+                for stream, name in zip(self._streams, ids, strict=True)
+            ]
+            self._lines[video_id] = _Line(ids, rows)
+        return self._lines[video_id]
+
+
+class _Line:
+    """The time line of one video: its id in each stream, and the row of each stream for each row.
+
+    -1 stands where no row has ended yet.
+    """
+
+    __slots__ = ("ids", "rows")
+
+    def __init__(self, ids: Sequence[str], rows: Sequence[NDArray[np.int32]]) -> None:
+        self.ids = ids
+        self.rows = rows
+
+
+def _id_in(stream: Stream, video_id: str) -> str | None:
+    """Return a video's id in another stream, where it may lie in another folder."""
+    return stream.resolve(video_id) or stream.resolve(video_id.rsplit("/", 1)[-1])
+
+
+def _ended_by(ends_S: NDArray[np.float64], instants_R: NDArray[np.float64]) -> NDArray[np.int32]:
+    places_R = np.searchsorted(ends_S, instants_R + ROUNDING_SECONDS, side="right") - 1
+    return places_R.astype(np.int32)
+
+
+def _gather(
+    stream: Stream, video_ids: Sequence[str], rows: Sequence[NDArray[np.int32]], out: Array
+) -> None:
+    """Fill out[b, t] with row rows[b][t] of a stream; with zeros where that is -1."""
+    firsts = [max(0, int(own.min(initial=0))) for own in rows]
+    lasts = [max(0, int(own.max(initial=0))) for own in rows]
+    counts = [last + 1 - first for first, last in zip(firsts, lasts, strict=True)]
+    stored = np.empty((len(rows), max(counts), *stream.row_shape), stream.numpy_dtype)
+    stream.read_windows(list(zip(video_ids, firsts, counts, strict=True)), stored)
+    values = as_float32(stored, stream.recipe.store_dtype)
+    if values.ndim == 4:
+        values = values.mean(axis=2)
+    for target, own, first, found in zip(out, rows, firsts, values, strict=True):
+        target[: len(own)] = np.where((own >= 0)[:, None], found[np.maximum(own - first, 0)], 0.0)

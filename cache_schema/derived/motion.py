@@ -1,0 +1,61 @@
+"""How features change: the difference of each row and the one before it.
+
+A cheap stand-in for optical flow. Nothing is stored: the rows are made when they are read.
+
+Shapes: B windows, T rows of a window.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cache_schema.recipe import derived_recipe
+from cache_schema.stream import Array, FeatureRows, Stream, as_float32
+
+__all__ = ["MOTION", "MotionStream"]
+
+MOTION = ":motion"
+"""Behind a stream's name: its motion. No stored stream has such a name."""
+
+
+class MotionStream(Stream):
+    """Row k is row k of another stream less its row k - 1, in float32; a first row is zero."""
+
+    def __init__(self, parent: Stream) -> None:
+        super().__init__(
+            f"{parent.name}{MOTION}",
+            derived_recipe("motion", [parent.recipe], parent.recipe.sampling),
+            parent.row_shape,
+            parent.parts,
+        )
+        self._parent = parent
+
+    @property
+    def stored(self) -> tuple[Stream, ...]:
+        """See ``Stream.stored``."""
+        return self._parent.stored
+
+    def read(
+        self,
+        video_id: str,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+    ) -> FeatureRows:
+        """See ``Stream.read``."""
+        return self._read_by_windows(video_id, start_seconds, end_seconds)
+
+    def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
+        """See ``Stream.read_windows``."""
+        before = [int(first > 0) for _, first, _ in windows]
+        spans = [
+            (video_id, first - extra, count + extra)
+            for (video_id, first, count), extra in zip(windows, before, strict=True)
+        ]
+        parent = self._parent
+        stored = np.empty((len(spans), out.shape[1] + 1, *self.row_shape), parent.numpy_dtype)
+        parent.read_windows(spans, stored)
+        values = as_float32(stored, parent.recipe.store_dtype)
+        for target, rows, extra, (_, _, count) in zip(out, values, before, windows, strict=True):
+            own = rows[: count + extra]
+            target[:] = 0
+            target[1 - extra : count] = np.diff(own, axis=0)
