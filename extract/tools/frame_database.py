@@ -20,7 +20,7 @@ from cache_schema.errors import SourceError
 
 __all__ = ["database_videos", "read_frames"]
 
-KEY = re.compile(rb"(.+_frame_)(\d+)\.\w+")
+KEY = re.compile(rb"([ -~]+_frame_)(\d+)\.\w+")
 BEHIND_DIGITS = b"\xff"
 
 
@@ -67,9 +67,10 @@ def read_frames(path: Path, video: str) -> NDArray[np.float32]:
         missing = next((n for n in range(1, len(frames) + 1) if n not in frames), None)
         if missing is not None:
             raise SourceError(
-                f"{path}: video '{video}' has {len(frames)} frames up to number {max(frames)}, "
-                f"but not number {missing}. Rows of some frames have no common rate: get the "
-                "release with all frames (RULSTM's download scripts named 'full')."
+                f"{path}: video '{video}' has {len(frames)} frames with numbers {min(frames)} to "
+                f"{max(frames)}, but not number {missing}; they count from 1. Rows of some frames "
+                "have no common rate: get the release with all of them (RULSTM's download scripts "
+                "named 'full')."
             )
         return np.stack([frames[number] for number in range(1, len(frames) + 1)])
 

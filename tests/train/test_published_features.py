@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from cache_schema.errors import AnnotationError, ConfigError
+from cache_schema.errors import AnnotationError, CheckpointError, ConfigError
 from extract.tools.cli import store_command
 from tests.train.model.tiny_llms import save_tiny_llm, save_tiny_tokenizer
 from tests.train.predicting import typed
@@ -102,6 +102,17 @@ def test_a_subset_is_predicted_with_features_that_have_moved(root, trained, tmp_
     written = folder / "predictions" / "val" / "highlight_detection.jsonl"
     assert scored == json.loads(written.read_text())
     assert report["metrics"]
+
+
+def test_a_run_goes_on_with_features_that_have_moved_not_with_others(root, trained, tmp_path):
+    folder, moved, _ = trained
+    settings = {"text.features": moved}
+    assert run(train, *arguments(root, folder, **settings), "--resume").exit_code == 0
+    for path in moved.iterdir():
+        np.savez(tmp_path / path.name, last_hidden_state=np.ones((3, 64), np.float32))
+    settings = {"text.features": tmp_path}
+    with pytest.raises(CheckpointError, match=r"'text\.linear\.weight' has shape \(\d+, 512\)"):
+        run(train, *arguments(root, folder, **settings), "--resume")
 
 
 def test_a_query_that_has_no_features_is_refused(root, trained):

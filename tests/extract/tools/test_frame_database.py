@@ -78,7 +78,7 @@ def test_frames_that_are_missing_are_an_error(folder, numbers):
     path = fill(folder, frames(v=numbers))
     missing = {4: 3, 3: 1, 1: 2}[max(numbers)]
     with pytest.raises(
-        SourceError, match=rf"up to number {max(numbers)}, but not number {missing}\."
+        SourceError, match=rf"numbers {min(numbers)} to {max(numbers)}, but not number {missing};"
     ):
         read_frames(path, "v")
 
@@ -88,6 +88,7 @@ def test_frames_that_are_missing_are_an_error(folder, numbers):
     [
         ({"v_frame_1.jpg": b"12345"}, "multiple of element size"),
         ({"v_frame_1.jpg": bytes(8), "v_frame_2.jpg": bytes(12)}, "same shape"),
+        ({"\xe9_frame_1.jpg": bytes(8)}, "'\xe9_frame_1.jpg', expected keys such as"),
         ({"v_frame_1.jpg": bytes(8), "v_meta": b"{}"}, "'v_meta', expected keys such as 'P01_01"),
     ],
 )
