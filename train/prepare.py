@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -183,9 +184,10 @@ def _watched(
 
 
 def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
-    settings = {
+    settings: dict[str, Any] = {
         "rows_per_token": config.data.rows_per_token,
         "allow_missing": config.allow_missing,
+        "shares_rows": task.facts.shares_rows,
     }
     train_samples, val_samples = task.samples("train"), task.samples("val")
     # First: a sample that lies behind its video as a whole would be told to be missing.

@@ -93,6 +93,11 @@ class TaskFacts:
     entries: Entries = "rows"
     """What the head's outputs have one entry for."""
 
+    @property
+    def shares_rows(self) -> bool:
+        """Whether several queries about the same rows can be answered by reading them once."""
+        return self.query_place == "after"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:

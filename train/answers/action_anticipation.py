@@ -4,7 +4,7 @@ Shapes: R rows of a video, F future steps, K action classes.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.special import softmax
@@ -34,6 +34,9 @@ class ActionAnticipationOptions:
 
     steps: int = 2
     """How many seconds ahead every row learns, one step each; the first one is scored."""
+    counts_from: Literal["use", "row"] = "use"
+    """From which instant: the last one that the row is used for, or its own end, which is what the
+    paper says word for word."""
     verb_count: int | None = None
     """Verb scores of a submission; the annotations tell where it is left out."""
     noun_count: int | None = None

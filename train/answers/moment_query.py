@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from cache_schema.parsing import record
 from train.answer import Answer, Segment
-from train.answers.parts import duration, rounded
+from train.answers.parts import duration, in_seconds, rounded
 from train.decoders.nms import nms, soft_nms
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
@@ -106,10 +106,7 @@ class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
             length_seconds: Of the clip; segments are cut to it.
         """
         segments_N2 = np.concatenate(
-            [
-                _in_seconds(one.arrays["segments"], output.times(one.window))
-                for one in output.windows
-            ]
+            [in_seconds(one.arrays["segments"], output.times(one.window)) for one in output.windows]
         )
         segments_N2 = (segments_N2 - start_seconds).clip(0, length_seconds)
         logits_NK = np.concatenate([one.arrays["classes"] for one in output.windows])
@@ -135,9 +132,3 @@ class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
             )
             for place, score in zip(order.tolist(), lowered.tolist(), strict=True)
         ]
-
-
-def _in_seconds(fractions_M2: NDArray[np.float32], times_T2: Floats) -> Floats:
-    start, end = times_T2[0, 0], times_T2[-1, 1]
-    seconds_M2: Floats = start + fractions_M2.astype(np.float64) * (end - start)
-    return seconds_M2

@@ -70,17 +70,19 @@ class FoundVideo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """The samples of a subset that the stream holds, and the names of those it does not.
-
-    Queries about the same rows are put together, in the place of the first.
-    """
+    """The samples of a subset that the stream holds, and the names of those it does not."""
 
     rows: list[SampleRows]
     missing: list[str]
 
 
 def find_rows(
-    samples: Sequence[Sample], stream: Stream, *, rows_per_token: int = 1, allow_missing: int
+    samples: Sequence[Sample],
+    stream: Stream,
+    *,
+    rows_per_token: int = 1,
+    allow_missing: int,
+    shares_rows: bool = False,
 ) -> Found:
     """Find the rows of every sample.
 
@@ -89,6 +91,8 @@ def find_rows(
         stream: Where the features are.
         rows_per_token: Consecutive stored rows that become one row of a sample.
         allow_missing: Largest number of videos that may be missing.
+        shares_rows: Whether samples of the same rows are put together, in the place of the first:
+            for queries that stand behind the rows, which then need to be read only once.
 
     Raises:
         AnnotationError: if more are missing, or all are.
@@ -105,16 +109,13 @@ def find_rows(
             missing[sample.video_id] = None
     if len(missing) > allow_missing or not found:
         _refuse(list(missing), stream, len({sample.video_id for sample in samples}), allow_missing)
-    return Found(rows=_put_together(found), missing=list(missing))
+    return Found(rows=_put_together(found) if shares_rows else found, missing=list(missing))
 
 
 def _put_together(found: Sequence[SampleRows]) -> list[SampleRows]:
-    """Let queries about the same rows share them."""
-    shared: dict[tuple[object, ...], list[SampleRows]] = {}
-    for number, rows in enumerate(found):
-        (sample,) = rows.samples
-        span: tuple[object, ...] = (rows.video_id, rows.first_row, rows.num_stored)
-        shared.setdefault(span if sample.query else (number,), []).append(rows)
+    shared: dict[tuple[str, int, int], list[SampleRows]] = {}
+    for rows in found:
+        shared.setdefault((rows.video_id, rows.first_row, rows.num_stored), []).append(rows)
     return [
         replace(same[0], samples=tuple(sample for rows in same for sample in rows.samples))
         for same in shared.values()

@@ -73,6 +73,7 @@ class Ensemble:
                 stream,
                 rows_per_token=run.checkpoint.config.data.rows_per_token,
                 allow_missing=allow_missing,
+                shares_rows=self.facts.shares_rows,
             )
             for run, stream in zip(self.runs, streams, strict=True)
         ]

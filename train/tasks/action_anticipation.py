@@ -110,10 +110,13 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
     ) -> dict[str, NDArray[np.int64]]:
         """Return what goes on 1, 2, ... seconds after the last instant a row is used for, (T, F).
 
-        A row is used until the next one has ended, and an action that begins a second later is to
-        be foretold by it. Hence of actions at once the one counts that began last.
+        Or after its own end, where ``counts_from`` says so. A row is used until the next one has
+        ended, and an action that begins a second later is to be foretold by it. Hence of actions at
+        once the one counts that began last.
         """
-        until_T = _used_until(times_R2)[window.start : window.stop] - ROUNDING_SECONDS
+        is_literal = self.options.counts_from == "row"
+        until_R = times_R2[:, 1] if is_literal else _used_until(times_R2)
+        until_T = until_R[window.start : window.stop] - ROUNDING_SECONDS
         seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self.options.steps)
         columns_TF = _actions_of(sample).ongoing(seconds_TF)
         return {"action": window.without_context(columns_TF)}

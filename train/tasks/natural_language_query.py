@@ -107,8 +107,8 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
 
     def targets(
         self, sample: Sample, times_R2: NDArray[np.float64], window: Window
-    ) -> dict[str, NDArray[np.int64]]:
-        """Return the places of the answer's first and last row.
+    ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+        """Return the places of the answer's first and last row, or its segment of the window.
 
         A window without any of the answer has place 0, one with less than half of it no target.
         Context rows can be the answer: a window speaks for all that it sees.
@@ -117,6 +117,8 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
         cut_12, share_1 = clipped_share(
             _bounds(_query_of(sample))[None], times_T2[0, 0], times_T2[-1, 1]
         )
+        if self.options.retrieval == "segments":
+            return _segment(cut_12, float(share_1[0]), times_T2[0, 0], times_T2[-1, 1])
         places = NOTHING, NOTHING
         if share_1[0] >= VISIBLE_SHARE:
             first = int(np.abs(times_T2[:, 0] - cut_12[0, 0]).argmin())
@@ -150,7 +152,17 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     # --- loss -----------------------------------------------------------------------------------
 
     def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
-        """Return the cross-entropy of start and end, summed over the windows that count."""
+        """Return the cross-entropy of start and end, or the set loss, of the windows that count."""
+        if self.options.retrieval == "segments":
+            from train.model.set_matching import set_loss_sum
+
+            return set_loss_sum(
+                outputs["classes"],
+                outputs["segments"],
+                targets["classes"],
+                targets["segments"],
+                targets["count"][:, 0],
+            )
         from train.model.losses import cross_entropy_sum
 
         start, end = (
@@ -279,6 +291,19 @@ def _bounds(query: ClipQuery) -> NDArray[np.float64]:
     seconds_2 = np.array([query.start_seconds, max(query.start_seconds, query.end_seconds)])
     bounds_2: NDArray[np.float64] = seconds_2 + query.clip.start_seconds
     return bounds_2
+
+
+def _segment(
+    cut_12: NDArray[np.float64], share: float, start: float, end: float
+) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+    """Return the answer as a set of one segment, or of none, in fractions of the window."""
+    is_seen = np.array([share >= VISIBLE_SHARE])
+    count = int(is_seen[0]) if is_seen[0] or share == 0 else IGNORED
+    return {
+        "classes": np.zeros(int(is_seen[0]), np.int64),
+        "segments": ((cut_12[is_seen] - start) / (end - start)).astype(np.float32),
+        "count": np.array([count], np.int64),
+    }
 
 
 def _answers(output: SampleOutput) -> Answers:

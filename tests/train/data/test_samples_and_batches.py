@@ -70,23 +70,21 @@ def asking(query, video_id="a", end_seconds=4.0):
 
 def test_words_of_queries_are_counted(toy):
     samples = [asking(""), asking("where is  the cat?"), asking("the dog?")]
-    found = find_rows(samples, toy[1], allow_missing=0).rows
-    assert [rows.query_words for rows in found] == [0, 6]
+    found = find_rows(samples, toy[1], allow_missing=0, shares_rows=True).rows
+    assert [rows.query_words for rows in found] == [6]
+    alone = find_rows(samples, toy[1], allow_missing=0).rows
+    assert [rows.query_words for rows in alone] == [0, 4, 2]
 
 
 def test_queries_about_the_same_rows_share_them(toy):
     stretches = [("q0", "a", 4.0), ("q1", "b", 4.0), ("q2", "a", 4.0), ("q3", "a", 3.0)]
-    found = find_rows([asking(*one) for one in stretches], toy[1], allow_missing=0).rows
+    samples = [asking(*one) for one in stretches]
+    found = find_rows(samples, toy[1], allow_missing=0, shares_rows=True).rows
     assert [(rows.video_id, [one.query for one in rows.samples]) for rows in found] == [
         ("a", ["q0", "q2"]),
         ("b", ["q1"]),
         ("a", ["q3"]),
     ]
-
-
-def test_what_has_no_query_keeps_its_own_rows(toy):
-    found = find_rows([asking(""), asking("")], toy[1], allow_missing=0).rows
-    assert [len(rows.samples) for rows in found] == [1, 1]
 
 
 class TaskOfQueries(ToyTask):
@@ -98,7 +96,7 @@ class TaskOfQueries(ToyTask):
 
 def test_a_batch_reads_rows_once_for_all_their_queries(toy):
     samples = [asking("q"), asking("who", "b"), asking("what"), asking("where")]
-    rows = find_rows(samples, toy[1], allow_missing=0).rows
+    rows = find_rows(samples, toy[1], allow_missing=0, shares_rows=True).rows
     reader = BatchReader(TaskOfQueries().targets, toy[1], rows, CPU)
     batch = reader.read([Window(sample=1, start=0, stop=2), Window(sample=0, start=1, stop=4)])
     assert batch.features_BTD.shape[:2] == (2, 3)

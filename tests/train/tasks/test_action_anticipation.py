@@ -10,7 +10,7 @@ from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.annotation_folders import epic_folder, epic_row, write
 from tests.train.outputs import head_context, output_of, targets_of
 from train.answer import Answer, Segment
-from train.task import IGNORED
+from train.task import IGNORED, Window
 from train.tasks import load_task
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "action_anticipation"
@@ -277,3 +277,16 @@ def test_an_action_outside_the_class_list_is_named(folder):
 def test_impossible_options_are_refused(folder, option):
     with pytest.raises(ConfigError, match=f"{option} is 0, must be at least 1"):
         load_task("action_anticipation", folder, {option: 0})
+
+
+def test_counted_from_the_rows_own_end_as_the_paper_says(folder):
+    used, literal = (
+        load_task("action_anticipation", folder, {"counts_from": name}) for name in ("use", "row")
+    )
+    sample = used.samples("train")[0]
+    times_R2 = np.stack([np.arange(20.0), 1 + np.arange(20.0)], axis=1)
+    window = Window(sample=0, start=0, stop=20)
+    by_use, by_row = (one.targets(sample, times_R2, window)["action"] for one in (used, literal))
+    # Rows of a second are used until the next one ends: a second later than their own end.
+    assert by_row[1:19].tolist() == by_use[:18].tolist()
+    assert by_row.tolist() != by_use.tolist()
