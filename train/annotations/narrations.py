@@ -1,7 +1,8 @@
 """Ego4D's narrations: what happens in a video, sentence by sentence.
 
-    narration.json   official: {video_uid: {narration_pass_1: {narrations: [...]}, ...}}, or version
-                     2: {"videos": {video_uid: {narrations: [{time, text}]}}}
+    narration.json   official: {video_uid: {narration_pass_1: {narrations: [...]}, ...}}
+    all_narrations_redacted.json   of version 2, which may also have the other name:
+                     {"videos": {video_uid: {narrations: [{time, text}]}}}
     splits.json      ours: {"train": [video_uid, ...], "val": [...]}; Ego4D has no captioning split
     references.json  instead of the two, for scoring alone: {id: [caption, ...]}
 
@@ -11,7 +12,7 @@ of version 2 is pass 1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +24,7 @@ from train.annotations.reading import check_subset
 
 __all__ = ["Narration", "NarrationFiles", "NarrationSource", "read_captions"]
 
-NARRATIONS = "narration.json"
+NARRATIONS, SECOND_NARRATIONS = "narration.json", "all_narrations_redacted.json"
 SPLITS = "splits.json"
 
 
@@ -98,17 +99,23 @@ class NarrationFiles:
         for subset, videos in found.items():
             for video in videos:
                 if video not in self._by_video:
+                    hint = nearest(video, list(self._by_video)[:1000])
                     raise AnnotationError(
                         f"{path}: field '{subset}' names video '{video}', which is not in "
-                        f"{NARRATIONS}. {nearest(video, list(self._by_video)[:1000])}"
+                        f"{self._narrations_file.name}. {hint}"
                     )
         if shared := set(splits.train) & set(splits.val):
             raise AnnotationError(f"{path}: video '{min(shared)}' is in both 'train' and 'val'.")
         return found
 
+    @property
+    def _narrations_file(self) -> Path:
+        first, second = self._path / NARRATIONS, self._path / SECOND_NARRATIONS
+        return second if second.exists() and not first.exists() else first
+
     @cached_property
     def _by_video(self) -> dict[str, list[Narration]]:
-        path = self._path / NARRATIONS
+        path = self._narrations_file
         if "videos" in read_json_object(path):
             second = read_json(path, _SecondVersion)
             return {video: _sorted(_second(video, one)) for video, one in second.videos.items()}
@@ -167,7 +174,9 @@ class _SecondEntry:
 
 @json_record
 class _SecondVideo:
-    narrations: list[_SecondEntry]
+    """Some have summaries alone."""
+
+    narrations: list[_SecondEntry] = field(default_factory=list)
 
 
 @json_record

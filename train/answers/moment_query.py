@@ -14,6 +14,7 @@ from scipy.special import softmax
 from cache_schema.parsing import record
 from train.answer import Answer, Segment
 from train.answers.parts import duration, in_seconds, rounded
+from train.challenges import EGO4D_MOMENT_QUERIES
 from train.decoders.nms import nms, soft_nms
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
@@ -55,7 +56,12 @@ class MomentKnowledge:
 class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
     """Classes and boundaries of a window's moments, from learned tokens behind its rows."""
 
-    facts = TaskFacts(name="moment_query", submission=".json", entries="windows")
+    facts = TaskFacts(
+        name="moment_query",
+        submission=".json",
+        entries="windows",
+        challenge=EGO4D_MOMENT_QUERIES,
+    )
     knowledge_type = MomentKnowledge
     options_type = MomentQueryOptions
 

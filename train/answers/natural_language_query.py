@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from cache_schema.parsing import record
 from train.answer import Answer, QueryAnswer, Span
 from train.answers.parts import duration, in_seconds, rounded
+from train.challenges import EGO4D_NATURAL_LANGUAGE_QUERIES
 from train.decoders.nms import nms
 from train.task import Answers, HeadContext, Nothing, SampleOutput, TaskFacts, WindowOutput
 
@@ -71,6 +72,7 @@ class QueryAnswers(Answers[Nothing, NaturalLanguageQueryOptions]):
         query_place="after",
         query_text=question,
         entries="places",
+        challenge=EGO4D_NATURAL_LANGUAGE_QUERIES,
     )
     options_type = NaturalLanguageQueryOptions
 

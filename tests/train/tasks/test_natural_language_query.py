@@ -239,6 +239,25 @@ def test_an_unknown_option_is_named(folder):
         load_task("natural_language_query", folder, {"moments": 3})
 
 
+def test_a_submission_of_test_queries_is_made_whole(folder):
+    asked = queried_clip("z", {"query": "Who?"}, {"query": None}, {"query": "When?"})
+    write_clips(folder / "nlq_test_unannotated.json", asked, split="test")
+    task = load_task("natural_language_query", folder, {})
+    first, second = task.samples("test")
+    assert (first.query, second.query) == ("who?", "when?")
+    assert (first.annotated, task.truth(first)) == (False, None)
+    output = SampleOutput(
+        sample=first, times_R2=ROWS, windows=[window_output(0, 30, first=4, last=7)]
+    )
+    task.write_predictions([output], folder / "p.json")
+    results = json.loads((folder / "p.json").read_text())["results"]
+    assert [one["query_idx"] for one in results] == [0, 1, 2]
+    assert results[0]["predicted_times"][0] == [4.0, 8.0]
+    assert [one["predicted_times"] for one in results[1:]] == [[[0.0, 30.0]]] * 2
+    assert list(task.violations(folder / "p.json", "test")) == []
+    assert task.said(output).queries[0].query == "who?"
+
+
 SEGMENTS = {"retrieval": "segments", "memory_tokens": "none", "num_segments": 3}
 """The paper's head on the text's last state."""
 
