@@ -5,6 +5,7 @@ Class ids follow the sorted names. There are no tail classes and no unseen parti
 """
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from train.annotations.ego4d_clips import Clip, ClipQuery, Moment, MomentClip
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaTaxonomy
 from train.annotations.epic import Action, VerbNoun, by_video
 from train.annotations.narrations import Narration
-from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery
+from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery, VideoQuery
 from train.annotations.video_lines import ActionLine, VideoLine, VideoLines
 
 __all__ = [
@@ -285,6 +286,10 @@ class VideoHighlights:
             for qid, (line, one) in enumerate(numbered)
             if line.video in wanted
         ]
+
+    def durations(self, queries: Iterable[VideoQuery]) -> dict[str, float]:
+        """Return the seconds that lines say of videos: saliency need not reach their end."""
+        return self._lines.durations()
 
     def asked(self) -> list[HighlightQuery]:
         """Refuse: there is no subset without labels."""

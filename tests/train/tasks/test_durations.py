@@ -20,7 +20,6 @@ VIDEO = {
 OWN_DURATIONS = {
     **dict.fromkeys(TASKS, 11.5),
     "action_segmentation": 173 / 15,  # label frames, the last of which is begun: 11.5 * 15 = 172.5
-    "highlight_detection": 10.0,  # five clips of 2 s
 }
 OF_CLIPS = ("moment_query", "natural_language_query", "long_term_anticipation")
 
@@ -55,7 +54,7 @@ def test_of_our_own_format(own, name, subset):
 def test_a_line_need_not_say_it(tmp_path):
     line = {**VIDEO, "video": "a", "subset": "train", "duration": None}
     (tmp_path / "own.jsonl").write_text(json.dumps(line))
-    for name in ("action_anticipation", "online_captioning"):
+    for name in ("action_anticipation", "online_captioning", "highlight_detection"):
         (sample,) = load_task(name, tmp_path / "own.jsonl", {}).samples("train")
         assert sample.duration_seconds is None
 
