@@ -232,11 +232,11 @@ class Stream:
             yield video_id, self._places[video_id] == place
 
     def resolve(self, name: str) -> str | None:
-        """Return the id an annotation means: the id itself, or the only one ending in ``/name``.
+        """Return the id an annotation means: the id itself, or the only one it is short for.
 
-        Returns None if there is none, or more than one.
+        That ends in ``/name``, or has ``/`` where the name has ``_``. None for none or several.
         """
-        return name if name in self._places else self._by_last_part.get(name)
+        return name if name in self._places else self._by_short_name.get(name)
 
     def read(
         self,
@@ -361,12 +361,12 @@ class Stream:
         return self.numpy_dtype.itemsize * math.prod(self.row_shape)
 
     @cached_property
-    def _by_last_part(self) -> dict[str, str | None]:
-        """The id that ends in ``/name``, by that name; None where there are several."""
+    def _by_short_name(self) -> dict[str, str | None]:
+        """The id by its last part, and by all parts joined by ``_``; None for several."""
         names: dict[str, str | None] = {}
         for video_id in self._places:
-            name = video_id.rsplit("/", 1)[-1]
-            names[name] = None if name in names else video_id
+            for name in {video_id.rsplit("/", 1)[-1], video_id.replace("/", "_")}:
+                names[name] = None if name in names else video_id
         return names
 
     def _locate(self, video_id: str) -> tuple[StreamPart, int]:

@@ -25,5 +25,5 @@ train online_captioning --epochs 6 --lr 0.003 --batch-size 1 --tuning lora:8 \
   --set train.optim.llm_lr=0.003
 train long_term_anticipation --epochs 12 --lr 0.003 --batch-size 2
 train moment_query --epochs 20 --lr 0.001
-train natural_language_query --epochs 12 --lr 0.001 --set train.data.rows_per_token=2
+train natural_language_query --epochs 24 --lr 0.001 --batch-size 2 --set train.data.rows_per_token=2
 train highlight_detection --epochs 16 --lr 0.003 --tuning lora:8 --set train.data.rows_per_token=4

@@ -32,7 +32,7 @@ class _TypedCommand(click.Command):
 @click.option(
     "--annotations", multiple=True, metavar="PATH", help="Annotation files, one for each --task."
 )
-@click.option("--llm", metavar="NAME", help="smollm2, a hub id, a local folder, or none.")
+@click.option("--llm", metavar="NAME", help="smollm2, a hub id, a local folder, gru, tcn or none.")
 @click.option(
     "--tuning",
     metavar="METHOD",

@@ -85,11 +85,14 @@ class LlmConfig:
     """The language model between translator and head."""
 
     name: str = "smollm2"
-    """``smollm2``, a hub id, a local folder, a GGUF file, or ``none``: translator straight to the
+    """``smollm2``, a hub id, a local folder or a GGUF file; ``gru`` or ``tcn``, small causal
+    networks that are trained whole (``train.model.small``); ``none``: translator straight to the
     head."""
+    width: Count = 128
+    """Of ``gru`` and ``tcn``."""
     num_layers: CountOrZero | Literal["auto"] = "auto"
     """Keep the first so many blocks; 0 keeps all. ``auto`` keeps 8 of SmolLM2's 30, so that the
-    defaults run on a laptop, and all of any other LLM."""
+    defaults run on a laptop, and all of any other LLM; 1 of ``gru``, 8 of ``tcn``."""
     stack: Literal["decoder", "encoder"] = "decoder"
     """``encoder`` takes the bidirectional half of an encoder-decoder (T5): the paper's control for
     tasks that see the whole video. Of a decoder-only LLM there is the decoder only."""
@@ -114,6 +117,9 @@ class TextConfig:
     encoder: str = ""
     """Empty: the LLM's own tokenizer and embeddings. Else a text encoder (hub id, local folder or
     ``smollm2``), frozen, whose features a trained linear layer projects to the LLM's width."""
+    features: str = ""
+    """Such features as others published them, read instead of made: a folder with ``qid<id>.npz``
+    files. Queries that they lack need the encoder."""
     max_tokens: Count = 64
     """Longest query; a longer one is an error."""
 
@@ -317,7 +323,7 @@ def runs_folder(config: TrainConfig) -> Path:
 
 PLACES = {
     *("annotations", "features", "stream", "out", "device", "allow_missing"),
-    *("parallel", "logging.wandb_project"),
+    *("text.features", "parallel", "logging.wandb_project"),
     *(f"job.{one.name}" for one in fields(JobConfig)),
 }
 """Keys that say where things lie or run, not what is computed; the recipe and the samples are

@@ -42,7 +42,7 @@ def export_run(run: Path, out: Path) -> Path:
         raise ConfigError(f"{out}: is there already. Name a new folder with --out.")
     trained = load_trained_run(run, torch.device("cpu"))
     model = trained.model
-    if model.llm is None:
+    if not isinstance(model.llm, LanguageModel):
         raise CheckpointError(f"{run}: was trained without an LLM, so there is nothing to merge.")
     own = {
         name: value.contiguous()

@@ -2,7 +2,7 @@
 
 vllm-predict RUN VIDEOS... --out answers.jsonl              any videos, no annotations
 vllm-predict RUN --features STORE --out answers.jsonl       videos of a store
-vllm-predict RUN --features STORE --subset val --out FILE   an annotated subset: the submission
+vllm-predict RUN --features STORE --subset val --out FILE   a subset (val, test): the submission
 vllm-predict RUN --stream SOURCE                            live, a line for every row
 
 ``--html PAGE`` beside the first three writes a page to look at.
@@ -16,6 +16,7 @@ import click
 
 if TYPE_CHECKING:  # torch must not be imported before the command runs: --help answers at once.
     from train.predict.command import Report
+    from train.task import Subset
 
 __all__ = ["main", "predict"]
 
@@ -69,12 +70,24 @@ __all__ = ["main", "predict"]
     help="Answer every row as it comes: of a file, - (standard input), rtsp://..., /dev/video0.",
 )
 @click.option("--realtime", is_flag=True, help="Play the file of --stream at its own speed.")
-@click.option("--subset", type=click.Choice(["train", "val"]), help="Write its submission instead.")
+@click.option(
+    "--subset",
+    "subsets",
+    multiple=True,
+    type=click.Choice(["train", "val", "test"]),
+    help="Write its submission instead; repeat it for an archive of several (docs/tasks.md).",
+)
 @click.option(
     "--annotations",
     default="",
     metavar="PATH",
     help="Of --subset (default: the run's), or what --html compares with.",
+)
+@click.option(
+    "--text-features",
+    default="",
+    metavar="PATH",
+    help="Where features of the queries lie now (default: the run's text.features).",
 )
 @click.option(
     "--allow-missing", default=0, metavar="N", help="Videos of --subset not in the store."
@@ -108,7 +121,7 @@ def predict(
     options: tuple[str, ...],
     query_file: Path | None,
     queries: tuple[str, ...],
-    subset: str | None,
+    subsets: "tuple[Subset, ...]",
     source: str | None,
     realtime: bool,
     as_json: bool,
@@ -126,6 +139,7 @@ def predict(
       vllm-predict runs/action_segmentation holiday/ --out answers.jsonl --html answers.html
       vllm-predict runs/natural_language_query tour.mp4 --query "where is the cat?" --out a.jsonl
       vllm-predict runs/action_segmentation --features feats.zarr --subset val --out predictions
+      vllm-predict runs/moment_query --features feats.zarr --subset test --out submission.json
       vllm-predict runs/online_action_detection --stream rtsp://camera/1
 
     Exit codes: 0 all done, 3 some videos cannot be used, 2 wrong usage, 1 failed.
@@ -144,9 +158,10 @@ def predict(
     if realtime and source is None:
         raise click.UsageError("--realtime is for --stream.")
     if source is not None:
-        report = follow(made, source, realtime=realtime, subset=subset)
+        report = follow(made, source, realtime=realtime, subsets=subsets)
     else:
-        report = submit(made, subset) if subset else answer(made)
+        chosen = tuple(dict.fromkeys(subsets))
+        report = submit(made, chosen) if chosen else answer(made)
     # Standard output may hold the answers.
     click.echo(report.to_json() if as_json else report.text(), err=made.out == "-")
     context.exit(report.exit_code)

@@ -1,15 +1,19 @@
 """``vllm-score``: the official numbers of a submission file, offline.
 
-A task's name, its annotations and a submission in; a table or one JSON object out.
+A task's name, its annotations and a submission in; a table or one JSON object out. Of a subset
+without labels it tells instead whether the submission follows the rules of its challenge.
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cache_schema.errors import ConfigError
+
+if TYPE_CHECKING:  # tasks are loaded when the command runs
+    from train.tasks import AnyTask
 
 __all__ = ["command", "main"]
 
@@ -29,6 +33,13 @@ __all__ = ["command", "main"]
     help="The submission, in the task's official format.",
 )
 @click.option(
+    "--subset",
+    type=click.Choice(["val", "test"]),
+    default="val",
+    show_default=True,
+    help="test has no labels: check the submission against its challenge's rules.",
+)
+@click.option(
     "--options",
     type=click.Path(path_type=Path),
     help="JSON file with options of the task.",
@@ -38,10 +49,15 @@ __all__ = ["command", "main"]
     help="Also print the numbers of another evaluator in use: asformer, for action_segmentation.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
+    *,
     task: str,
     annotations: Path,
     predictions: Path,
+    subset: str,
     options: Path | None,
     variant: str | None,
     as_json: bool,
@@ -49,14 +65,34 @@ def command(
     """Score a submission by the official rules of its task.
 
     Example: vllm-score --task action_segmentation --annotations bf/ --predictions predictions/
+
+    Exit codes: 0 scored, or no rule is broken; 1 a rule is broken; 2 wrong usage or files.
     """
     from train.tasks import load_task
 
     chosen = _read_options(options) if options else {}
     if variant:
         chosen["variant"] = variant
-    scores = load_task(task, annotations, chosen).score(predictions)
+    loaded = load_task(task, annotations, chosen)
+    if subset == "test":
+        context.exit(_check(loaded, predictions, as_json=as_json))
+    scores = loaded.score(predictions)
     click.echo(json.dumps(scores, indent=1) if as_json else _table(scores))
+
+
+def _check(task: "AnyTask", predictions: Path, *, as_json: bool) -> int:
+    """Tell which rules a submission breaks, and return the exit code."""
+    from train.submission import challenge_of, first_of, violations_of
+
+    challenge = challenge_of(task.facts)
+    wrong = list(violations_of(task, predictions))
+    if as_json:
+        click.echo(json.dumps({"challenge": challenge.name, "violations": wrong}, indent=1))
+    elif wrong:
+        click.echo("\n".join([*first_of(wrong), f"It breaks the rules of {challenge.name}."]))
+    else:
+        click.echo(f"{predictions}: follows the rules of {challenge.name}. {challenge.submit}")
+    return 1 if wrong else 0
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ made into classes, segments and sentences. It knows class names and options and 
 annotations, so a checkpoint is enough to rebuild it. ``Task`` is how that is learned and measured:
 official files -> samples (seconds, not rows), the targets of every window, loss, submission, score.
 
-Shapes: B batch, T rows of a window, R rows of a sample, S appended tokens, E LLM width, 2 start and
-end seconds.
+Shapes: B batch, T rows of a window, R of a sample, S appended tokens, E LLM width, 2 start and end.
 """
 
 import math
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.parsing import record
+from train.challenges import Challenge
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     import torch
@@ -51,7 +51,8 @@ __all__ = [
 IGNORED = -100
 """Integer target that does not count; also what padding gets. Float targets are padded with NaN."""
 
-Subset = Literal["train", "val"]
+Subset = Literal["train", "val", "test"]
+"""``test`` has no labels that are public; only tasks with a challenge have it."""
 
 QueryPlace = Literal["none", "before", "after"]
 """Where a query's text stands. Under a causal mask rows see only a query before them."""
@@ -92,6 +93,13 @@ class TaskFacts:
     """Whether all outputs are class logits of rows, so that several runs can decide together."""
     entries: Entries = "rows"
     """What the head's outputs have one entry for."""
+    challenge: Challenge | None = None
+    """Who scores the subset ``test``; None where there is none."""
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether several queries about the same rows can be answered by reading them once."""
+        return self.query_place == "after"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,11 +113,18 @@ class Sample:
     """Exclusive; ``math.inf`` for the whole video."""
     target: object
     """Owned by the task."""
+    clip_id: str = ""
+    """Of the stretch, where it has one: finds features that were made of it alone."""
+    duration_seconds: float | None = None
+    """Of the video, by its annotations; None where they do not say it."""
     query: str = ""
     """Text that the LLM reads beside the rows, for tasks that have one."""
+    query_id: str = ""
+    """Names the query in a release of text features."""
     record_ends: tuple[float, ...] = ()
-    """When each annotated record of it ends (or is, if it is an instant), in seconds of the video:
-    for telling whether annotations and features fit."""
+    """When each annotated record ends (or is, if an instant), in seconds of the video."""
+    annotated: bool = True
+    """False in the subset ``test``: its target says what is asked, not what is right."""
 
 
 def whole_video(video_id: str, query: str = "") -> Sample:
@@ -329,7 +344,7 @@ class Task(ABC, Generic[Source, Chosen]):
         """
 
     def truth(self, sample: Sample) -> "Answer | None":
-        """Return what the annotations say, in the words of an answer; None if the task cannot say.
+        """Return what the annotations say, in the words of an answer; None where they say nothing.
 
         Times are seconds of the video, labels are those of the answers, every score is 1. What an
         answer calls the video's duration is here the last instant that the annotations tell of.
@@ -346,6 +361,10 @@ class Task(ABC, Generic[Source, Chosen]):
     @abstractmethod
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write the official submission; samples come in any order, each may be let go of."""
+
+    def violations(self, predictions: Path, subset: Subset) -> Iterable[str]:
+        """Say, a sentence each, what of a submission breaks its challenge's published rules."""
+        return ()
 
     @abstractmethod
     def score(self, predictions: Path) -> dict[str, float | None]:

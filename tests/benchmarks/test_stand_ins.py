@@ -44,7 +44,7 @@ def test_the_store_holds_all_that_the_annotations_name(folder_of, name, use):
         samples = task.samples(subset)
         found = find_rows(samples, stream.stream(), allow_missing=0)
         assert found.missing == []
-        assert record_ends_beyond(task.facts.name, samples, stream.stream()).num_beyond == 0
+        assert record_ends_beyond(task.facts.name, samples, stream.stream()).num_misfits == 0
 
 
 def test_features_are_a_whole_store_of_the_width_and_rate_of_the_set(folder_of):

@@ -175,3 +175,14 @@ def test_a_name_stands_for_the_only_video_that_ends_in_it(tmp_path):
             add_video(stream, name, make_rows(1))
     found = open_store(tmp_path / "f.zarr").stream()
     assert [found.resolve(name) for name in ("a", "b", "q/a", "c")] == [None, "q/b", "q/a", None]
+
+
+def test_a_name_stands_for_the_only_video_whose_folders_it_joins(tmp_path):
+    with create_store(tmp_path / "f.zarr") as writer:
+        stream = writer.stream("tiny", make_recipe(), (4,))
+        for name in ("P03/cam01/P03_tea", "P03/cam02/P03_tea", "a/b_c", "a_b/c"):
+            add_video(stream, name, make_rows(1))
+    found = open_store(tmp_path / "f.zarr").stream()
+    assert found.resolve("P03_cam02_P03_tea") == "P03/cam02/P03_tea"
+    assert found.resolve("P03_cam03_P03_tea") is None
+    assert found.resolve("a_b_c") is None  # two of them

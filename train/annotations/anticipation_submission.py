@@ -1,17 +1,20 @@
 """EPIC-KITCHENS-100's submission file for action anticipation: one JSON object of scores.
 
-    {"version": "0.2", "challenge": "action_anticipation", "sls_pt": 1, "sls_tl": 4, "sls_td": 3,
+    {"version": "0.2", "challenge": "action_anticipation", "sls_pt": 1, "sls_tl": 3, "sls_td": 3,
      "results": {narration id: {"verb": {"0": score, ...}, "noun": {"0": score, ...},
                                 "action": {"verb,noun": score, ...}}}}
 
-Score arrays in, file out, and back; what the official evaluator refuses is refused here, too.
+``sls_*`` are levels of the Supervision Levels Scale (Damen and Wray, arXiv 2008.09890), 0 to 5.
+Score arrays in, file out, and back; what the official evaluator refuses is refused here, too, and
+told all at once by ``submission_violations``.
 
 Shapes: S segments, V verbs, N nouns, A listed actions.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,25 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from train.annotations.json_file import read_json_object
-from train.annotations.reading import check_ids
+from train.annotations.reading import check_ids, violations
 
-__all__ = ["AnticipationScores", "ClassCounts", "read_submission", "write_submission"]
+__all__ = [
+    "LEVELS",
+    "AnticipationScores",
+    "ClassCounts",
+    "read_submission",
+    "submission_violations",
+    "write_submission",
+]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 VERSION, CHALLENGE = "0.2", "action_anticipation"
-SUPERVISION = {"sls_pt": 1, "sls_tl": 4, "sls_td": 3}
-"""Levels 0 to 5 that a submission must state; ours: pretrained on public images, labels of
-segments, the training set."""
+LEVELS = ("sls_pt", "sls_tl", "sls_td")
+"""What a submission states of the supervision it took: pretraining, training labels, training
+data."""
+HIGHEST_LEVEL = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +66,20 @@ class AnticipationScores:
     """Scores of the listed actions."""
 
 
-def write_submission(path: Path, parts: Iterable[tuple[Sequence[str], AnticipationScores]]) -> None:
-    """Write narration ids and their scores part by part: at full size it is 60 MB of text."""
+def write_submission(
+    path: Path,
+    parts: Iterable[tuple[Sequence[str], AnticipationScores]],
+    levels: Mapping[str, int],
+) -> None:
+    """Write narration ids and their scores part by part: at full size it is 60 MB of text.
+
+    Args:
+        path: Where; its folder is made.
+        parts: Narration ids and their scores.
+        levels: Of supervision, by the names of ``LEVELS``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"version": VERSION, "challenge": CHALLENGE, **SUPERVISION}
+    header = {"version": VERSION, "challenge": CHALLENGE, **levels}
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(header)[:-1] + ', "results": {')
         separator = "\n"
@@ -98,10 +119,9 @@ def read_submission(
             or missing, the number of actions is wrong, or a score is no finite number.
     """
     document = read_json_object(path)
-    _check_header(path, document)
-    results = document.get("results")
-    if not isinstance(results, dict):
-        raise AnnotationError(f"{path}: field 'results' is missing or no object of segments.")
+    for wrong in _wrong_header(path, document):
+        raise AnnotationError(wrong)
+    results = _results(path, document)
     check_ids(path, "segment", results, narration_ids, known_as="annotated ones")
     segments = [_Segment(path, one, results[one], counts) for one in narration_ids]
     verb_SV, noun_SN = (np.stack([one.dense(kind) for one in segments]) for kind in _DENSE)
@@ -121,19 +141,66 @@ def read_submission(
     )
 
 
+def submission_violations(
+    path: Path, narration_ids: Sequence[str], counts: ClassCounts
+) -> Iterator[str]:
+    """Yield a sentence for everything for which ``read_submission`` would refuse a file.
+
+    Raises:
+        AnnotationError: The file is missing or no JSON object.
+    """
+    document = read_json_object(path)
+    yield from _wrong_header(path, document)
+    try:
+        results = _results(path, document)
+    except AnnotationError as wrong:
+        yield str(wrong)
+        return
+    check = partial(check_ids, path, "segment", results, narration_ids, known_as="annotated ones")
+    yield from violations([check])
+    with_actions = any(isinstance(one, dict) and "action" in one for one in results.values())
+    for narration_id in narration_ids:
+        if narration_id in results:
+            entry = results[narration_id]
+            yield from _wrong_segment(path, narration_id, entry, counts, with_actions)
+
+
+def _wrong_segment(
+    path: Path,
+    narration_id: str,
+    entry: object,
+    counts: ClassCounts,
+    with_actions: bool,
+) -> Iterator[str]:
+    try:
+        segment = _Segment(path, narration_id, entry, counts)
+    except AnnotationError as wrong:
+        yield str(wrong)
+        return
+    checks: list[Callable[[], object]] = [partial(segment.dense, kind) for kind in _DENSE]
+    if with_actions:
+        checks.append(segment.listed)
+    yield from violations(checks)
+
+
 _DENSE = ("verb", "noun")
 
 
-def _check_header(path: Path, document: Mapping[str, Any]) -> None:
+def _wrong_header(path: Path, document: Mapping[str, Any]) -> Iterator[str]:
     for field, expected in (("version", VERSION), ("challenge", CHALLENGE)):
         if document.get(field) != expected:
-            raise AnnotationError(
-                f"{path}: field '{field}' is {document.get(field)!r}, expected '{expected}'."
-            )
-    for field in SUPERVISION:
+            yield f"{path}: field '{field}' is {document.get(field)!r}, expected '{expected}'."
+    for field in LEVELS:
         level = document.get(field)
-        if not (isinstance(level, int | float) and 0 <= level <= 5):
-            raise AnnotationError(f"{path}: field '{field}' is {level!r}, expected 0 to 5.")
+        if not (isinstance(level, int | float) and 0 <= level <= HIGHEST_LEVEL):
+            yield f"{path}: field '{field}' is {level!r}, expected 0 to {HIGHEST_LEVEL}."
+
+
+def _results(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    results = document.get("results")
+    if not isinstance(results, dict):
+        raise AnnotationError(f"{path}: field 'results' is missing or no object of segments.")
+    return results
 
 
 class _Segment:

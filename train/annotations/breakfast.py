@@ -17,7 +17,7 @@ from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest
 from train.annotations.reading import check_folder, check_subset, line_error, read_lines
 
-__all__ = ["BreakfastFolder", "read_labels"]
+__all__ = ["BreakfastFolder", "read_labels", "read_mapping"]
 
 BUNDLE_SUBSETS = {"train": "train", "val": "test"}
 """The dataset has no validation split: its test splits are what papers report."""
@@ -28,7 +28,7 @@ class BreakfastFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = check_folder(folder)
-        self.class_names = _read_mapping(folder / "mapping.txt")
+        self.class_names = read_mapping(folder / "mapping.txt")
         self.class_ids = {name: index for index, name in enumerate(self.class_names)}
 
     @property
@@ -90,8 +90,12 @@ def read_labels(path: Path, class_ids: dict[str, int]) -> NDArray[np.int64]:
         raise line_error(path, index + 1, message) from None
 
 
-def _read_mapping(path: Path) -> tuple[str, ...]:
-    """Return the class names by id; ids must run from 0 without a gap."""
+def read_mapping(path: Path) -> tuple[str, ...]:
+    """Return the class names by id; ids must run from 0 without a gap.
+
+    Raises:
+        AnnotationError: The file is missing, or a line or an id is wrong.
+    """
     names: dict[int, str] = {}
     for line_number, line in enumerate(read_lines(path), start=1):
         number, _, name = line.partition(" ")

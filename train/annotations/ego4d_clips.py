@@ -2,19 +2,21 @@
 
     moments_train.json, moments_val.json    moments: label and seconds in the clip
     nlq_train.json, nlq_val.json            queries: text and the answer's seconds in the clip
+    moments_test_unannotated.json           clips only
+    nlq_test_unannotated.json               queries without their answers
 
-Both nest videos -> clips -> annotations of one annotator each. Folder or validation file in, clips
+All nest videos -> clips -> annotations of one annotator each. Folder or validation file in, clips
 with their moments or queries out. Frame fields are not read: they are wrong in some official files.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cache_schema.errors import AnnotationError
 from train.annotations.json_file import json_record, read_json
-from train.annotations.reading import check_subset
+from train.annotations.reading import ALL_SUBSETS, check_subset
 
 __all__ = [
     "Clip",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+EARLIEST_START = -1.0
+"""Seconds. A clip may start a moment before its video: common readers of these files clamp such."""
 
 QueryKey = tuple[str, str, int]
 """Clip id, annotation id and index of the query in its annotation: what names a query."""
@@ -86,7 +91,7 @@ class ClipQuery:
     text: str
     """As written; empty where the file has none."""
     start_seconds: float
-    """In the clip."""
+    """In the clip; 0, like the end, where the answer is not public."""
     end_seconds: float
     """In the clip, exclusive; equals the start for many official queries."""
 
@@ -94,6 +99,11 @@ class ClipQuery:
     def key(self) -> QueryKey:
         """Return what names the query in a submission."""
         return self.clip.clip_id, self.annotation_id, self.index
+
+    @property
+    def query_id(self) -> str:
+        """Return what names the query in releases of its features (CONE's, GroundNLQ's)."""
+        return f"{self.annotation_id}_{self.index}"
 
 
 class MomentSource(Protocol):
@@ -104,7 +114,7 @@ class MomentSource(Protocol):
         """Folder or file."""
 
     def clips(self, subset: str) -> list[MomentClip]:
-        """Return the clips of ``train`` or ``val``, those without a moment included."""
+        """Return the clips of a subset, those without a moment included."""
 
 
 class QuerySource(Protocol):
@@ -115,7 +125,7 @@ class QuerySource(Protocol):
         """Folder or file."""
 
     def queries(self, subset: str) -> list[ClipQuery]:
-        """Return the queries of ``train`` or ``val``, those without text included."""
+        """Return the queries of a subset, those without text included."""
 
 
 class Ego4dMoments:
@@ -132,8 +142,9 @@ class Ego4dMoments:
     def clips(self, subset: str) -> list[MomentClip]:
         """Return the clips of the subset's videos in the order of the file.
 
-        Only labels marked primary count. A clip that occurs twice has the labels of both, and
-        videos of another split do not count; both as in the official converter.
+        Only labels marked primary count, and clips of ``test`` have none. A clip that occurs twice
+        has the labels of both, and videos of another split do not count; both as in the official
+        converter.
 
         Raises:
             AnnotationError: No such subset, or a record is wrong.
@@ -141,14 +152,20 @@ class Ego4dMoments:
         path = _subset_file(self.path, "moments", subset)
         clips: dict[str, Clip] = {}
         moments: dict[str, list[Moment]] = {}
-        for video, entry in _entries(read_json(path, _File[_Labels])):
-            if video.split == subset:
-                clip = clips.setdefault(entry.clip_uid, _clip(path, video.video_uid, entry))
+        for video_id, split, entry in self._entries(path, subset):
+            if split == subset:
+                clip = clips.setdefault(entry.clip_uid, _clip(path, video_id, entry))
                 moments.setdefault(clip.clip_id, []).extend(_primary_moments(entry))
         return [
             MomentClip(clip=clip, moments=tuple(moments[clip_id]))
             for clip_id, clip in clips.items()
         ]
+
+    @staticmethod
+    def _entries(path: Path, subset: str) -> "Iterator[tuple[str, str, _Span]]":
+        if subset == "test":
+            return _entries(read_json(path, _File[_Span]))
+        return _entries(read_json(path, _File[_Clip[_Labels]]))
 
 
 class Ego4dQueries:
@@ -172,12 +189,18 @@ class Ego4dQueries:
         """
         path = _subset_file(self.path, "nlq", subset)
         annotations: dict[tuple[str, str], list[ClipQuery]] = {}
-        for video, entry in _entries(read_json(path, _File[_Queries])):
-            clip = _clip(path, video.video_uid, entry)
+        for video_id, _, entry in self._entries(path, subset):
+            clip = _clip(path, video_id, entry)
             for annotation in entry.annotations:
                 key = clip.clip_id, annotation.annotation_uid
                 annotations[key] = _queries(clip, annotation)
         return [query for queries in annotations.values() for query in queries]
+
+    @staticmethod
+    def _entries(path: Path, subset: str) -> "Iterator[tuple[str, str, _Clip[Any]]]":
+        if subset == "test":
+            return _entries(read_json(path, _File[_Clip[_Queries[_Asked]]]))
+        return _entries(read_json(path, _File[_Clip[_Queries[_Query]]]))
 
 
 @json_record
@@ -194,60 +217,73 @@ class _Labels:
 
 
 @json_record
-class _Query:
-    clip_start_sec: float
-    clip_end_sec: float
+class _Asked:
     query: str | None = None
 
 
 @json_record
-class _Queries:
-    annotation_uid: str
-    language_queries: list[_Query]
+class _Query(_Asked):
+    clip_start_sec: float
+    clip_end_sec: float
 
 
 @json_record
-class _Clip(Generic[T]):
+class _Queries(Generic[T]):
+    annotation_uid: str
+    language_queries: list[T]
+
+
+@json_record
+class _Span:
     clip_uid: str
     video_start_sec: float
     video_end_sec: float
+
+
+@json_record
+class _Clip(_Span, Generic[T]):
     annotations: list[T]
 
 
+Entry = TypeVar("Entry", bound=_Span)
+
+
 @json_record
-class _Video(Generic[T]):
+class _Video(Generic[Entry]):
     video_uid: str
     split: str
-    clips: list[_Clip[T]]
+    clips: list[Entry]
 
 
 @json_record
-class _File(Generic[T]):
-    videos: list[_Video[T]]
+class _File(Generic[Entry]):
+    videos: list[_Video[Entry]]
 
 
 def _subset_file(path: Path, name: str, subset: str) -> Path:
-    """Return a subset's file; beside a validation file lies that of the training videos."""
-    check_subset(subset)
+    """Return a subset's file; beside a validation file lie those of the others."""
+    check_subset(subset, ALL_SUBSETS)
     if not path.exists():
         raise AnnotationError(
             f"{path}: found nothing, expected a folder with {name}_train.json and "
             f"{name}_val.json, or the validation file."
         )
-    if path.is_dir():
-        return path / f"{name}_{subset}.json"
-    return path if subset == "val" else path.parent / f"{name}_train.json"
+    if path.is_file() and subset == "val":
+        return path
+    folder = path.parent if path.is_file() else path
+    return folder / f"{name}_{'test_unannotated' if subset == 'test' else subset}.json"
 
 
-def _entries(file: _File[T]) -> Iterator[tuple[_Video[T], _Clip[T]]]:
+def _entries(file: _File[Entry]) -> Iterator[tuple[str, str, Entry]]:
+    """Yield the video, its split and each of its clips."""
     for video in file.videos:
         for clip in video.clips:
-            yield video, clip
+            yield video.video_uid, video.split, clip
 
 
-def _clip(path: Path, video_id: str, entry: _Clip[T]) -> Clip:
+def _clip(path: Path, video_id: str, entry: _Span) -> Clip:
     start_seconds, end_seconds = entry.video_start_sec, entry.video_end_sec
-    if not 0 <= start_seconds < end_seconds:
+    if not EARLIEST_START < start_seconds < end_seconds:
         raise AnnotationError(
             f"{path}, clip '{entry.clip_uid}': fields 'video_start_sec', 'video_end_sec' are "
             f"{start_seconds}, {end_seconds}, expected 0 <= start < end."
@@ -260,8 +296,8 @@ def _clip(path: Path, video_id: str, entry: _Clip[T]) -> Clip:
     )
 
 
-def _primary_moments(entry: _Clip[_Labels]) -> Iterator[Moment]:
-    for annotation in entry.annotations:
+def _primary_moments(entry: _Span) -> Iterator[Moment]:
+    for annotation in entry.annotations if isinstance(entry, _Clip) else ():
         for label in annotation.labels:
             if label.primary:
                 yield Moment(
@@ -269,15 +305,15 @@ def _primary_moments(entry: _Clip[_Labels]) -> Iterator[Moment]:
                 )
 
 
-def _queries(clip: Clip, annotation: _Queries) -> list[ClipQuery]:
+def _queries(clip: Clip, annotation: _Queries[_Asked]) -> list[ClipQuery]:
     return [
         ClipQuery(
             clip=clip,
             annotation_id=annotation.annotation_uid,
             index=index,
             text=query.query or "",
-            start_seconds=query.clip_start_sec,
-            end_seconds=query.clip_end_sec,
+            start_seconds=query.clip_start_sec if isinstance(query, _Query) else 0.0,
+            end_seconds=query.clip_end_sec if isinstance(query, _Query) else 0.0,
         )
         for index, query in enumerate(annotation.language_queries)
     ]

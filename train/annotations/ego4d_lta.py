@@ -1,22 +1,26 @@
 """Ego4D's files for long-term anticipation.
 
     fho_lta_train.json, fho_lta_val.json   one action of one clip per entry of "clips"
+    fho_lta_test_unannotated.json          the same without its labels
     fho_lta_taxonomy.json                  the names of verbs and nouns, in the order of their ids
 
 Folder (or the validation file) in, clips with their actions in seconds of the video out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from cache_schema.errors import AnnotationError
 from train.annotations.json_file import json_record, read_json
-from train.annotations.reading import check_folder, check_subset
+from train.annotations.reading import ALL_SUBSETS, check_folder, check_subset
 
 __all__ = ["Ego4dLta", "LtaAction", "LtaClip", "LtaSource", "LtaTaxonomy"]
 
 TAXONOMY_FILE = "fho_lta_taxonomy.json"
+UNKNOWN = -1
+"""Label of an action whose label is not public, as in the official code."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +34,7 @@ class LtaAction:
     end_seconds: float
     """Exclusive; may equal the start. Actions may overlap, and need not end in their order."""
     verb: int
+    """-1 where it is not public, like the noun's."""
     noun: int
 
 
@@ -65,7 +70,7 @@ class LtaSource(Protocol):
 
 
 @json_record
-class _Entry:
+class _Seen:
     video_uid: str
     clip_uid: str
     clip_parent_start_sec: float
@@ -73,13 +78,20 @@ class _Entry:
     action_clip_start_sec: float
     action_clip_end_sec: float
     action_idx: int
+
+
+@json_record
+class _Entry(_Seen):
     verb_label: int
     noun_label: int
 
 
+Read = TypeVar("Read", bound=_Seen)
+
+
 @json_record
-class _Document:
-    clips: list[_Entry]
+class _Document(Generic[Read]):
+    clips: list[Read]
 
 
 class Ego4dLta:
@@ -96,6 +108,7 @@ class Ego4dLta:
         self._files = {
             "train": self._folder / "fho_lta_train.json",
             "val": path if is_file else self._folder / "fho_lta_val.json",
+            "test": self._folder / "fho_lta_test_unannotated.json",
         }
 
     def clips(self, subset: str) -> list[LtaClip]:
@@ -104,12 +117,16 @@ class Ego4dLta:
         Raises:
             AnnotationError: No such subset, or an entry is wrong.
         """
-        path = self._files[check_subset(subset)]
-        entries = read_json(path, _Document).clips
+        path = self._files[check_subset(subset, ALL_SUBSETS)]
+        entries: Sequence[_Seen] = (
+            read_json(path, _Document[_Seen]).clips
+            if subset == "test"
+            else read_json(path, _Document[_Entry]).clips
+        )
         if not entries:
             raise AnnotationError(f"{path}: 'clips' is empty, expected one entry per action.")
         taxonomy = self.taxonomy()
-        clips: dict[str, dict[int, _Entry]] = {}
+        clips: dict[str, dict[int, _Seen]] = {}
         for number, entry in enumerate(entries):
             same = clips.setdefault(entry.clip_uid, {})
             problem = _problem(entry, taxonomy) or _conflict(entry, same)
@@ -133,12 +150,13 @@ class Ego4dLta:
         return taxonomy
 
 
-def _problem(entry: _Entry, taxonomy: LtaTaxonomy) -> str | None:
+def _problem(entry: _Seen, taxonomy: LtaTaxonomy) -> str | None:
     """Tell what is wrong with an entry in itself."""
-    for field, names in (("verb_label", taxonomy.verbs), ("noun_label", taxonomy.nouns)):
-        label = getattr(entry, field)
-        if not 0 <= label < len(names):
-            return f"field '{field}' is {label}, expected an id of the {len(names)} classes"
+    if isinstance(entry, _Entry):
+        for field, names in (("verb_label", taxonomy.verbs), ("noun_label", taxonomy.nouns)):
+            label = getattr(entry, field)
+            if not 0 <= label < len(names):
+                return f"field '{field}' is {label}, expected an id of the {len(names)} classes"
     if entry.action_idx < 0:
         return f"field 'action_idx' is {entry.action_idx}, expected at least 0"
     for kind in ("action_clip", "clip_parent"):
@@ -148,7 +166,7 @@ def _problem(entry: _Entry, taxonomy: LtaTaxonomy) -> str | None:
     return None
 
 
-def _conflict(entry: _Entry, same: dict[int, _Entry]) -> str | None:
+def _conflict(entry: _Seen, same: dict[int, _Seen]) -> str | None:
     """Tell how an entry contradicts the earlier ones of its clip."""
     if entry.action_idx in same:
         return f"field 'action_idx' is {entry.action_idx}, expected one not used above"
@@ -160,7 +178,7 @@ def _conflict(entry: _Entry, same: dict[int, _Entry]) -> str | None:
     return None
 
 
-def _clip(entries: dict[int, _Entry]) -> LtaClip:
+def _clip(entries: dict[int, _Seen]) -> LtaClip:
     first = next(iter(entries.values()))
     start_seconds = first.clip_parent_start_sec
     return LtaClip(
@@ -173,8 +191,8 @@ def _clip(entries: dict[int, _Entry]) -> LtaClip:
                 index=index,
                 start_seconds=start_seconds + entry.action_clip_start_sec,
                 end_seconds=start_seconds + entry.action_clip_end_sec,
-                verb=entry.verb_label,
-                noun=entry.noun_label,
+                verb=entry.verb_label if isinstance(entry, _Entry) else UNKNOWN,
+                noun=entry.noun_label if isinstance(entry, _Entry) else UNKNOWN,
             )
             for index, entry in sorted(entries.items())
         ),

@@ -1,48 +1,62 @@
 """EPIC-KITCHENS-100's csv files.
 
     EPIC_100_train.csv, EPIC_100_validation.csv      one narrated action per record
+    EPIC_100_test_timestamps.csv                     the same without its classes
     EPIC_100_verb_classes.csv, ..._noun_classes.csv  id, key (optional: checks the records)
     EPIC_100_tail_verbs.csv, EPIC_100_tail_nouns.csv, EPIC_100_unseen_participant_ids_validation.csv
+                                                     parts that are also scored alone (optional)
     classes.csv or actions.csv                       id of every (verb, noun) pair (optional)
     video_lengths.csv or EPIC_100_video_info.csv     how long each video is
 
 Folder in, actions in seconds, class lists and subsets out.
 """
 
+import logging
 import math
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
 from cache_schema.errors import AnnotationError
-from train.annotations.reading import CsvRow, check_folder, check_subset, read_csv
+from train.annotations.reading import ALL_SUBSETS, CsvRow, check_folder, check_subset, read_csv
 
-__all__ = ["ACTION_FILES", "Action", "EpicFolder", "VerbNoun", "parse_timestamp"]
+__all__ = [
+    "ACTION_FILES",
+    "Action",
+    "EpicFolder",
+    "NarratedSegment",
+    "VerbNoun",
+    "by_video",
+    "parse_timestamp",
+]
+
+logger = logging.getLogger(__name__)
 
 VerbNoun = tuple[int, int]
 """Verb class and noun class: what the benchmark calls an action class."""
 
 ACTION_FILES = {"train": "EPIC_100_train.csv", "val": "EPIC_100_validation.csv"}
-ACTION_COLUMNS = (
+TEST_FILE = "EPIC_100_test_timestamps.csv"
+SEGMENT_COLUMNS = (
     "narration_id",
     "participant_id",
     "video_id",
     "start_timestamp",
     "stop_timestamp",
-    "verb_class",
-    "noun_class",
 )
+ACTION_COLUMNS = (*SEGMENT_COLUMNS, "verb_class", "noun_class")
 PAIR_FILES = {"classes.csv": ("verb_class", "noun_class"), "actions.csv": ("verb", "noun")}
 TIMESTAMP = re.compile(r"(\d+):([0-5]\d):([0-5]\d)(?:\.(\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Action:
-    """One narrated action."""
+class NarratedSegment:
+    """When something was done."""
 
     narration_id: str
     participant_id: str
@@ -50,7 +64,16 @@ class Action:
     start_seconds: float
     end_seconds: float
     """Exclusive; may equal the start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action(NarratedSegment):
+    """One narrated action."""
+
     verb_noun: VerbNoun
+
+
+Narrated = TypeVar("Narrated", bound=NarratedSegment)
 
 
 class EpicFolder:
@@ -70,25 +93,27 @@ class EpicFolder:
     @cache  # noqa: B019 - a folder's reader lives as long as its process
     def _actions(self, subset: str) -> tuple[Action, ...]:
         path = self._folder / ACTION_FILES[check_subset(subset)]
-        rows = read_csv(path, ACTION_COLUMNS)
-        if not rows:
-            raise AnnotationError(f"{path}: the file holds no record, expected one per action.")
         verbs = self._class_names("EPIC_100_verb_classes.csv")
         nouns = self._class_names("EPIC_100_noun_classes.csv")
-        actions: dict[str, Action] = {}
-        for row in rows:
-            action = _action(row)
+
+        def action(row: CsvRow) -> Action:
             _check_class(row, "verb_class", verbs)
             _check_class(row, "noun_class", nouns)
-            if action.narration_id in actions:
-                raise row.error("narration_id", action.narration_id, "an id not used above")
-            actions[action.narration_id] = action
-        return tuple(
-            sorted(
-                actions.values(),
-                key=lambda one: (one.video_id, one.start_seconds, one.narration_id),
-            )
-        )
+            verb_noun = row.integer("verb_class"), row.integer("noun_class")
+            return Action(**asdict(_segment(row)), verb_noun=verb_noun)
+
+        return tuple(_in_order(path, ACTION_COLUMNS, action))
+
+    def segments(self, subset: str) -> Sequence[NarratedSegment]:
+        """Return the same, or of ``test`` the segments whose actions are to be told.
+
+        Raises:
+            AnnotationError: As ``actions``.
+        """
+        if check_subset(subset, ALL_SUBSETS) != "test":
+            return self.actions(subset)
+        path = self._folder / TEST_FILE
+        return _in_order(path, SEGMENT_COLUMNS, _segment)
 
     def action_classes(self) -> list[VerbNoun]:
         """Return the (verb, noun) pair of every action class id.
@@ -123,7 +148,7 @@ class EpicFolder:
                     f"fields 'verb_class', 'noun_class' are {action.verb_noun}, expected one of "
                     f"the {len(classes)} pairs that classes.csv or actions.csv list."
                 )
-        return {video: list(group) for video, group in groupby(actions, attrgetter("video_id"))}
+        return by_video(actions)
 
     def action_names(self) -> list[str]:
         """Return the words of each action class, such as ``open drawer``.
@@ -160,19 +185,42 @@ class EpicFolder:
         return max(ids, default=-1) + 1
 
     def tail_verbs(self) -> set[int]:
-        """Return the verb classes with few training instances."""
-        rows = read_csv(self._folder / "EPIC_100_tail_verbs.csv", ("verb",))
-        return {row.integer("verb") for row in rows}
+        """Return the verb classes with few training instances; none if a tail list is missing."""
+        return self._tail[0]
 
     def tail_nouns(self) -> set[int]:
-        """Return the noun classes with few training instances."""
-        rows = read_csv(self._folder / "EPIC_100_tail_nouns.csv", ("noun",))
-        return {row.integer("noun") for row in rows}
+        """Return the noun classes with few training instances; none if a tail list is missing."""
+        return self._tail[1]
+
+    @cached_property
+    def _tail(self) -> tuple[set[int], set[int]]:
+        # One list alone would make some tail actions look like others.
+        if not self._has("EPIC_100_tail_verbs.csv", "EPIC_100_tail_nouns.csv", part="tail"):
+            return set(), set()
+        verbs = read_csv(self._folder / "EPIC_100_tail_verbs.csv", ("verb",))
+        nouns = read_csv(self._folder / "EPIC_100_tail_nouns.csv", ("noun",))
+        return {row.integer("verb") for row in verbs}, {row.integer("noun") for row in nouns}
 
     def unseen_participants(self) -> set[str]:
-        """Return the participants of the validation videos who are in no training video."""
-        path = self._folder / "EPIC_100_unseen_participant_ids_validation.csv"
-        return {row.text("participant_id") for row in read_csv(path, ("participant_id",))}
+        """Return the participants of validation videos alone; none if their list is missing."""
+        return self._unseen
+
+    @cached_property
+    def _unseen(self) -> set[str]:
+        name = "EPIC_100_unseen_participant_ids_validation.csv"
+        if not self._has(name, part="unseen"):
+            return set()
+        rows = read_csv(self._folder / name, ("participant_id",))
+        return {row.text("participant_id") for row in rows}
+
+    def _has(self, *names: str, part: str) -> bool:
+        """Tell whether the lists of a part that is scored alone are there, and warn if not."""
+        missing = [name for name in names if not (self._folder / name).exists()]
+        if missing:
+            logger.warning(
+                "%s: %s is not there, so nothing is scored as %s", self._folder, missing[0], part
+            )
+        return not missing
 
     def validation_cells(self, cells_per_second: int) -> dict[str, int]:
         """Return the validation videos, sorted, and how many cells each has.
@@ -205,6 +253,12 @@ class EpicFolder:
             )
         return {video_id: cells[video_id] for video_id in sorted(videos)}
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video, if ``EPIC_100_video_info.csv`` is there."""
+        path = self._folder / "EPIC_100_video_info.csv"
+        rows = read_csv(path, ("video_id", "duration")) if path.exists() else []
+        return {row.text("video_id"): _duration(row) for row in rows}
+
     def _training_videos(self) -> set[str]:
         if not (self._folder / ACTION_FILES["train"]).exists():
             return set()
@@ -236,20 +290,42 @@ def parse_timestamp(text: str) -> float | None:
     return (whole * scale + int(digits)) / scale
 
 
-def _action(row: CsvRow) -> Action:
+def by_video(segments: Sequence[Narrated]) -> dict[str, list[Narrated]]:
+    """Return segments that are sorted by video, video by video."""
+    return {video: list(group) for video, group in groupby(segments, attrgetter("video_id"))}
+
+
+def _in_order(
+    path: Path, columns: Sequence[str], made: Callable[[CsvRow], Narrated]
+) -> list[Narrated]:
+    """Return what is made of each record, by video, then start, then narration id."""
+    rows = read_csv(path, columns)
+    if not rows:
+        raise AnnotationError(f"{path}: the file holds no record, expected one per action.")
+    found: dict[str, Narrated] = {}
+    for row in rows:
+        one = made(row)
+        if one.narration_id in found:
+            raise row.error("narration_id", one.narration_id, "an id not used above")
+        found[one.narration_id] = one
+    return sorted(
+        found.values(), key=lambda one: (one.video_id, one.start_seconds, one.narration_id)
+    )
+
+
+def _segment(row: CsvRow) -> NarratedSegment:
     start_seconds, end_seconds = (
         _timestamp(row, field) for field in ("start_timestamp", "stop_timestamp")
     )
     if end_seconds < start_seconds:
         got = row.text("stop_timestamp")
         raise row.error("stop_timestamp", got, f"at least {row.text('start_timestamp')}, the start")
-    return Action(
+    return NarratedSegment(
         narration_id=row.text("narration_id"),
         participant_id=row.text("participant_id"),
         video_id=row.text("video_id"),
         start_seconds=start_seconds,
         end_seconds=end_seconds,
-        verb_noun=(row.integer("verb_class"), row.integer("noun_class")),
     )
 
 

@@ -16,11 +16,20 @@ import msgspec
 import pydantic
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from cache_schema.errors import AnnotationError
 from train.annotations.reading import line_error, read_lines, read_text, unreadable
 
-__all__ = ["json_record", "read_json", "read_json_lines", "read_json_object", "read_json_values"]
+__all__ = [
+    "check_json",
+    "check_json_lines",
+    "json_record",
+    "read_json",
+    "read_json_lines",
+    "read_json_object",
+    "read_json_values",
+]
 
 T = TypeVar("T")
 
@@ -39,11 +48,23 @@ def read_json(path: Path, cls: type[T]) -> T:
     Raises:
         AnnotationError: The file is missing or cut short, or a needed field is missing or wrong.
     """
+    made, wrong = check_json(path, cls)
+    if made is None:
+        raise AnnotationError(wrong[0])
+    return made
+
+
+def check_json(path: Path, cls: type[T]) -> tuple[T | None, list[str]]:
+    """Return the same, or None and a sentence for everything that is wrong.
+
+    Raises:
+        AnnotationError: The file is missing.
+    """
     try:
         made: T = _adapter(cls).validate_json(read_text(path))  # type: ignore[arg-type]
-        return made
+        return made, []
     except pydantic.ValidationError as problem:
-        raise AnnotationError(f"{path}: {_sentence(problem)}") from problem
+        return None, [f"{path}: {sentence}" for sentence in _sentences(problem)]
 
 
 def read_json_lines(path: Path, cls: type[T]) -> list[T]:
@@ -57,8 +78,25 @@ def read_json_lines(path: Path, cls: type[T]) -> list[T]:
         try:
             records.append(_adapter(cls).validate_json(line))  # type: ignore[arg-type]
         except pydantic.ValidationError as problem:
-            raise line_error(path, number, _sentence(problem)) from problem
+            raise line_error(path, number, _sentences(problem)[0]) from problem
     return records
+
+
+def check_json_lines(path: Path, cls: type[T]) -> tuple[dict[int, T], list[str]]:
+    """Return the records of the right lines by number, and a sentence for all that is wrong.
+
+    Raises:
+        AnnotationError: The file is missing or empty, or has a blank line.
+    """
+    records: dict[int, T] = {}
+    wrong: list[str] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            records[number] = _adapter(cls).validate_json(line)  # type: ignore[arg-type]
+        except pydantic.ValidationError as problem:
+            sentences = _sentences(problem)
+            wrong += [str(line_error(path, number, sentence)) for sentence in sentences]
+    return records, wrong
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -115,7 +153,7 @@ def _explained(cls: type[T], key: str, value: msgspec.Raw, error: Exception) -> 
     try:
         _adapter(cls).validate_json(bytes(value))  # type: ignore[arg-type]
     except pydantic.ValidationError as problem:
-        return _sentence(problem, key)
+        return _sentence(problem.errors()[0], key)
     return f"record {key}: {error}."
 
 
@@ -127,9 +165,12 @@ def _adapter(cls: type[object]) -> TypeAdapter[Any]:
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-def _sentence(problem: pydantic.ValidationError, *within: str) -> str:
-    """Tell the first problem: where, what was found, what is wrong with it."""
-    item = problem.errors()[0]
+def _sentences(problem: pydantic.ValidationError) -> list[str]:
+    """Tell each problem: where, what was found, what is wrong with it."""
+    return [_sentence(item) for item in problem.errors()]
+
+
+def _sentence(item: ErrorDetails, *within: str) -> str:
     if item["type"] == "json_invalid":
         return f"{item['msg']}. Is the file cut short?"
     *parents, field = [*within, *map(str, item["loc"])] or ["whole file"]

@@ -2,14 +2,16 @@
 
     {"<clip_uid>_<last visible action_idx>": {"verb": [C][Z], "noun": [C][Z]}}
 
-Label arrays in, file out, and back, with every way a file can be wrong turned into a sentence.
+Label arrays in, file out, and back, with every way a file can be wrong turned into a sentence. The
+server wants ``CHALLENGE_CANDIDATES`` futures of ``CHALLENGE_ACTIONS`` actions.
 
 Shapes: C candidates, Z future actions, 2 verb and noun.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,22 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from train.annotations.json_file import read_json_object
-from train.annotations.reading import check_ids
+from train.annotations.reading import check_ids, violations
 
-__all__ = ["KINDS", "FutureShape", "read_futures", "write_futures"]
+__all__ = [
+    "KINDS",
+    "FutureShape",
+    "challenge_shape",
+    "future_violations",
+    "read_futures",
+    "write_futures",
+]
 
 Integers = NDArray[np.int64]
 
 KINDS = ("verb", "noun")
+CHALLENGE_CANDIDATES, CHALLENGE_ACTIONS = 5, 20
+KNOWN_AS = "annotated ones (<clip_uid>_<last visible action_idx>)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +66,33 @@ def read_futures(path: Path, keys: Sequence[str], shape: FutureShape) -> list[In
             have a wrong length or a label that is no id.
     """
     entries = read_json_object(path)
-    known_as = "annotated ones (<clip_uid>_<last visible action_idx>)"
-    check_ids(path, "window", entries, keys, known_as=known_as)
+    check_ids(path, "window", entries, keys, known_as=KNOWN_AS)
     return [
         np.stack([_labels(path, key, entries[key], kind, shape) for kind in KINDS], axis=-1)
         for key in keys
     ]
+
+
+def challenge_shape(classes: Mapping[str, int]) -> FutureShape:
+    """Return what the challenge's server expects of every window, given the numbers of classes."""
+    return FutureShape(candidates=CHALLENGE_CANDIDATES, actions=CHALLENGE_ACTIONS, classes=classes)
+
+
+def future_violations(path: Path, keys: Sequence[str], shape: FutureShape) -> Iterator[str]:
+    """Yield a sentence for everything for which ``read_futures`` would refuse a file.
+
+    Raises:
+        AnnotationError: The file is missing or no JSON object.
+    """
+    entries = read_json_object(path)
+    check = partial(check_ids, path, "window", entries, keys, known_as=KNOWN_AS)
+    yield from violations([check])
+    yield from violations(
+        partial(_labels, path, key, entries[key], kind, shape)
+        for key in keys
+        if key in entries
+        for kind in KINDS
+    )
 
 
 def _labels(path: Path, key: str, entry: object, kind: str, shape: FutureShape) -> Integers:

@@ -1,7 +1,8 @@
 """Ego4D's narrations: what happens in a video, sentence by sentence.
 
-    narration.json   official: {video_uid: {narration_pass_1: {narrations: [...]}, ...}}, or version
-                     2: {"videos": {video_uid: {narrations: [{time, text}]}}}
+    narration.json   official: {video_uid: {narration_pass_1: {narrations: [...]}, ...}}
+    all_narrations_redacted.json   of version 2, which may also have the other name:
+                     {"videos": {video_uid: {narrations: [{time, text}]}}}
     splits.json      ours: {"train": [video_uid, ...], "val": [...]}; Ego4D has no captioning split
     references.json  instead of the two, for scoring alone: {id: [caption, ...]}
 
@@ -30,7 +31,7 @@ __all__ = ["Narration", "NarrationFiles", "NarrationSource", "Narrations", "read
 
 Integers = NDArray[np.int32]
 
-NARRATIONS = "narration.json"
+NARRATIONS, SECOND_NARRATIONS = "narration.json", "all_narrations_redacted.json"
 SPLITS = "splits.json"
 
 
@@ -93,6 +94,9 @@ class NarrationSource(Protocol):
     def narrations(self, subset: str) -> Mapping[str, Narrations]:
         """Return the narrations of each video of a subset that has one, by time."""
 
+    def durations(self) -> Mapping[str, float]:
+        """Return the seconds of each video of which they are known."""
+
     def references(self) -> Mapping[str, Sequence[str]]:
         """Return what a submission is scored against: id -> captions, at least one."""
 
@@ -119,6 +123,10 @@ class NarrationFiles:
         videos = self._splits[check_subset(subset)]
         return {video: self._by_video[video] for video in videos if self._by_video[video]}
 
+    def durations(self) -> dict[str, float]:
+        """Return none: the official files do not say them."""
+        return {}
+
     def references(self) -> dict[str, list[str]]:
         """Return id -> captions of the file, or of the validation narrations of the folder.
 
@@ -141,17 +149,23 @@ class NarrationFiles:
         for subset, videos in found.items():
             for video in videos:
                 if video not in self._by_video:
+                    hint = nearest(video, list(self._by_video)[:1000])
                     raise AnnotationError(
                         f"{path}: field '{subset}' names video '{video}', which is not in "
-                        f"{NARRATIONS}. {nearest(video, list(self._by_video)[:1000])}"
+                        f"{self._narrations_file.name}. {hint}"
                     )
         if shared := set(splits.train) & set(splits.val):
             raise AnnotationError(f"{path}: video '{min(shared)}' is in both 'train' and 'val'.")
         return found
 
+    @property
+    def _narrations_file(self) -> Path:
+        first, second = self._path / NARRATIONS, self._path / SECOND_NARRATIONS
+        return second if second.exists() and not first.exists() else first
+
     @cached_property
     def _by_video(self) -> dict[str, Narrations]:
-        values = read_json_values(self._path / NARRATIONS, _Video, below="videos")
+        values = read_json_values(self._narrations_file, _Video, below="videos")
         return {video_id: _narrations(video_id, video) for video_id, video in values}
 
 
@@ -198,7 +212,7 @@ class _SecondEntry:
 
 @json_record
 class _Video:
-    """Of either version; redacted videos of the first have no pass."""
+    """Of either version; redacted videos have no pass, some of the second summaries alone."""
 
     narration_pass_1: _Pass | None = None
     narration_pass_2: _Pass | None = None

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from train.annotations.breakfast import BreakfastFolder
+from train.annotations.breakfast_coarse import BreakfastCoarse, is_coarse
 from train.annotations.ego4d_clips import Ego4dMoments, Ego4dQueries, MomentSource, QuerySource
 from train.annotations.ego4d_lta import Ego4dLta, LtaSource
 from train.annotations.epic import EpicFolder
@@ -27,6 +28,7 @@ from train.annotations.video_sources import (
 )
 
 __all__ = [
+    "LabelSource",
     "open_actions",
     "open_future_actions",
     "open_highlights",
@@ -37,9 +39,14 @@ __all__ = [
 ]
 
 
-def open_labels(path: Path, label_fps: Fraction) -> BreakfastFolder | LabelledVideos:
+LabelSource = BreakfastFolder | BreakfastCoarse | LabelledVideos
+
+
+def open_labels(path: Path, label_fps: Fraction) -> LabelSource:
     """Return labels of frames (Breakfast)."""
-    return LabelledVideos(path, label_fps) if is_video_lines(path) else BreakfastFolder(path)
+    if is_video_lines(path):
+        return LabelledVideos(path, label_fps)
+    return BreakfastCoarse(path) if is_coarse(path) else BreakfastFolder(path)
 
 
 def open_actions(path: Path) -> EpicFolder | VideoActions:

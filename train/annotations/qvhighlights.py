@@ -1,16 +1,18 @@
-"""QVHighlights' files: queries with the saliency of 2-s clips, and submissions.
+"""QVHighlights' files: queries with the saliency of 2-s clips.
 
-    highlight_{train,val}.jsonl or highlight_{train,val}_release.jsonl, one query per line
+    highlight_{train,val}.jsonl or highlight_{train,val}_release.jsonl   one query per line
+    highlight_test.jsonl or highlight_test_release.jsonl                 without relevant clips
+    subs_train.jsonl   subtitles to pretrain on, which look like queries; they are not read
 
-Folder or file in, ``HighlightQuery`` and ``HighlightPrediction`` out.
+Folder or file in, ``HighlightQuery`` out.
 
 Shapes: C clips of a video, A annotators, 2 start and end seconds.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +24,11 @@ from train.annotations.reading import check_subset, line_error
 __all__ = [
     "CLIP_SECONDS",
     "HIGHEST_SALIENCY",
-    "HighlightPrediction",
     "HighlightQuery",
     "HighlightSource",
     "QVHighlightsFiles",
+    "VideoQuery",
     "is_qvhighlights",
-    "read_submission",
 ]
 
 CLIP_SECONDS = 2
@@ -36,27 +37,34 @@ HIGHEST_SALIENCY = 4
 """Of a clip that an annotator finds very good."""
 
 NAMES = ("highlight_{}.jsonl", "highlight_{}_release.jsonl")
+SUBTITLES = "subs_train.jsonl"
 
 
 @json_record
-class HighlightQuery:
-    """One line: a query, its video, and how salient the clips are that it asks for."""
+class VideoQuery:
+    """One line of a subset without labels: a query and its video."""
 
     qid: int
     query: str
     vid: str
     duration: float
     """Seconds; the last clip is a whole one."""
-    relevant_windows: list[tuple[float, float]]
-    """Start and end second of each moment."""
-    relevant_clip_ids: list[int]
-    saliency_scores: list[tuple[int, int, int]]
-    """0 to 4, of each annotator, for each relevant clip. Other clips have 0."""
 
     @property
     def num_clips(self) -> int:
         """Whole 2-s clips of the video."""
         return int(self.duration / CLIP_SECONDS)
+
+
+@json_record
+class HighlightQuery(VideoQuery):
+    """One line: a query, its video, and how salient the clips are that it asks for."""
+
+    relevant_windows: list[tuple[float, float]]
+    """Start and end second of each moment."""
+    relevant_clip_ids: list[int]
+    saliency_scores: list[tuple[int, int, int]]
+    """0 to 4, of each annotator, for each relevant clip. Other clips have 0."""
 
     @property
     def last_relevant_seconds(self) -> float:
@@ -93,6 +101,12 @@ class HighlightSource(Protocol):
     def queries(self, subset: str) -> list[HighlightQuery]:
         """Return the queries of a subset, in a stable order; ``qid`` is unique."""
 
+    def asked(self) -> Sequence[VideoQuery]:
+        """Return the same of ``test``, of which nobody says what is salient."""
+
+    def durations(self, queries: Iterable[VideoQuery]) -> Mapping[str, float]:
+        """Return the seconds of each of these queries' videos, where they are known."""
+
 
 class QVHighlightsFiles:
     """The folder of the official files, or the validation file; read when asked for."""
@@ -106,19 +120,27 @@ class QVHighlightsFiles:
         Raises:
             AnnotationError: The file is missing, or a line of it is wrong.
         """
-        path = self._file(check_subset(subset))
-        queries = read_json_lines(path, HighlightQuery)
-        lines: dict[int, int] = {}
-        for number, query in enumerate(queries, start=1):
-            if query.qid in lines:
-                message = f"qid {query.qid} is in line {lines[query.qid]} already."
-                raise line_error(path, number, message)
-            lines[query.qid] = number
-            for problem in _problems(query):
-                raise line_error(path, number, f"qid {query.qid}: {problem}.")
-        return queries
+        return _read_queries(self._file(check_subset(subset)), HighlightQuery)
+
+    @staticmethod
+    def durations(queries: Iterable[VideoQuery]) -> dict[str, float]:
+        """Return the seconds of each of these queries' videos."""
+        return {query.vid: query.duration for query in queries}
+
+    def asked(self) -> list[VideoQuery]:
+        """Return the queries of ``test``.
+
+        Raises:
+            AnnotationError: As ``queries``.
+        """
+        return _read_queries(self._file("test"), VideoQuery)
 
     def _file(self, subset: str) -> Path:
+        if self._path.name == SUBTITLES:
+            raise AnnotationError(
+                f"{self._path}: holds subtitles to pretrain on, not queries. Name its folder or "
+                "highlight_val_release.jsonl."
+            )
         if subset == "val" and self._path.is_file():
             return self._path
         folder = self._path.parent if self._path.is_file() else self._path
@@ -129,11 +151,32 @@ class QVHighlightsFiles:
         raise AnnotationError(f"{folder}: holds neither {names[0]} nor {names[1]}.")
 
 
-def _problems(query: HighlightQuery) -> Iterator[str]:
+Read = TypeVar("Read", bound=VideoQuery)
+
+
+def _read_queries(path: Path, kind: type[Read]) -> list[Read]:
+    queries = read_json_lines(path, kind)
+    lines: dict[int, int] = {}
+    for number, query in enumerate(queries, start=1):
+        if query.qid in lines:
+            message = f"qid {query.qid} is in line {lines[query.qid]} already."
+            raise line_error(path, number, message)
+        lines[query.qid] = number
+        for problem in _problems(query):
+            raise line_error(path, number, f"qid {query.qid}: {problem}.")
+    return queries
+
+
+def _problems(query: VideoQuery) -> Iterator[str]:
     """Yield what the types do not say."""
-    clips, scores = query.relevant_clip_ids, query.saliency_scores
     if not query.num_clips:
         yield f"field 'duration' is {query.duration}, expected at least {CLIP_SECONDS} seconds"
+    if isinstance(query, HighlightQuery):
+        yield from _wrong_saliency(query)
+
+
+def _wrong_saliency(query: HighlightQuery) -> Iterator[str]:
+    clips, scores = query.relevant_clip_ids, query.saliency_scores
     if outside := [clip for clip in clips if not 0 <= clip < query.num_clips]:
         yield (
             f"field 'relevant_clip_ids' holds {outside[0]}, expected 0 to {query.num_clips - 1}, "
@@ -146,55 +189,3 @@ def _problems(query: HighlightQuery) -> Iterator[str]:
         )
     if any(not 0 <= value <= HIGHEST_SALIENCY for entry in scores for value in entry):
         yield f"field 'saliency_scores' holds a value outside 0 to {HIGHEST_SALIENCY}"
-
-
-@json_record
-class HighlightPrediction:
-    """One line of a submission."""
-
-    qid: int
-    pred_saliency_scores: list[float] | None = None
-    """Of each clip, from the first on."""
-    pred_relevant_windows: list[tuple[float, float, float]] | None = None
-    """Start and end second and score, best first."""
-
-
-def read_submission(path: Path, qids: Sequence[int]) -> dict[int, HighlightPrediction]:
-    """Return the predictions of exactly these queries.
-
-    Raises:
-        AnnotationError: A line is wrong, a query is missing, unknown or given twice, or a field is
-            there for some of the queries only.
-    """
-    predictions: dict[int, HighlightPrediction] = {}
-    known = set(qids)
-    for number, one in enumerate(read_json_lines(path, HighlightPrediction), start=1):
-        if one.qid not in known:
-            raise line_error(path, number, f"qid {one.qid} is not in the annotations.")
-        if one.qid in predictions:
-            raise line_error(path, number, f"qid {one.qid} is predicted twice.")
-        predictions[one.qid] = one
-    if missing := [qid for qid in qids if qid not in predictions]:
-        raise AnnotationError(
-            f"{path}: {len(missing)} of {len(qids)} queries have no prediction, the first is qid "
-            f"{missing[0]}. The evaluator scores all or none."
-        )
-    _check_fields(path, list(predictions.values()))
-    return predictions
-
-
-def _check_fields(path: Path, predictions: Sequence[HighlightPrediction]) -> None:
-    given = 0
-    for field in ("pred_saliency_scores", "pred_relevant_windows"):
-        values = {one.qid: getattr(one, field) for one in predictions}
-        if all(value is None for value in values.values()):
-            continue
-        given += 1
-        for qid, value in values.items():
-            if not value:
-                found = "is missing, other queries have it" if value is None else "is empty"
-                raise AnnotationError(f"{path}: qid {qid}: field '{field}' {found}.")
-    if not given:
-        raise AnnotationError(
-            f"{path}: no line has 'pred_saliency_scores' or 'pred_relevant_windows'."
-        )

@@ -6,7 +6,7 @@ File in, text lines or ``CsvRow`` out. Whatever is wrong with a file ends here a
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest
 
 __all__ = [
+    "ALL_SUBSETS",
     "CsvRow",
     "check_folder",
     "check_ids",
@@ -23,9 +24,12 @@ __all__ = [
     "read_lines",
     "read_text",
     "unreadable",
+    "violations",
 ]
 
 SUBSETS = ("train", "val")
+ALL_SUBSETS = (*SUBSETS, "test")
+"""Of official files that come with a subset without labels."""
 MOST_COMPARED = 1000
 """Ids that a misspelt one is compared with, and that a message may list."""
 
@@ -42,15 +46,28 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-def check_subset(subset: str) -> str:
+def check_subset(subset: str, known: Sequence[str] = SUBSETS) -> str:
     """Return the subset's name, or say which there are.
 
     Raises:
-        AnnotationError: It is neither ``train`` nor ``val``.
+        AnnotationError: It is none of those known.
     """
-    if subset not in SUBSETS:
-        raise AnnotationError(f"Unknown subset '{subset}'. {nearest(subset, SUBSETS)}")
+    if subset not in known:
+        raise AnnotationError(f"Unknown subset '{subset}'. {nearest(subset, known)}")
     return subset
+
+
+def violations(checks: Iterable[Callable[[], object]]) -> Iterator[str]:
+    """Make every check, and yield what each that fails has to say.
+
+    Args:
+        checks: What raises an ``AnnotationError`` where something is wrong.
+    """
+    for check in checks:
+        try:
+            check()
+        except AnnotationError as wrong:
+            yield str(wrong)
 
 
 def check_ids(

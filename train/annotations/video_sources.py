@@ -5,6 +5,7 @@ Class ids follow the sorted names. There are no tail classes and no unseen parti
 """
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from train.annotations.ego4d_clips import Clip, ClipQuery, Moment, MomentClip
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaTaxonomy
-from train.annotations.epic import Action, VerbNoun
+from train.annotations.epic import Action, VerbNoun, by_video
 from train.annotations.narrations import Narrations
-from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery
+from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery, VideoQuery
 from train.annotations.video_lines import ActionLine, VideoLine, VideoLines
 
 __all__ = [
@@ -90,12 +91,13 @@ class VideoActions:
             self._action(line, index, action) for line in lines for index, action in _by_start(line)
         ]
 
+    def segments(self, subset: str) -> list[Action]:
+        """Return the same: there is no subset without labels."""
+        return self.actions(subset)
+
     def classified_actions(self, subset: str) -> dict[str, list[Action]]:
         """Return the actions of each video of a subset."""
-        videos: dict[str, list[Action]] = {}
-        for action in self.actions(subset):
-            videos.setdefault(action.video_id, []).append(action)
-        return videos
+        return by_video(self.actions(subset))
 
     def action_classes(self) -> list[VerbNoun]:
         """Return every pair that occurs, sorted."""
@@ -137,6 +139,10 @@ class VideoActions:
             line.video: math.ceil(self._lines.duration(line) * cells_per_second)
             for line in self._lines.of("val", "actions")
         }
+
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return self._lines.durations()
 
     def taxonomy(self) -> LtaTaxonomy:
         """Return the names of verbs and nouns by id."""
@@ -254,6 +260,10 @@ class VideoCaptions:
             for line in self._lines.of(subset, "captions")
         }
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return self._lines.durations()
+
     def references(self) -> dict[str, list[str]]:
         """Return what a submission is scored against."""
         videos = self.narrations("val").values()
@@ -275,6 +285,14 @@ class VideoHighlights:
             for qid, (line, one) in enumerate(numbered)
             if line.video in wanted
         ]
+
+    def durations(self, queries: Iterable[VideoQuery]) -> dict[str, float]:
+        """Return the seconds that lines say of videos: saliency need not reach their end."""
+        return self._lines.durations()
+
+    def asked(self) -> list[HighlightQuery]:
+        """Refuse: there is no subset without labels."""
+        return self.queries("test")
 
 
 def _highlight_query(

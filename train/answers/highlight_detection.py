@@ -15,6 +15,7 @@ from scipy.special import expit
 from cache_schema.parsing import record
 from train.answer import Answer, QueryAnswer, Span
 from train.answers.parts import duration, rounded
+from train.challenges import QVHIGHLIGHTS
 from train.data.row_times import ROUNDING_SECONDS, rows_at
 from train.task import Answers, HeadContext, Nothing, SampleOutput, TaskFacts
 
@@ -42,7 +43,12 @@ class HighlightDetectionOptions:
 class HighlightAnswers(Answers[Nothing, HighlightDetectionOptions]):
     """The saliency of every row for the query before it, from one linear layer."""
 
-    facts = TaskFacts(name="highlight_detection", submission=".jsonl", query_place="before")
+    facts = TaskFacts(
+        name="highlight_detection",
+        submission=".jsonl",
+        query_place="before",
+        challenge=QVHIGHLIGHTS,
+    )
     options_type = HighlightDetectionOptions
 
     def labels(self) -> Mapping[str, Sequence[str]]:

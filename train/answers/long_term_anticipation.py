@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cache_schema.parsing import record
 from train.answer import Answer, Future
 from train.answers.parts import duration
+from train.challenges import EGO4D_LONG_TERM_ANTICIPATION
 from train.decoders.futures import (
     PairOrder,
     consensus,
@@ -81,7 +82,11 @@ class FutureAnswers(Answers[FutureKnowledge, LongTermAnticipationOptions]):
     """Verb and noun of each of the next actions, from two linear layers behind as many norms."""
 
     facts = TaskFacts(
-        name="long_term_anticipation", submission=".json", online=True, class_outputs=True
+        name="long_term_anticipation",
+        submission=".json",
+        online=True,
+        class_outputs=True,
+        challenge=EGO4D_LONG_TERM_ANTICIPATION,
     )
     knowledge_type = FutureKnowledge
     options_type = LongTermAnticipationOptions

@@ -13,7 +13,8 @@ from scipy.special import softmax
 
 from cache_schema.parsing import record
 from train.answer import Answer, Segment
-from train.answers.parts import duration, rounded
+from train.answers.parts import duration, in_seconds, rounded
+from train.challenges import EGO4D_MOMENT_QUERIES
 from train.decoders.nms import nms, soft_nms
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
@@ -55,7 +56,12 @@ class MomentKnowledge:
 class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
     """Classes and boundaries of a window's moments, from learned tokens behind its rows."""
 
-    facts = TaskFacts(name="moment_query", submission=".json", entries="windows")
+    facts = TaskFacts(
+        name="moment_query",
+        submission=".json",
+        entries="windows",
+        challenge=EGO4D_MOMENT_QUERIES,
+    )
     knowledge_type = MomentKnowledge
     options_type = MomentQueryOptions
 
@@ -106,10 +112,7 @@ class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
             length_seconds: Of the clip; segments are cut to it.
         """
         segments_N2 = np.concatenate(
-            [
-                _in_seconds(one.arrays["segments"], output.times(one.window))
-                for one in output.windows
-            ]
+            [in_seconds(one.arrays["segments"], output.times(one.window)) for one in output.windows]
         )
         segments_N2 = (segments_N2 - start_seconds).clip(0, length_seconds)
         logits_NK = np.concatenate([one.arrays["classes"] for one in output.windows])
@@ -135,9 +138,3 @@ class MomentAnswers(Answers[MomentKnowledge, MomentQueryOptions]):
             )
             for place, score in zip(order.tolist(), lowered.tolist(), strict=True)
         ]
-
-
-def _in_seconds(fractions_M2: NDArray[np.float32], times_T2: Floats) -> Floats:
-    start, end = times_T2[0, 0], times_T2[-1, 1]
-    seconds_M2: Floats = start + fractions_M2.astype(np.float64) * (end - start)
-    return seconds_M2

@@ -4,15 +4,17 @@ Shapes: T rows of a window, N answers, 2 start and end seconds.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.special import log_softmax
 
 from cache_schema.parsing import record
 from train.answer import Answer, QueryAnswer, Span
-from train.answers.parts import duration, rounded
+from train.answers.parts import duration, in_seconds, rounded
+from train.challenges import EGO4D_NATURAL_LANGUAGE_QUERIES
 from train.decoders.nms import nms
 from train.task import Answers, HeadContext, Nothing, SampleOutput, TaskFacts, WindowOutput
 
@@ -49,7 +51,16 @@ def question(text: str) -> str:
 
 @record
 class NaturalLanguageQueryOptions:
-    """Nothing can be chosen for this task."""
+    """What can be chosen for this task."""
+
+    memory_tokens: Literal["none", "one"] = "one"
+    """A learned token behind the text whose state answers; with ``none`` it is the state of the
+    text's last token."""
+    retrieval: Literal["pointing", "segments"] = "pointing"
+    """``pointing`` compares the state with those of the rows; ``segments`` names boundaries as for
+    moment queries, which is the paper's head."""
+    num_segments: Annotated[int, Field(ge=1)] = MAX_ANSWERS
+    """Most segments that a window can name with ``segments``."""
 
 
 class QueryAnswers(Answers[Nothing, NaturalLanguageQueryOptions]):
@@ -61,23 +72,28 @@ class QueryAnswers(Answers[Nothing, NaturalLanguageQueryOptions]):
         query_place="after",
         query_text=question,
         entries="places",
+        challenge=EGO4D_NATURAL_LANGUAGE_QUERIES,
     )
     options_type = NaturalLanguageQueryOptions
 
     @property
     def appended_tokens(self) -> int:
-        """The one that points."""
-        return 1
+        """The one that answers, if there is one."""
+        return int(self.options.memory_tokens == "one")
 
     def labels(self) -> Mapping[str, Sequence[str]]:
         """Return nothing: no output is about classes."""
         return {}
 
     def build_head(self, context: HeadContext) -> "nn.Module":
-        """Return linear layers whose products point from the learned token's state to rows."""
-        from train.model.heads.pointer import PointerHead
+        """Return what points from the final state to rows, or names segments by it."""
+        if self.options.retrieval == "pointing":
+            from train.model.heads.pointer import PointerHead
 
-        return PointerHead(context.width)
+            return PointerHead(context.width)
+        from train.model.heads.moments import MomentHead
+
+        return MomentHead(context.width, self.options.num_segments, num_classes=1)
 
     def answer(self, outputs: Sequence[SampleOutput], queries: Sequence[str]) -> Answer:
         """Return the best spans of each query over the whole video."""
@@ -102,7 +118,8 @@ def best_windows(
         start_seconds: Where the clip starts in the video; answers count from there.
         length_seconds: Of the clip; answers are cut to it.
     """
-    found = [_candidates(one, output.times(one.window)) for one in output.windows]
+    named = _named if "segments" in output.windows[0].arrays else _pointed
+    found = [named(one, output.times(one.window)) for one in output.windows]
     seconds_N2 = np.concatenate([seconds for seconds, _ in found]) - start_seconds
     seconds_N2 = seconds_N2.clip(0, length_seconds)
     scores_N = np.concatenate([scores for _, scores in found])
@@ -118,7 +135,13 @@ def _spans(output: SampleOutput) -> tuple[Span, ...]:
     )
 
 
-def _candidates(output: WindowOutput, times_T2: Floats) -> tuple[Floats, Floats]:
+def _named(output: WindowOutput, times_T2: Floats) -> tuple[Floats, Floats]:
+    """Return seconds and log-probability of the answers whose boundaries one window names."""
+    logits_MK = output.arrays["classes"].astype(np.float64)
+    return in_seconds(output.arrays["segments"], times_T2), log_softmax(logits_MK, axis=1)[:, 0]
+
+
+def _pointed(output: WindowOutput, times_T2: Floats) -> tuple[Floats, Floats]:
     """Return seconds and log-probability of the best answers that one window names.
 
     ``log p(start) + log p(end)`` over all places: where "nothing" is likely all rows are not, which

@@ -93,8 +93,8 @@ class CaptionAnswers(Answers[CaptionKnowledge, OnlineCaptioningOptions]):
         if options.generator == OWN_LLM:
             if context.llm is None:
                 raise ConfigError(
-                    "online_captioning: generator 'llm' is the run's LLM, but llm.name is 'none'. "
-                    "Name an LLM, or a second one as generator."
+                    "online_captioning: generator 'llm' is the run's LLM, but it has none "
+                    "(llm.name). Name an LLM, or a second one as generator."
                 )
             language, self._generator = context.llm, context.llm.identity.name
         else:

@@ -17,6 +17,7 @@ __all__ = [
     "best_classes",
     "class_segments",
     "duration",
+    "in_seconds",
     "known_until",
     "rounded",
     "true_segment",
@@ -36,6 +37,18 @@ def rounded(value: float) -> float:
 def duration(output: SampleOutput) -> float:
     """Return the end of a video's last row."""
     return rounded(output.times_R2[-1, 1])
+
+
+def in_seconds(fractions_M2: NDArray[np.float32], times_T2: Floats) -> Floats:
+    """Return segments that are fractions of a window in seconds of the video.
+
+    Args:
+        fractions_M2: Start and end of each.
+        times_T2: Of the window's rows.
+    """
+    start, end = times_T2[0, 0], times_T2[-1, 1]
+    seconds_M2: Floats = start + fractions_M2.astype(np.float64) * (end - start)
+    return seconds_M2
 
 
 def known_until(sample: Sample) -> float:

@@ -45,7 +45,7 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
         "step": f"{checkpoint.progress.step} (best epoch {checkpoint.progress.best_epoch})",
         "trained on": f"{checkpoint.progress.num_rows:,} rows, that is visual tokens, in "
         f"{checkpoint.progress.seconds:,.0f} s",
-        "LLM": "none"
+        "LLM": f"none ({config.llm.name})"
         if llm is None
         else f"{llm.name}, {llm.num_layers} blocks, {llm.weights}, {llm.dtype}",
         "LLM weights (SHA-256)": "-" if llm is None else llm.weights_sha256,

@@ -15,7 +15,7 @@ from cache_schema.stream import Stream
 from cache_schema.timeline import rows_between
 from train.task import Sample, SampleOutput, Window, WindowOutput
 
-__all__ = ["Found", "SampleRows", "count_stored_rows", "find_rows"]
+__all__ = ["Found", "FoundVideo", "SampleRows", "count_stored_rows", "find_rows", "find_video"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,18 +57,32 @@ class SampleRows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """The samples of a subset that the stream holds, and the names of those it does not.
+class FoundVideo:
+    """What of a stream a sample's rows are rows of: its video, or its clip alone."""
 
-    Queries about the same rows are put together, in the place of the first.
-    """
+    id: str
+    """As the stream names it."""
+    starts_at_seconds: float
+    """In the sample's video."""
+    is_clip_alone: bool
+    """Whether rows are of the sample's stretch and of nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The samples of a subset that the stream holds, and the names of those it does not."""
 
     rows: list[SampleRows]
     missing: list[str]
 
 
 def find_rows(
-    samples: Sequence[Sample], stream: Stream, *, rows_per_token: int = 1, allow_missing: int
+    samples: Sequence[Sample],
+    stream: Stream,
+    *,
+    rows_per_token: int = 1,
+    allow_missing: int,
+    shares_rows: bool = False,
 ) -> Found:
     """Find the rows of every sample.
 
@@ -77,6 +91,8 @@ def find_rows(
         stream: Where the features are.
         rows_per_token: Consecutive stored rows that become one row of a sample.
         allow_missing: Largest number of videos that may be missing.
+        shares_rows: Whether samples of the same rows are put together, in the place of the first:
+            for queries that stand behind the rows, which then need to be read only once.
 
     Raises:
         AnnotationError: if more are missing, or all are.
@@ -85,28 +101,40 @@ def find_rows(
     found: list[SampleRows] = []
     missing: dict[str, None] = {}
     for sample in samples:
-        video_id = stream.resolve(sample.video_id)
-        rows = video_id and _rows_of(sample, video_id, times_of(video_id), rows_per_token)
+        video = find_video(sample, stream)
+        rows = video and _rows_of(sample, video, times_of(video.id), rows_per_token)
         if rows:
             found.append(rows)
         else:
             missing[sample.video_id] = None
     if len(missing) > allow_missing or not found:
         _refuse(list(missing), stream, len({sample.video_id for sample in samples}), allow_missing)
-    return Found(rows=_put_together(found), missing=list(missing))
+    return Found(rows=_put_together(found) if shares_rows else found, missing=list(missing))
 
 
 def _put_together(found: Sequence[SampleRows]) -> list[SampleRows]:
-    """Let queries about the same rows share them."""
-    shared: dict[tuple[object, ...], list[SampleRows]] = {}
-    for number, rows in enumerate(found):
-        (sample,) = rows.samples
-        span: tuple[object, ...] = (rows.video_id, rows.first_row, rows.num_stored)
-        shared.setdefault(span if sample.query else (number,), []).append(rows)
+    shared: dict[tuple[str, int, int], list[SampleRows]] = {}
+    for rows in found:
+        shared.setdefault((rows.video_id, rows.first_row, rows.num_stored), []).append(rows)
     return [
         replace(same[0], samples=tuple(sample for rows in same for sample in rows.samples))
         for same in shared.values()
     ]
+
+
+def find_video(sample: Sample, stream: Stream) -> FoundVideo | None:
+    """Return where a stream has the rows of a sample, None if it has none.
+
+    The video comes first; without it a clip of its own name will do.
+    """
+    clip_id = stream.resolve(sample.clip_id) if sample.clip_id else None
+    video_id = stream.resolve(sample.video_id)
+    if video_id is not None:
+        is_clip = clip_id == video_id
+        return FoundVideo(id=video_id, starts_at_seconds=0.0, is_clip_alone=is_clip)
+    if clip_id is None:
+        return None
+    return FoundVideo(id=clip_id, starts_at_seconds=sample.start_seconds, is_clip_alone=True)
 
 
 def count_stored_rows(samples: Iterable[SampleRows]) -> int:
@@ -122,8 +150,9 @@ def count_stored_rows(samples: Iterable[SampleRows]) -> int:
 
 
 def _rows_of(
-    sample: Sample, video_id: str, times_R2: NDArray[np.float64], rows_per_token: int
+    sample: Sample, video: FoundVideo, times_R2: NDArray[np.float64], rows_per_token: int
 ) -> SampleRows | None:
+    times_R2 = times_R2 + video.starts_at_seconds
     first, last = rows_between(times_R2, sample.start_seconds, sample.end_seconds)
     if first == last:
         return None
@@ -131,7 +160,7 @@ def _rows_of(
     lasts = np.minimum(firsts + rows_per_token, last) - 1
     return SampleRows(
         samples=(sample,),
-        video_id=video_id,
+        video_id=video.id,
         first_row=first,
         num_stored=last - first,
         times_R2=np.stack([times_R2[firsts, 0], times_R2[lasts, 1]], axis=1),

@@ -86,7 +86,7 @@ class ScoreWriter(Writer):
         most = max(one.window.num_rows for one in output.windows)
         for one in output.windows:
             scores = one.arrays[name].astype(np.float32)
-            if self._facts.entries == "places":
+            if self._facts.entries == "places" and scores.ndim == 1:
                 own = scores[: 1 + one.window.num_rows]
                 behind = (0, 1 + most - len(own))
                 scores = np.pad(own, behind, constant_values=-np.inf)

@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from train.model.llm import LanguageModel
 from train.model.tuning import blocks_of
 from train.model.video_llm import VideoLLM
 
@@ -25,7 +26,8 @@ def shard(model: VideoLLM, accelerator: Accelerator) -> None:
     norm, translator, heads) is gathered once a step and stays whole until its gradient is there.
     """
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-    for block in blocks_of(model.llm.stack) if model.llm is not None else ():
+    llm = model.llm
+    for block in blocks_of(llm.stack) if isinstance(llm, LanguageModel) else ():
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
 

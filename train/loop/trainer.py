@@ -343,7 +343,7 @@ class Trainer:
             labels=self.labels,
             knowledge=self.knowledge,
             optimizer=optimizer,
-            adapter_config=None if self.model.llm is None else self.model.llm.adapter_config,
+            adapter_config=getattr(self.model.llm, "adapter_config", None),
         )
         write_checkpoint(self.folder / name, checkpoint, state)
 

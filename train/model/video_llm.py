@@ -4,7 +4,7 @@ Shapes: B windows, Q outputs (one for each window, or for each query about one),
 L tokens of a query, S appended tokens, N all tokens, D feature width, E LLM width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ from train.model.augment import FeatureAugment
 from train.model.branches import BranchLayout
 from train.model.llm import LanguageModel, load_llm
 from train.model.pretrained import LlmIdentity
+from train.model.small import SMALL, SmallNetwork, make_small
 from train.model.text import EncodedText, LlmText, load_text
 from train.model.translator import SemanticTranslator
-from train.task import Answers, HeadContext, QueryPlace, States
+from train.task import Answers, HeadContext, QueryPlace, Sample, States
 
 __all__ = [
     "TrainedWeights",
@@ -36,6 +37,9 @@ __all__ = [
 WIDTH_WITHOUT_LLM = 576
 """Width between translator and head for ``llm.name = none``: that of SmolLM2."""
 
+Reasoner = LanguageModel | SmallNetwork
+"""What reads the tokens."""
+
 Part = tuple[Tensor, Tensor]
 """tokens (B, n, E) and valid (B, n)."""
 Parts = dict[str, Part]
@@ -49,7 +53,7 @@ class VideoLLM(nn.Module):
         self,
         *,
         translator: SemanticTranslator,
-        llm: LanguageModel | None,
+        llm: Reasoner | None,
         heads: Mapping[str, nn.Module],
         text: LlmText | EncodedText | None = None,
         query_places: Mapping[str, QueryPlace] | None = None,
@@ -60,7 +64,8 @@ class VideoLLM(nn.Module):
 
         Args:
             translator: Stored rows -> tokens.
-            llm: Tokens -> states; None lets the head see the tokens.
+            llm: Tokens -> states, a language model or what stands in its place; None lets the head
+                see the tokens.
             heads: Task name -> states -> outputs.
             text: Queries -> tokens, if a task has queries.
             query_places: Task name -> where its query stands.
@@ -79,6 +84,18 @@ class VideoLLM(nn.Module):
     def query_place(self, task: str) -> QueryPlace:
         """Return where a task's query stands."""
         return self._query_places.get(task, "none")
+
+    def name_queries(self, samples: Iterable[Sample]) -> None:
+        """Tell which queries of a release of text features these are (``text.features``).
+
+        Args:
+            samples: Whose queries will be asked; those without an id are of no release.
+
+        Raises:
+            AnnotationError: if the release lacks one of them.
+        """
+        if isinstance(self.text, EncodedText):
+            self.text.name_queries({one.query: one.query_id for one in samples if one.query_id})
 
     def forward(
         self,
@@ -107,7 +124,7 @@ class VideoLLM(nn.Module):
         before, behind = self._around(task, queries, size, features_BTD.device)
         if window_of_Q is None or size == len(valid_BT):
             states_BTE, final = self._read({**before, "rows": rows, **behind}, draws)
-        elif not before and self.llm is not None and self.llm.reads_branches:
+        elif not before and isinstance(self.llm, LanguageModel) and self.llm.reads_branches:
             states_BTE, final = self._read_branches(rows, behind, window_of_Q, draws)
             states_BTE, valid_BT = states_BTE[window_of_Q], valid_BT[window_of_Q]
         else:
@@ -170,7 +187,7 @@ class VideoLLM(nn.Module):
         """Return the states of tokens behind which padding lies; some values are 0 in training."""
         if self.llm is None:
             states_BNE = tokens_BNE
-        elif layout is not None:
+        elif layout is not None and isinstance(self.llm, LanguageModel):
             states_BNE = self.llm.forward_branches(tokens_BNE, layout)
         else:
             states_BNE = self.llm(tokens_BNE, valid_BN)
@@ -230,11 +247,7 @@ def build_model(
     Raises:
         ConfigError: if the LLM cannot be loaded, has too few positions or does not suit a task.
     """
-    llm = (
-        None
-        if config.llm.name == "none"
-        else load_llm(config.llm, device, config.seed, config.tuning)
-    )
+    llm = _reasoner(config, device)
     for task in tasks.values():
         _check_suits(config, llm, task)
     torch.manual_seed(config.seed)
@@ -247,9 +260,10 @@ def build_model(
         start_rms=start_rms,
         augment=FeatureAugment(config.augment, widths),
     )
+    language = llm if isinstance(llm, LanguageModel) else None
     context = HeadContext(
         width=WIDTH_WITHOUT_LLM if llm is None else llm.width_out,
-        llm=llm,
+        llm=language,
         device=device,
         seed=config.seed,
     )
@@ -258,7 +272,7 @@ def build_model(
         translator=translator,
         llm=llm,
         heads={name: task.build_head(context) for name, task in tasks.items()},
-        text=load_text(config.text, llm) if with_query and llm is not None else None,
+        text=load_text(config.text, language) if with_query and language is not None else None,
         query_places={name: task.facts.query_place for name, task in tasks.items()},
         appended={
             name: nn.Parameter(torch.randn(task.appended_tokens, width_in) * start_rms)
@@ -269,14 +283,23 @@ def build_model(
     )
 
 
-def _check_suits(config: TrainConfig, llm: LanguageModel | None, task: Answers[Any, Any]) -> None:
+def _reasoner(config: TrainConfig, device: torch.device) -> Reasoner | None:
+    if config.llm.name == "none":
+        return None
+    if config.llm.name in SMALL:
+        return make_small(config.llm, config.seed, config.tuning)
+    return load_llm(config.llm, device, config.seed, config.tuning)
+
+
+def _check_suits(config: TrainConfig, llm: Reasoner | None, task: Answers[Any, Any]) -> None:
     """Check that the LLM can do a task: a query needs one, the future must stay hidden."""
     facts = task.facts
     has_query = facts.query_place != "none"
-    if llm is None:
+    if not isinstance(llm, LanguageModel):
         if has_query:
             raise ConfigError(
-                f"task {facts.name} has queries, which only an LLM can read: llm.name is 'none'."
+                f"task {facts.name} has queries, which only an LLM can read: llm.name is "
+                f"'{config.llm.name}'."
             )
         return
     if facts.online and not llm.is_causal:
@@ -329,7 +352,7 @@ class TrainedWeights:
 
 def trained_weights(model: VideoLLM) -> TrainedWeights:
     """Return what is to be kept of a model."""
-    adapter = {} if model.llm is None else model.llm.adapter_tensors()
+    adapter = model.llm.adapter_tensors() if isinstance(model.llm, LanguageModel) else {}
     pretrained = tuple(f"{path}." for path in pretrained_identities(model))
     adapted = "llm." if adapter else ()
     trainable = {
@@ -355,7 +378,7 @@ def load_trained(model: VideoLLM, weights: TrainedWeights, *, where: str) -> Non
     _check_shapes(own.model, weights.model, where)
     _check_shapes(own.adapter, weights.adapter, where)
     model.load_state_dict(dict(weights.model), strict=False)
-    if model.llm is not None and weights.adapter:
+    if isinstance(model.llm, LanguageModel) and weights.adapter:
         model.llm.load_adapter(weights.adapter)
 
 

@@ -1,4 +1,4 @@
-"""What one call of ``vllm-predict`` does: an annotated subset submitted, or any video answered."""
+"""What one call of ``vllm-predict`` does: a subset submitted, or any video answered."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,8 @@ from train.predict.from_videos import MadeFeatures, features_of
 from train.predict.live import StreamReport, check_streamed, stream
 from train.predict.subset import predict_subset
 from train.runs import chosen_run, is_run
+from train.submission import challenge_of, check_written, submission_files
+from train.task import Subset
 
 __all__ = ["Asked", "PredictReport", "Report", "answer", "follow", "submit"]
 
@@ -43,6 +45,7 @@ class Asked:
     scores: Path | None
     html: Path | None
     annotations: str
+    text_features: str
     allow_missing: int
     task: str
     options: Mapping[str, object]
@@ -79,6 +82,8 @@ class PredictReport:
     failures: Sequence[Failure] = ()
     page: str | None = None
     """Where one can look at it."""
+    submit: str | None = None
+    """Where a subset without labels is scored."""
 
     @property
     def exit_code(self) -> int:
@@ -95,54 +100,68 @@ class PredictReport:
         lines += [f"failed: {one.video_id} ({one.path}): {one.error}" for one in self.failures]
         if self.page is not None:
             lines.append(f"Look at it: {self.page}")
+        if self.submit is not None:
+            lines.append(
+                f"It follows the challenge's rules; its labels are not public. {self.submit}"
+            )
         return "\n".join(lines)
 
 
 Report = PredictReport | StreamReport
 
 
-def submit(asked: Asked, subset: str) -> PredictReport:
-    """Write the official submission of an annotated subset.
+def submit(asked: Asked, subsets: Sequence[Subset]) -> PredictReport:
+    """Write the official submission of a subset, or the archive of several.
 
     Raises:
-        ConfigError: if there is no store or no place, or videos or queries are given as well.
+        ConfigError: if there is no store or no place, videos or queries are given as well, or the
+            task lacks a subset.
+        AnnotationError: if what a challenge will look at breaks its rules.
     """
+    features = _check_submitted(asked, subsets)
+    ensemble = _open(asked)
+    report = PredictReport(out=asked.out)
+    if "test" in subsets:
+        report.submit = challenge_of(ensemble.facts).submit
+    with ExitStack() as stack:
+        files = stack.enter_context(submission_files(ensemble.facts, subsets, Path(asked.out)))
+        views = stack.enter_context(open_views(asked.html)) if asked.html is not None else None
+        for subset, path in files.items():
+            prediction = predict_subset(
+                ensemble,
+                features,
+                subset=subset,
+                stream_names=asked.stream_names,
+                annotations=asked.annotations,
+                allow_missing=asked.allow_missing,
+            )
+            outputs = prediction.outputs
+            if views is not None:
+                outputs = viewed(prediction.task, outputs, views)
+            prediction.task.write_predictions(outputs, path)
+            check_written(prediction.task, path, subset)
+            report.num_predicted += prediction.num_samples
+            report.missing += prediction.missing
+        if views is not None:
+            _write_page(asked, views, ensemble, prediction.stream)
+            report.page = str(asked.html)
+    return report
+
+
+def _check_submitted(asked: Asked, subsets: Sequence[Subset]) -> Path:
+    """Return the store, where nothing is missing and nothing would do nothing."""
     if asked.features is None:
         raise ConfigError("--subset needs --features: the store with the videos' features.")
     if asked.out == "-":
         raise ConfigError("--subset needs --out: where its submission is to be written.")
     if asked.videos or asked.video_ids or asked.queries:
         raise ConfigError(
-            f"--subset {subset} takes videos and queries from the annotations; leave videos, "
+            f"--subset {subsets[0]} takes videos and queries from the annotations; leave videos, "
             "--videos and --query out."
         )
     if asked.scores is not None:
         raise ConfigError("--scores is for whole videos; leave --subset out.")
-    ensemble = _open(asked)
-    prediction = predict_subset(
-        ensemble,
-        asked.features,
-        subset="train" if subset == "train" else "val",
-        stream_names=asked.stream_names,
-        annotations=asked.annotations,
-        allow_missing=asked.allow_missing,
-    )
-    out = Path(asked.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        outputs = prediction.outputs
-        if asked.html is not None:
-            views = stack.enter_context(open_views(asked.html))
-            outputs = viewed(prediction.task, outputs, views)
-        prediction.task.write_predictions(outputs, out)
-        if asked.html is not None:
-            _write_page(asked, views, ensemble, prediction.stream)
-    return PredictReport(
-        out=asked.out,
-        num_predicted=prediction.num_samples,
-        missing=prediction.missing,
-        page=str(asked.html) if asked.html is not None else None,
-    )
+    return asked.features
 
 
 def answer(asked: Asked) -> PredictReport:
@@ -195,7 +214,7 @@ def _write_page(asked: Asked, views: ViewWriter, ensemble: Ensemble, stream: Str
     )
 
 
-def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> StreamReport:
+def follow(asked: Asked, source: str, *, realtime: bool, subsets: Sequence[Subset]) -> StreamReport:
     """Answer the rows of a source that is still running.
 
     Raises:
@@ -207,8 +226,9 @@ def follow(asked: Asked, source: str, *, realtime: bool, subset: str | None) -> 
         "--videos": asked.video_ids,
         "--features": asked.features,
         "--features-stream": asked.stream_names,
-        "--subset": subset,
+        "--subset": subsets,
         "--annotations": asked.annotations,
+        "--text-features": asked.text_features,
         "--allow-missing": asked.allow_missing,
         "--workers": asked.workers != 1,
         "--format": asked.format_name != "jsonl",
@@ -252,7 +272,13 @@ def _check_options(asked: Asked) -> None:
 
 
 def _open(asked: Asked) -> Ensemble:
-    return open_runs(asked.runs, device=asked.device, task_name=asked.task, options=asked.options)
+    return open_runs(
+        asked.runs,
+        device=asked.device,
+        task_name=asked.task,
+        options=asked.options,
+        text_features=asked.text_features,
+    )
 
 
 @contextmanager

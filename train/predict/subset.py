@@ -1,11 +1,13 @@
-"""An annotated subset predicted: the official submission of a run, or of several together."""
+"""A subset predicted: the official submission of a run, or of several together."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache_schema.stream import Stream
+from train.data.batches import Ask
 from train.predict.ensemble import Ensemble
+from train.predict.predictor import Loss
 from train.task import SampleOutput, Subset
 from train.tasks import AnyTask
 
@@ -35,7 +37,7 @@ def predict_subset(
     annotations: str,
     allow_missing: int,
 ) -> SubsetPrediction:
-    """Predict the samples of a subset.
+    """Predict the samples of a subset; of ``test`` nothing but what is asked is known.
 
     Args:
         ensemble: One run or several.
@@ -47,12 +49,12 @@ def predict_subset(
     """
     tasks = [run.task(annotations) for run in ensemble.runs]
     streams = [run.stream(features, stream_names) for run in ensemble.runs]
-    said = ensemble.outputs(
-        tasks[0].samples(subset),
-        streams,
-        [(task.targets, task.loss) for task in tasks],
-        allow_missing=allow_missing,
+    asked: list[tuple[Ask, Loss | None]] = (
+        [(run.answers.inputs, None) for run in ensemble.runs]
+        if subset == "test"
+        else [(task.targets, task.loss) for task in tasks]
     )
+    said = ensemble.outputs(tasks[0].samples(subset), streams, asked, allow_missing=allow_missing)
     return SubsetPrediction(
         task=tasks[0],
         stream=streams[0],

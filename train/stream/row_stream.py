@@ -22,8 +22,10 @@ from cache_schema.errors import ConfigError
 from cache_schema.parsing import nearest
 from train.config import DataConfig
 from train.data.windows import window_start
-from train.model.video_llm import VideoLLM
+from train.model.small import SmallNetwork
+from train.model.video_llm import Reasoner, VideoLLM
 from train.stream.cached_llm import CachedLlm
+from train.stream.read_again import ReadAgain
 from train.task import States
 
 __all__ = ["RowOutput", "RowStream"]
@@ -93,7 +95,7 @@ class RowStream:
         self._check_head()
         self._pool_rows = model.translator.config.pool_rows
         max_tokens = data.window_rows + self._query_1LE.shape[1]
-        self._llm = None if model.llm is None else CachedLlm(model.llm, max_tokens)
+        self._llm = _reader(model.llm, max_tokens)
         kept_rows = max(data.context_rows, self._pool_rows - 1)
         self._past: deque[Tensor] = deque(maxlen=kept_rows)
         self._group: list[Tensor] = []
@@ -250,6 +252,12 @@ class RowStream:
                 f"(tokens, {width}): the model was trained on such features. Make rows with the "
                 "recipe of its training features."
             )
+
+
+def _reader(llm: Reasoner | None, max_tokens: int) -> CachedLlm | ReadAgain | None:
+    if isinstance(llm, SmallNetwork):
+        return ReadAgain(llm)
+    return None if llm is None else CachedLlm(llm, max_tokens)
 
 
 class _Told(dict[str, Tensor]):

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from train.annotations.anticipation_submission import (
+    LEVELS,
     AnticipationScores,
     ClassCounts,
     read_submission,
+    submission_violations,
     write_submission,
 )
-from train.annotations.epic import Action, EpicFolder, VerbNoun
+from train.annotations.epic import Action, EpicFolder, NarratedSegment, VerbNoun, by_video
 from train.annotations.opening import open_actions
 from train.annotations.video_sources import VideoActions
 from train.answer import Answer
@@ -90,16 +92,14 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per video with an action; its target is when which action goes on."""
-        return [
-            Sample(
-                video_id=video_id,
-                start_seconds=0.0,
-                end_seconds=math.inf,
-                target=_video_actions(actions, self._columns),
-                record_ends=tuple(action.end_seconds for action in actions),
-            )
-            for video_id, actions in self.source.classified_actions(subset).items()
-        ]
+        durations = self.source.durations()
+        if subset == "test":
+            unknown = by_video(self.source.segments("test"))
+            return [
+                _sample(*one, self._columns, durations, annotated=False) for one in unknown.items()
+            ]
+        known = self.source.classified_actions(subset)
+        return [_sample(*one, self._columns, durations, annotated=True) for one in known.items()]
 
     # --- targets --------------------------------------------------------------------------------
 
@@ -108,18 +108,23 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
     ) -> dict[str, NDArray[np.int64]]:
         """Return what goes on 1, 2, ... seconds after the last instant a row is used for, (T, F).
 
-        A row is used until the next one has ended, and an action that begins a second later is to
-        be foretold by it. Hence of actions at once the one counts that began last.
+        Or after its own end, where ``counts_from`` says so. A row is used until the next one has
+        ended, and an action that begins a second later is to be foretold by it. Hence of actions at
+        once the one counts that began last.
         """
-        until_T = _used_until(times_R2)[window.start : window.stop] - ROUNDING_SECONDS
+        is_literal = self.options.counts_from == "row"
+        until_R = times_R2[:, 1] if is_literal else _used_until(times_R2)
+        until_T = until_R[window.start : window.stop] - ROUNDING_SECONDS
         seconds_TF = until_T[:, None] + ANTICIPATION_SECONDS + np.arange(self.options.steps)
         columns_TF = _actions_of(sample).ongoing(seconds_TF)
         return {"action": window.without_context(columns_TF)}
 
     # --- truth ----------------------------------------------------------------------------------
 
-    def truth(self, sample: Sample) -> Answer:
+    def truth(self, sample: Sample) -> Answer | None:
         """Return the annotated actions, also those at once, by start: what was to be foretold."""
+        if not sample.annotated:
+            return None
         actions, names = _actions_of(sample), self.answers.knowledge.class_names
         return Answer(
             video=sample.video_id,
@@ -146,23 +151,31 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write the JSON file ``path``: what each segment's last visible row says about it.
 
-        A submission of validation videos is made whole, since the official evaluator refuses
-        another one: segments of videos without outputs get uniform scores.
+        A submission of validation or test videos is made whole, since the official evaluator
+        refuses another one: segments of videos without outputs get uniform scores.
         """
-        write_submission(path, self._parts(outputs))
+        levels = {name: getattr(self.options, name) for name in LEVELS}
+        write_submission(path, self._parts(outputs), levels)
+
+    def violations(self, predictions: Path, subset: Subset) -> Iterator[str]:
+        """Say what of a submission C3's evaluator would refuse."""
+        ids = [segment.narration_id for segment in self.source.segments(subset)]
+        return submission_violations(predictions, ids, self._counts)
 
     def _parts(
         self, outputs: Iterable[SampleOutput]
     ) -> Iterator[tuple[Sequence[str], AnticipationScores]]:
         given: set[str] = set()
+        subset: Subset = "val"
         for output in outputs:
             actions = _actions_of(output.sample)
             yield actions.narration_ids, self._scores(self._probabilities(actions, output))
             given.add(output.sample.video_id)
-        val = {sample.video_id: _actions_of(sample) for sample in self.samples("val")}
-        if given <= val.keys():
-            for video_id in val.keys() - given:
-                ids = val[video_id].narration_ids
+            subset = subset if output.sample.annotated else "test"
+        videos = {sample.video_id: _actions_of(sample) for sample in self.samples(subset)}
+        if given <= videos.keys():
+            for video_id in videos.keys() - given:
+                ids = videos[video_id].narration_ids
                 uniform = np.full((len(ids), len(self._classes)), 1 / len(self._classes))
                 yield ids, self._scores(uniform)
 
@@ -278,6 +291,7 @@ class _VideoActions:
     starts_S: Floats
     ends_S: Floats
     columns_S: NDArray[np.int64]
+    """``IGNORED`` where nobody has annotated them."""
     borders_M: Floats
     """Instants at which something begins or ends, ascending; the first is before all time."""
     ongoing_M: NDArray[np.int64]
@@ -288,11 +302,35 @@ class _VideoActions:
         return self.ongoing_M[np.searchsorted(self.borders_M, seconds, side="right") - 1]
 
 
-def _video_actions(actions: Sequence[Action], columns: Mapping[VerbNoun, int]) -> _VideoActions:
+def _sample(
+    video_id: str,
+    segments: Sequence[NarratedSegment],
+    columns: Mapping[VerbNoun, int],
+    durations: Mapping[str, float],
+    *,
+    annotated: bool,
+) -> Sample:
+    return Sample(
+        video_id=video_id,
+        start_seconds=0.0,
+        end_seconds=math.inf,
+        target=_video_actions(segments, columns),
+        duration_seconds=durations.get(video_id),
+        record_ends=tuple(segment.end_seconds for segment in segments),
+        annotated=annotated,
+    )
+
+
+def _video_actions(
+    actions: Sequence[NarratedSegment], columns: Mapping[VerbNoun, int]
+) -> _VideoActions:
     """Say what goes on when; of actions at once the one that began last, then the lowest class."""
     starts_S = np.array([action.start_seconds for action in actions])
     ends_S = np.array([action.end_seconds for action in actions])
-    columns_S = np.array([columns[action.verb_noun] for action in actions], np.int64)
+    columns_S = np.array(
+        [columns[one.verb_noun] if isinstance(one, Action) else IGNORED for one in actions],
+        np.int64,
+    )
     borders_M = np.unique(np.concatenate([[-math.inf], starts_S, ends_S]))
     ongoing_M = np.full(len(borders_M), IGNORED)
     for place in np.lexsort((-columns_S, starts_S)):

@@ -1,7 +1,8 @@
 """Action segmentation on Breakfast: the action of every frame of a whole video.
 
-Official files: groundTruth/<video>.txt, mapping.txt and splits/ in one folder. Submission: a folder
-with predictions/<video>.txt, one label name per label frame. Scores: MS-TCN's ``eval.py``.
+Official files: groundTruth/<video>.txt, mapping.txt and splits/ in one folder, or the dataset's own
+coarse segments. Submission: a folder with predictions/<video>.txt, one label name per label frame.
+Scores: MS-TCN's ``eval.py``.
 
 Shapes: B batch, T rows, K classes, F label frames of a video, 2 start and end seconds.
 """
@@ -18,9 +19,8 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest
-from train.annotations.breakfast import BreakfastFolder, read_labels
-from train.annotations.opening import open_labels
-from train.annotations.video_sources import LabelledVideos
+from train.annotations.breakfast import read_labels
+from train.annotations.opening import LabelSource, open_labels
 from train.answer import Answer
 from train.answers.action_segmentation import (
     ActionSegmentationOptions,
@@ -38,16 +38,14 @@ BACKGROUND = "background"
 """Class that edit and F1 leave out; Breakfast's own is named SIL and therefore counts."""
 
 
-class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentationOptions]):
+class ActionSegmentation(Task[LabelSource, ActionSegmentationOptions]):
     """One action label per frame, from one linear layer on every row."""
 
     answers_type: ClassVar[type[SegmentationAnswers]] = SegmentationAnswers
     main_metric = "F1@0.25"
 
     @staticmethod
-    def open(
-        annotations: Path, options: ActionSegmentationOptions
-    ) -> BreakfastFolder | LabelledVideos:
+    def open(annotations: Path, options: ActionSegmentationOptions) -> LabelSource:
         """Return labels of frames, official or ours."""
         return open_labels(annotations, options.label_fps)
 
@@ -69,14 +67,14 @@ class ActionSegmentation(Task[BreakfastFolder | LabelledVideos, ActionSegmentati
         return [self._sample(video_id, self.source.labels(video_id)) for video_id in videos]
 
     def _sample(self, video_id: str, labels_F: NDArray[np.int64]) -> Sample:
+        labelled_seconds = len(labels_F) / float(self.options.label_fps)
         return Sample(
             video_id=video_id,
             start_seconds=0.0,
             end_seconds=math.inf,
             target=labels_F,
-            record_ends=self.source.record_ends(
-                video_id, labelled_seconds=len(labels_F) / float(self.options.label_fps)
-            ),
+            duration_seconds=labelled_seconds,
+            record_ends=self.source.record_ends(video_id, labelled_seconds=labelled_seconds),
         )
 
     # --- targets --------------------------------------------------------------------------------

@@ -1,15 +1,14 @@
 """Highlight detection on QVHighlights: how well each 2-s clip of a video shows what a query asks.
 
-Official files: highlight_{train,val}.jsonl (``train.annotations.qvhighlights``). Submission: jsonl
-with one line per query. Scores: Moment-DETR's ``standalone_eval``.
+Official files: highlight_{train,val,test}.jsonl (``train.annotations.qvhighlights``). Submission:
+jsonl with one line per query. Scores: Moment-DETR's ``standalone_eval``.
 
 Shapes: B batch, T rows of a window, R rows of a video, C clips of a video, A annotators, 2 start
 and end seconds.
 """
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -18,12 +17,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from train.annotations.highlight_submission import (
+    highlight_violations,
+    read_highlights,
+    write_highlights,
+)
 from train.annotations.opening import open_highlights
 from train.annotations.qvhighlights import (
     HIGHEST_SALIENCY,
     HighlightQuery,
     HighlightSource,
-    read_submission,
+    VideoQuery,
 )
 from train.answer import Answer, QueryAnswer, Span
 from train.answers.highlight_detection import (
@@ -61,23 +65,18 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
     def _queries(self, subset: Subset) -> dict[int, HighlightQuery]:
         return {query.qid: query for query in self.source.queries(subset)}
 
+    def _asked(self, subset: Subset) -> Mapping[int, VideoQuery]:
+        if subset == "test":
+            return {query.qid: query for query in self.source.asked()}
+        return self._queries(subset)
+
     # --- samples --------------------------------------------------------------------------------
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per query: the whole video, and the mean saliency of its clips."""
-        return [
-            Sample(
-                video_id=query.vid,
-                start_seconds=0.0,
-                end_seconds=math.inf,
-                target=_Target(
-                    query=query, saliency_C=query.saliency_CA().mean(axis=1).astype(np.float32)
-                ),
-                query=query.query,
-                record_ends=(query.last_relevant_seconds,),
-            )
-            for query in self._queries(subset).values()
-        ]
+        queries = self._asked(subset).values()
+        durations = self.source.durations(queries)
+        return [_sample(query, durations.get(query.vid)) for query in queries]
 
     # --- targets --------------------------------------------------------------------------------
 
@@ -85,7 +84,7 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
         self, sample: Sample, times_R2: NDArray[np.float64], window: Window
     ) -> dict[str, NDArray[np.float32]]:
         """Return the annotators' mean saliency, 0 to 4, of the clip at each row's centre."""
-        saliency_C = _target(sample).saliency_C
+        saliency_C = _annotated(sample).saliency_C
         clips_T = clips_of(times_R2[window.start : window.stop])
         inside_T = clips_T < len(saliency_C)
         inside_T[: window.num_context] = False
@@ -95,9 +94,11 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
 
     # --- truth ----------------------------------------------------------------------------------
 
-    def truth(self, sample: Sample) -> Answer:
+    def truth(self, sample: Sample) -> Answer | None:
         """Return the relevant windows, and how salient each clip is as a share of ``very good``."""
-        target = _target(sample)
+        if not sample.annotated:
+            return None
+        target = _annotated(sample)
         return Answer(
             video=sample.video_id,
             task=self.facts.name,
@@ -138,21 +139,24 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write one line per query: the score of every clip, and windows made of them.
 
-        A submission of validation queries is made whole, since the official evaluator knows no
-        missing query: those without outputs get equal scores.
+        A submission of validation or test queries is made whole, since the official evaluator knows
+        no missing query: those without outputs get equal scores.
         """
-        scores = {
-            _target(output.sample).query.qid: (
-                _target(output.sample).query,
-                clip_scores(output, _target(output.sample).query.num_clips),
-            )
-            for output in outputs
-        }
-        queries = self._queries("val")
+        scores: dict[int, tuple[VideoQuery, NDArray[np.float64]]] = {}
+        subset: Subset = "val"
+        for output in outputs:
+            query = _query_of(output.sample)
+            scores[query.qid] = query, clip_scores(output, query.num_clips)
+            subset = subset if output.sample.annotated else "test"
+        queries = self._asked(subset)
         if scores.keys() <= queries.keys():
             for qid, query in queries.items():
                 scores.setdefault(qid, (query, np.zeros(query.num_clips)))
         _write(scores.values(), path)
+
+    def violations(self, predictions: Path, subset: Subset) -> Iterator[str]:
+        """Say what of a submission breaks the published format."""
+        return highlight_violations(predictions, self._asked(subset))
 
     # --- score ----------------------------------------------------------------------------------
 
@@ -163,7 +167,7 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
         query without a moment counts for ``HL-*`` only.
         """
         queries = self._queries("val")
-        given = read_submission(predictions, list(queries))
+        given = read_highlights(predictions, list(queries))
         scores: dict[str, float | None] = {}
         windows = {
             qid: np.array(one.pred_relevant_windows)
@@ -215,7 +219,7 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
         """Return the mean saliency of the n-th clip; 0 beyond the longest training video."""
         sums_C, counts_C = np.zeros(num_clips), np.zeros(num_clips)
         for sample in self.samples("train"):
-            saliency_C = _target(sample).saliency_C[:num_clips]
+            saliency_C = _annotated(sample).saliency_C[:num_clips]
             sums_C[: len(saliency_C)] += saliency_C
             counts_C[: len(saliency_C)] += 1
         return sums_C / np.maximum(counts_C, 1)
@@ -223,24 +227,46 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Target:
+    """A query of which it is known what is salient."""
+
     query: HighlightQuery
     saliency_C: NDArray[np.float32]
     """Mean over the annotators."""
 
 
-def _target(sample: Sample) -> _Target:
+def _sample(query: VideoQuery, duration_seconds: float | None) -> Sample:
+    target: _Target | VideoQuery = query
+    record_ends: tuple[float, ...] = ()
+    if isinstance(query, HighlightQuery):
+        saliency_C = query.saliency_CA().mean(axis=1).astype(np.float32)
+        target = _Target(query=query, saliency_C=saliency_C)
+        record_ends = (query.last_relevant_seconds,)
+    return Sample(
+        video_id=query.vid,
+        start_seconds=0.0,
+        end_seconds=math.inf,
+        target=target,
+        duration_seconds=duration_seconds,
+        query=query.query,
+        query_id=str(query.qid),
+        record_ends=record_ends,
+        annotated=isinstance(query, HighlightQuery),
+    )
+
+
+def _annotated(sample: Sample) -> _Target:
     assert isinstance(sample.target, _Target)
     return sample.target
 
 
-def _write(scores: Iterable[tuple[HighlightQuery, NDArray[np.float64]]], path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for query, scores_C in scores:
-            line = {
-                "qid": query.qid,
-                "query": query.query,
-                "vid": query.vid,
-                "pred_relevant_windows": [list(window) for window in highlights(scores_C)],
-                "pred_saliency_scores": [round(float(score), 6) for score in scores_C],
-            }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+def _query_of(sample: Sample) -> VideoQuery:
+    if isinstance(sample.target, _Target):
+        return sample.target.query
+    assert isinstance(sample.target, VideoQuery)
+    return sample.target
+
+
+def _write(scores: Iterable[tuple[VideoQuery, NDArray[np.float64]]], path: Path) -> None:
+    write_highlights(
+        path, ((query, highlights(scores_C), scores_C.tolist()) for query, scores_C in scores)
+    )

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaSource
-from train.annotations.lta_submission import KINDS, FutureShape, read_futures, write_futures
+from train.annotations.lta_submission import (
+    KINDS,
+    FutureShape,
+    challenge_shape,
+    future_violations,
+    read_futures,
+    write_futures,
+)
 from train.annotations.opening import open_future_actions
 from train.answer import Answer, Future
 from train.answers.long_term_anticipation import (
@@ -93,7 +100,9 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
                 start_seconds=clip.start_seconds,
                 end_seconds=clip.end_seconds,
                 target=self._transcript(clip),
+                clip_id=clip.clip_id,
                 record_ends=tuple(action.end_seconds for action in clip.actions),
+                annotated=subset != "test",
             )
             for clip in self.source.clips(subset)
         ]
@@ -129,12 +138,14 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
 
     # --- truth ----------------------------------------------------------------------------------
 
-    def truth(self, sample: Sample) -> Answer:
+    def truth(self, sample: Sample) -> Answer | None:
         """Return the clip's actions in their order, and the future of each window that is scored.
 
         A window's future stands at the end of its last visible action. An answer speaks of what
         comes after its last row, which no clip shows.
         """
+        if not sample.annotated:
+            return None
         clip, name = _transcript_of(sample).clip, self.answers.name
         return Answer(
             video=sample.video_id,
@@ -188,23 +199,31 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write the JSON file ``path``: candidate futures of each window.
 
-        A submission of validation clips is made whole, since the official evaluator knows no
-        missing window: those that no row speaks for get the most frequent training actions.
+        A submission of validation or test clips is made whole, since the official evaluator knows
+        no missing window: those that no row speaks for get the most frequent training actions.
         """
         futures: dict[str, Integers] = {}
         given: set[str] = set()
+        subset: Subset = "val"
         for output in outputs:
             clip = _transcript_of(output.sample).clip
             given.add(clip.clip_id)
             futures |= self._futures(clip, output)
-        val = {clip.clip_id: clip for clip in self.source.clips("val")}
-        if given <= val.keys():
-            for clip_id in val.keys() - given:
+            subset = subset if output.sample.annotated else "test"
+        clips = {clip.clip_id: clip for clip in self.source.clips(subset)}
+        if given <= clips.keys():
+            for clip_id in clips.keys() - given:
                 futures |= dict.fromkeys(
-                    (window.key for window in self._windows(val[clip_id])),
+                    (window.key for window in self._windows(clips[clip_id])),
                     self.answers.most_frequent,
                 )
         write_futures(path, futures)
+
+    def violations(self, predictions: Path, subset: Subset) -> Iterator[str]:
+        """Say what of a submission breaks the form of Ego4D's challenge."""
+        windows = [one for clip in self.source.clips(subset) for one in self._windows(clip)]
+        keys = [window.key for window in windows]
+        return future_violations(predictions, keys, challenge_shape(self._counts))
 
     def _windows(self, clip: LtaClip) -> "Iterator[_Future]":
         """Yield what follows each run of visible actions, where the clip is long enough."""

@@ -1,29 +1,33 @@
 """Moment queries on Ego4D: all instances of all moment classes in a clip.
 
-Official files: moments_{train,val}.json (``train.annotations.ego4d_clips``). Submission: a JSON
-file with labelled, scored segments per clip. Scores: Ego4D's ``eval_detection.py`` (mAP over tIoU)
-and ``get_retrieval_performance.py`` (recall).
+Official files: moments_{train,val,test_unannotated}.json (``train.annotations.ego4d_clips``).
+Submission: a JSON file with labelled, scored segments per clip. Scores: Ego4D's
+``eval_detection.py`` (mAP over tIoU) and ``get_retrieval_performance.py`` (recall).
 
 Shapes: B batch, M moments a window can name, G true moments, K classes, N segments of a clip, 2
 start and end seconds.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from cache_schema.errors import AnnotationError
 from train.annotations.ego4d_clips import Clip, Moment, MomentClip, MomentSource
-from train.annotations.json_file import json_record, read_json
+from train.annotations.moment_submission import (
+    Detection,
+    moment_violations,
+    read_moments,
+    write_challenge_moments,
+    write_moments,
+)
 from train.annotations.opening import open_moments
 from train.answer import Answer
 from train.answers.moment_query import (
@@ -72,8 +76,14 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
 
     @cache  # noqa: B019 - a task lives as long as its process
     def _clips(self, subset: Subset) -> Mapping[str, MomentClip]:
-        """Return the clips that have a moment; the official files of the others are not scored."""
-        clips = {one.clip.clip_id: one for one in self.source.clips(subset) if one.moments}
+        """Return the clips that have a moment, of which alone are scored, or all of ``test``."""
+        clips = {
+            one.clip.clip_id: one
+            for one in self.source.clips(subset)
+            if one.moments or subset == "test"
+        }
+        if not clips and subset == "test":
+            raise AnnotationError(f"{self.source.path}: its test file has no clip of a test video.")
         if not clips:
             raise AnnotationError(f"{self.source.path}: no {subset} clip has a primary label.")
         return clips
@@ -81,7 +91,7 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
     # --- samples --------------------------------------------------------------------------------
 
     def samples(self, subset: Subset) -> list[Sample]:
-        """Return one sample per clip that has a moment."""
+        """Return one sample per clip that has a moment, or is of ``test``."""
         class_ids = {label: class_id for class_id, label in enumerate(self._class_names)}
         return [
             Sample(
@@ -89,7 +99,9 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
                 start_seconds=one.clip.start_seconds,
                 end_seconds=one.clip.end_seconds,
                 target=_target(one, class_ids),
+                clip_id=one.clip.clip_id,
                 record_ends=one.moment_ends,
+                annotated=subset != "test",
             )
             for one in self._clips(subset).values()
         ]
@@ -115,12 +127,14 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
 
     # --- truth ----------------------------------------------------------------------------------
 
-    def truth(self, sample: Sample) -> Answer:
+    def truth(self, sample: Sample) -> Answer | None:
         """Return the different moments that last, by start.
 
         Also those of classes that no training clip has: no answer names them, but the metric counts
         them.
         """
+        if not sample.annotated:
+            return None
         target = _target_of(sample)
         return Answer(
             video=sample.video_id,
@@ -155,22 +169,30 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write the JSON file ``path``: up to 200 segments per clip, best first.
 
-        A submission of validation clips is made whole, since the official evaluator refuses a
-        missing clip: those without outputs have no segment.
+        A submission of validation or test clips is made whole, since the official evaluator refuses
+        a missing clip: those without outputs have no segment. That of test clips has the form of
+        the challenge's server.
         """
-        results = {
-            _target_of(output.sample).clip.clip_id: self._detections(output) for output in outputs
-        }
-        clips = self._clips("val")
+        results: dict[str, list[Detection]] = {}
+        subset: Subset = "val"
+        for output in outputs:
+            results[_target_of(output.sample).clip.clip_id] = self._detections(output)
+            subset = subset if output.sample.annotated else "test"
+        clips = self._clips(subset)
         if results.keys() <= clips.keys():
             results = {clip_id: results.get(clip_id, []) for clip_id in clips}
-        _write(results, path)
+        write = write_challenge_moments if subset == "test" else write_moments
+        write(path, results)
 
-    def _detections(self, output: SampleOutput) -> "list[_Detection]":
+    def violations(self, predictions: Path, subset: Subset) -> Iterator[str]:
+        """Say what of a submission breaks the form of Ego4D's challenge."""
+        return moment_violations(predictions, list(self._clips(subset)), self._class_names)
+
+    def _detections(self, output: SampleOutput) -> list[Detection]:
         """Return the moments of a clip, in seconds of the clip."""
         clip = _target_of(output.sample).clip
         return [
-            _Detection(label=one.label, score=one.score, segment=[one.start, one.end])
+            Detection(label=one.label, score=one.score, segment=[one.start, one.end])
             for one in self.answers.moments(output, clip.start_seconds, clip.duration_seconds)
         ]
 
@@ -181,7 +203,7 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
 
         Labels that no validation clip has do not count, as in the official evaluator.
         """
-        results = read_json(predictions, _Submission).results
+        results = read_moments(predictions)
         clips = self._clips("val")
         known = [one.clip.clip_id for one in self.source.clips("val")]
         unknown = results.keys() - set(known)
@@ -222,20 +244,20 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
         }
         folder.mkdir(parents=True, exist_ok=True)
         for name, results in submissions.items():
-            _write(results, folder / f"{name}.json")
+            write_moments(folder / f"{name}.json", results)
         return {name: self.score(folder / f"{name}.json") for name in submissions}
 
-    def _random(self, clip: Clip, rng: np.random.Generator) -> "list[_Detection]":
+    def _random(self, clip: Clip, rng: np.random.Generator) -> list[Detection]:
         labels = rng.choice(self._class_names, MAX_DETECTIONS)
         bounds_N2 = np.sort(rng.random((MAX_DETECTIONS, 2)), axis=1) * clip.duration_seconds
         return [
-            _Detection(label=str(label), score=score, segment=bounds_2)
+            Detection(label=str(label), score=score, segment=bounds_2)
             for label, score, bounds_2 in zip(
                 labels, rng.random(MAX_DETECTIONS).tolist(), bounds_N2.tolist(), strict=True
             )
         ]
 
-    def _mean_moments(self) -> "list[_Detection]":
+    def _mean_moments(self) -> list[Detection]:
         """Return each class's mean boundary, as fractions of the clip, scored by its frequency."""
         bounds: dict[str, list[list[float]]] = {}
         for one in self._clips("train").values():
@@ -245,27 +267,13 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
                 bounds.setdefault(moment.label, []).append(fractions_2)
         counts = Counter({label: len(values) for label, values in bounds.items()})
         return [
-            _Detection(
+            Detection(
                 label=label,
                 score=count / counts.total(),
                 segment=np.mean(bounds[label], axis=0).tolist(),
             )
             for label, count in counts.most_common()
         ]
-
-
-@json_record
-class _Detection:
-    label: str
-    score: float
-    segment: Annotated[list[float], Field(min_length=2)]
-
-
-@json_record
-class _Submission:
-    version: Any
-    external_data: Any
-    results: dict[str, list[_Detection]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,30 +309,15 @@ def _target_of(sample: Sample) -> _Target:
     return sample.target
 
 
-def _scaled(moment: _Detection, clip: Clip) -> _Detection:
+def _scaled(moment: Detection, clip: Clip) -> Detection:
     """Turn fractions of a clip into seconds."""
     seconds = [fraction * clip.duration_seconds for fraction in moment.segment]
-    return _Detection(label=moment.label, score=moment.score, segment=seconds)
-
-
-def _write(results: Mapping[str, Sequence[_Detection]], path: Path) -> None:
-    document = {
-        "version": "1.0",
-        "external_data": {},
-        "results": {
-            clip_id: [
-                {"label": one.label, "score": one.score, "segment": one.segment}
-                for one in detections
-            ]
-            for clip_id, detections in results.items()
-        },
-    }
-    path.write_text(json.dumps(document), encoding="utf-8")
+    return Detection(label=moment.label, score=moment.score, segment=seconds)
 
 
 def _as_arrays(
     clips: Mapping[str, MomentClip],
-    results: Mapping[str, Sequence[_Detection]],
+    results: Mapping[str, Sequence[Detection]],
     clip_ids: Sequence[str],
 ) -> tuple[Instances, Detections]:
     """Number clips and classes; detections of classes that no clip has go away."""

@@ -1,27 +1,33 @@
 """Natural-language queries on Ego4D: when in a clip the answer to a question is to be seen.
 
-Official files: nlq_{train,val}.json (``train.annotations.ego4d_clips``). Submission: a JSON file
-with up to five windows per query, best first. Scores: Ego4D's ``evaluate_ego4d_nlq.py``.
+Official files: nlq_{train,val,test_unannotated}.json (``train.annotations.ego4d_clips``).
+Submission: a JSON file with up to five windows per query, best first. Scores: Ego4D's
+``evaluate_ego4d_nlq.py``.
 
 Shapes: B batch, T rows of a window, P = 1 + T places: "nothing here", then the rows; N answers, 2
 start and end seconds.
 """
 
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from cache_schema.errors import AnnotationError
 from train.annotations.ego4d_clips import ClipQuery, QueryKey, QuerySource
-from train.annotations.json_file import json_record, read_json
+from train.annotations.json_file import read_json
 from train.annotations.opening import open_queries
+from train.annotations.query_submission import (
+    Answers,
+    QueryEntry,
+    QuerySubmission,
+    query_violations,
+    write_queries,
+)
 from train.answer import Answer, QueryAnswer, Span
 from train.answers.natural_language_query import (
     MAX_ANSWERS,
@@ -57,9 +63,6 @@ VISIBLE_SHARE = 0.5
 PRIOR_BINS = 10
 """Of relative start and length, for the majority baseline."""
 
-Answers = list[list[float]]
-"""Start and end seconds in the clip, best first."""
-
 
 class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     """The rows where the answer starts and ends, pointed at by a learned token behind the text."""
@@ -94,8 +97,11 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
                 start_seconds=query.clip.start_seconds,
                 end_seconds=query.clip.end_seconds,
                 target=query,
+                clip_id=query.clip.clip_id,
                 query=question(query.text),
+                query_id=query.query_id,
                 record_ends=(query.clip.start_seconds + query.end_seconds,),
+                annotated=subset != "test",
             )
             for query in self._queries(subset).values()
             if query.text.strip()
@@ -105,8 +111,8 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
 
     def targets(
         self, sample: Sample, times_R2: NDArray[np.float64], window: Window
-    ) -> dict[str, NDArray[np.int64]]:
-        """Return the places of the answer's first and last row.
+    ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+        """Return the places of the answer's first and last row, or its segment of the window.
 
         A window without any of the answer has place 0, one with less than half of it no target.
         Context rows can be the answer: a window speaks for all that it sees.
@@ -115,6 +121,8 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
         cut_12, share_1 = clipped_share(
             _bounds(_query_of(sample))[None], times_T2[0, 0], times_T2[-1, 1]
         )
+        if self.options.retrieval == "segments":
+            return _segment(cut_12, float(share_1[0]), times_T2[0, 0], times_T2[-1, 1])
         places = NOTHING, NOTHING
         if share_1[0] >= VISIBLE_SHARE:
             first = int(np.abs(times_T2[:, 0] - cut_12[0, 0]).argmin())
@@ -129,8 +137,10 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
 
     # --- truth ----------------------------------------------------------------------------------
 
-    def truth(self, sample: Sample) -> Answer:
+    def truth(self, sample: Sample) -> Answer | None:
         """Return when the answer is to be seen, which is an instant for many official queries."""
+        if not sample.annotated:
+            return None
         query = _query_of(sample)
         start, end = _bounds(query)
         return Answer(
@@ -148,7 +158,17 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     # --- loss -----------------------------------------------------------------------------------
 
     def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
-        """Return the cross-entropy of start and end, summed over the windows that count."""
+        """Return the cross-entropy of start and end, or the set loss, of the windows that count."""
+        if self.options.retrieval == "segments":
+            from train.model.set_matching import set_loss_sum
+
+            return set_loss_sum(
+                outputs["classes"],
+                outputs["segments"],
+                targets["classes"],
+                targets["segments"],
+                targets["count"][:, 0],
+            )
         from train.model.losses import cross_entropy_sum
 
         start, end = (
@@ -163,17 +183,25 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
     def write_predictions(self, outputs: Iterable[SampleOutput], path: Path) -> None:
         """Write the JSON file ``path``: up to five windows per query, best first.
 
-        A submission of validation queries is made whole, since the official evaluator takes the
-        mean over what is there: queries without outputs (or without text) get the whole clip.
+        A submission of validation or test queries is made whole, since the official evaluator takes
+        the mean over what is there: queries without outputs (or text) get the whole clip.
         """
-        results = {_query_of(output.sample).key: _answers(output) for output in outputs}
-        queries = self._queries("val")
+        results: dict[QueryKey, Answers] = {}
+        subset: Subset = "val"
+        for output in outputs:
+            results[_query_of(output.sample).key] = _answers(output)
+            subset = subset if output.sample.annotated else "test"
+        queries = self._queries(subset)
         if results.keys() <= queries.keys():
             results = {
                 key: results.get(key, [[0.0, query.clip.duration_seconds]])
                 for key, query in queries.items()
             }
-        _write(results, path)
+        write_queries(path, results)
+
+    def violations(self, predictions: Path, subset: Subset) -> Iterator[str]:
+        """Say what of a submission breaks the form of Ego4D's challenge."""
+        return query_violations(predictions, self._queries(subset))
 
     # --- score ----------------------------------------------------------------------------------
 
@@ -184,7 +212,7 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
         how many queries have none.
         """
         queries = self._queries("val")
-        entries = read_json(predictions, _Submission).results
+        entries = read_json(predictions, QuerySubmission).results
         if not entries:
             raise AnnotationError(f"{predictions}: field 'results' is empty.")
         answers = [
@@ -221,7 +249,7 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
         }
         folder.mkdir(parents=True, exist_ok=True)
         for name, results in submissions.items():
-            _write(results, folder / f"{name}.json")
+            write_queries(folder / f"{name}.json", results)
         return {name: self.score(folder / f"{name}.json") for name in submissions}
 
     def _common_windows(self) -> NDArray[np.float64]:
@@ -246,27 +274,6 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
         return np.array([windows_N2[places_N == one].mean(axis=0) for one in best])
 
 
-@json_record
-class _Entry:
-    clip_uid: str
-    annotation_uid: str
-    query_idx: int
-    predicted_times: Annotated[
-        list[Annotated[list[float], Field(min_length=2)]], Field(min_length=1)
-    ]
-
-    @property
-    def key(self) -> QueryKey:
-        return self.clip_uid, self.annotation_uid, self.query_idx
-
-
-@json_record
-class _Submission:
-    version: Literal["1.0"]
-    challenge: Literal["ego4d_nlq_challenge"]
-    results: list[_Entry]
-
-
 def _query_of(sample: Sample) -> ClipQuery:
     assert isinstance(sample.target, ClipQuery), "the sample is another task's"
     return sample.target
@@ -279,36 +286,35 @@ def _bounds(query: ClipQuery) -> NDArray[np.float64]:
     return bounds_2
 
 
+def _segment(
+    cut_12: NDArray[np.float64], share: float, start: float, end: float
+) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+    """Return the answer as a set of one segment, or of none, in fractions of the window."""
+    is_seen = np.array([share >= VISIBLE_SHARE])
+    count = int(is_seen[0]) if is_seen[0] or share == 0 else IGNORED
+    return {
+        "classes": np.zeros(int(is_seen[0]), np.int64),
+        "segments": ((cut_12[is_seen] - start) / (end - start)).astype(np.float32),
+        "count": np.array([count], np.int64),
+    }
+
+
 def _answers(output: SampleOutput) -> Answers:
     """Return the best windows over all windows of the clip, in seconds of the clip."""
     clip = _query_of(output.sample).clip
     seconds_N2, _ = best_windows(output, clip.start_seconds, clip.duration_seconds)
-    answers: Answers = seconds_N2.tolist()
+    answers: list[list[float]] = seconds_N2.tolist()
     return answers
 
 
 def _within(windows_N2: NDArray[np.float64], query: ClipQuery) -> Answers:
     """Turn fractions of a clip into seconds."""
-    answers: Answers = (windows_N2 * query.clip.duration_seconds).tolist()
+    answers: list[list[float]] = (windows_N2 * query.clip.duration_seconds).tolist()
     return answers
 
 
-def _write(results: Mapping[QueryKey, Answers], path: Path) -> None:
-    entries = [
-        {
-            "clip_uid": clip_id,
-            "annotation_uid": annotation_id,
-            "query_idx": index,
-            "predicted_times": answers,
-        }
-        for (clip_id, annotation_id, index), answers in results.items()
-    ]
-    document = {"version": "1.0", "challenge": "ego4d_nlq_challenge", "results": entries}
-    path.write_text(json.dumps(document), encoding="utf-8")
-
-
 def _scored(
-    path: Path, number: int, entry: _Entry, queries: Mapping[QueryKey, ClipQuery]
+    path: Path, number: int, entry: QueryEntry, queries: Mapping[QueryKey, ClipQuery]
 ) -> ScoredAnswer:
     query = queries.get(entry.key)
     if query is None:

@@ -53,3 +53,20 @@ def epic_folder(folder: Path, *, train: Sequence[str] = (), val: Sequence[str] =
     write(folder / "EPIC_100_unseen_participant_ids_validation.csv", "participant_id", "P02")
     write(folder / "video_lengths.csv", "video_id,num_frames", "P01_01,8", "P02_01,4")
     return folder
+
+
+EPIC_TEST_HEADER = (
+    "uid,narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,"
+    "start_frame,stop_frame"
+)
+
+
+def epic_test_row(narration: str, start: str, stop: str, *, video: str = "P01_01") -> str:
+    """Return one record of the file without classes."""
+    participant = video.partition("_")[0]
+    return f"7,{narration},{participant},{video},00:00:00.000,00:00:{start},00:00:{stop},1,2"
+
+
+def epic_test_file(folder: Path, *rows: str) -> Path:
+    """Write the segments of an EPIC folder whose actions are to be told."""
+    return write(folder / "EPIC_100_test_timestamps.csv", EPIC_TEST_HEADER, *rows)

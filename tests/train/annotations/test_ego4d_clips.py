@@ -89,6 +89,15 @@ def test_a_clip_that_ends_before_it_starts_is_refused(tmp_path):
         Ego4dQueries(path).queries("val")
 
 
+def test_a_clip_may_start_a_moment_before_its_video(tmp_path):
+    path = write_clips(tmp_path / "nlq_val.json", queried_clip("c", query("Who?"), start=-0.04))
+    (found,) = Ego4dQueries(path).queries("val")
+    assert found.clip.start_seconds == -0.04
+    write_clips(path, queried_clip("c", query("Who?"), start=-4.0))
+    with pytest.raises(AnnotationError, match=r"are -4\.0, 40\.0, expected 0 <= start"):
+        Ego4dQueries(path).queries("val")
+
+
 def test_nothing_there_and_a_file_cut_short_are_refused(tmp_path):
     with pytest.raises(AnnotationError, match=r"expected a folder with nlq_train\.json"):
         Ego4dQueries(tmp_path / "none").queries("val")
@@ -98,3 +107,47 @@ def test_nothing_there_and_a_file_cut_short_are_refused(tmp_path):
         Ego4dMoments(tmp_path).clips("val")
     with pytest.raises(AnnotationError, match=r"moments_train\.json: cannot be read"):
         Ego4dMoments(tmp_path).clips("train")
+
+
+def bare_clip(clip_id, annotations=None):
+    """A clip as the test files have it; those of moments have no annotations at all."""
+    clip = clip_entry(clip_id, annotations)
+    if annotations is None:
+        del clip["annotations"]
+    return {**clip, "clip_start_sec": 0, "clip_end_sec": 30.0, "source_clip_uid": "s"}
+
+
+def test_clips_of_the_test_file_have_no_moments(tmp_path):
+    path = tmp_path / "moments_test_unannotated.json"
+    write_clips(path, bare_clip("c"), bare_clip("d"), split="test")
+    val = moments_file(tmp_path, label("a", 0, 1))
+    for place in (tmp_path, val):
+        found = Ego4dMoments(place).clips("test")
+        assert [(one.clip.clip_id, one.moments) for one in found] == [("c", ()), ("d", ())]
+
+
+def test_queries_of_the_test_file_have_no_answers(tmp_path):
+    asked = [{"query": "Where?", "template": None, "slot_x": "pan"}, {"template": None}]
+    annotation = {"annotation_uid": "a", "language_queries": asked}
+    write_clips(tmp_path / "nlq_test_unannotated.json", bare_clip("c", [annotation]), split="test")
+    first, second = Ego4dQueries(tmp_path).queries("test")
+    assert (first.key, first.text) == (("c", "a", 0), "Where?")
+    assert (second.key, second.text) == (("c", "a", 1), "")
+    assert first.clip == Clip(clip_id="c", video_id="v", start_seconds=10.0, end_seconds=40.0)
+
+
+def test_a_validation_file_must_have_what_the_test_file_lacks(tmp_path):
+    write_clips(tmp_path / "moments_val.json", bare_clip("c"))
+    with pytest.raises(AnnotationError, match="field 'annotations' is missing"):
+        Ego4dMoments(tmp_path).clips("val")
+    annotation = {"annotation_uid": "a", "language_queries": [{"query": "Where?"}]}
+    write_clips(tmp_path / "nlq_val.json", bare_clip("c", [annotation]))
+    with pytest.raises(AnnotationError, match="field 'clip_start_sec' is missing"):
+        Ego4dQueries(tmp_path).queries("val")
+
+
+def test_queries_without_text_come_as_null_or_not_at_all(tmp_path):
+    """Version 1 writes null, version 2 also leaves the key out."""
+    nameless = {key: value for key, value in query("x").items() if key != "query"}
+    write_clips(tmp_path / "nlq_val.json", queried_clip("c", query(None), nameless, query("Who?")))
+    assert [one.text for one in Ego4dQueries(tmp_path).queries("val")] == ["", "", "Who?"]

@@ -118,5 +118,56 @@ def test_a_missing_file_folder_or_taxonomy_is_named(folder):
         Ego4dLta(folder).clips("train")
     with pytest.raises(AnnotationError, match="found nothing, expected a folder"):
         Ego4dLta(folder / "none")
-    with pytest.raises(AnnotationError, match="Unknown subset 'test'"):
+    with pytest.raises(AnnotationError, match=r"test_unannotated\.json: cannot be read"):
         Ego4dLta(folder).clips("test")
+
+
+def unlabelled(clip, index, start, end, **changed):
+    """An entry of the test file, with the keys that both versions have."""
+    known = entry(clip, index, start, end, clip_id=3, interval_start_sec=0.0, **changed)
+    return {key: value for key, value in known.items() if key not in LABELS}
+
+
+LABELS = ("verb", "verb_label", "noun_label")
+
+
+def write_test(folder, entries):
+    document = {"version": "v1", "split": "test", "clips": entries}
+    (folder / "fho_lta_test_unannotated.json").write_text(json.dumps(document))
+
+
+def test_actions_of_the_test_file_have_no_labels(folder):
+    write_test(folder, [unlabelled("z", 1, 2.0, 3.0), unlabelled("z", 0, 0.5, 2.5)])
+    for path in (folder, folder / "fho_lta_val.json"):
+        (clip,) = Ego4dLta(path).clips("test")
+        assert (clip.clip_id, clip.video_id) == ("z", "video-z")
+        assert clip.actions == (
+            LtaAction(index=0, start_seconds=10.5, end_seconds=12.5, verb=-1, noun=-1),
+            LtaAction(index=1, start_seconds=12.0, end_seconds=13.0, verb=-1, noun=-1),
+        )
+
+
+def test_what_is_wrong_with_an_entry_of_the_test_file_is_said(folder):
+    write_test(folder, [unlabelled("z", 0, 3.0, 2.0)])
+    with pytest.raises(
+        AnnotationError, match=r"'action_clip_start_sec' is 3\.0, expected 0 to 2\.0"
+    ):
+        Ego4dLta(folder).clips("test")
+    with pytest.raises(AnnotationError, match="Unknown subset 'tests'"):
+        Ego4dLta(folder).clips("tests")
+
+
+@pytest.mark.parametrize(
+    ("version", "more"),
+    [("v1", {"clip_id": 12, "noun": "egg_(food)", "action_clip_start_frame": 3}), ("v2", {})],
+)
+def test_both_versions_of_the_dataset_are_read(folder, version, more):
+    document = {
+        "version": version,
+        "date": "220101",
+        "split": "val",
+        "clips": [entry("b", 0, 1, 2) | more],
+    }
+    (folder / "fho_lta_val.json").write_text(json.dumps(document))
+    (clip,) = Ego4dLta(folder).clips("val")
+    assert [one.index for one in clip.actions] == [0]

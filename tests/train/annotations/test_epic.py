@@ -1,9 +1,16 @@
 import pytest
 
 from cache_schema.errors import AnnotationError
-from tests.train.annotations.annotation_folders import EPIC_HEADER, epic_folder, epic_row, write
+from tests.train.annotations.annotation_folders import (
+    EPIC_HEADER,
+    epic_folder,
+    epic_row,
+    epic_test_file,
+    epic_test_row,
+    write,
+)
 from train.annotations import epic as epic_module
-from train.annotations.epic import Action, EpicFolder, parse_timestamp
+from train.annotations.epic import Action, EpicFolder, NarratedSegment, by_video, parse_timestamp
 from train.annotations.reading import read_csv
 
 TRAIN = [epic_row("t0", "00.50", "01.00", 3, 10, video="P03_01")]
@@ -257,3 +264,59 @@ def test_actions_are_read_once_however_often_they_are_asked_for(tmp_path, monkey
         "EPIC_100_train.csv",
         "EPIC_100_validation.csv",
     ]
+
+
+def test_the_test_file_has_segments_without_classes(folder):
+    epic_test_file(
+        folder,
+        epic_test_row("P01_101_1", "03.00", "04.50", video="P01_101"),
+        epic_test_row("P01_101_0", "02.86", "03.87", video="P01_101"),
+        epic_test_row("P09_07_3", "00.10", "00.20", video="P09_07"),
+    )
+    segments = EpicFolder(folder).segments("test")
+    assert segments[0] == NarratedSegment(
+        narration_id="P01_101_0",
+        participant_id="P01",
+        video_id="P01_101",
+        start_seconds=2.86,
+        end_seconds=3.87,
+    )
+    videos = by_video(segments)
+    assert {video: len(own) for video, own in videos.items()} == {"P01_101": 2, "P09_07": 1}
+
+
+def test_segments_of_the_other_subsets_are_their_actions(folder):
+    source = EpicFolder(folder)
+    assert source.segments("val") == source.actions("val")
+    with pytest.raises(AnnotationError, match="Unknown subset 'tset'"):
+        source.segments("tset")
+
+
+def test_what_is_wrong_with_a_test_record_is_said(folder):
+    row = epic_test_row("a", "02.00", "01.00")
+    path = epic_test_file(folder, row)
+    with pytest.raises(
+        AnnotationError, match=r"'stop_timestamp' is '00:00:01\.00', expected at least"
+    ):
+        EpicFolder(folder).segments("test")
+    path.unlink()
+    with pytest.raises(AnnotationError, match=r"EPIC_100_test_timestamps\.csv: cannot be read"):
+        EpicFolder(folder).segments("test")
+
+
+def test_without_the_list_of_participants_nobody_is_unseen_and_a_warning_says_so(folder, caplog):
+    (folder / "EPIC_100_unseen_participant_ids_validation.csv").unlink()
+    source = EpicFolder(folder)
+    assert source.unseen_participants() == source.unseen_participants() == set()
+    (said,) = caplog.messages
+    assert "EPIC_100_unseen_participant_ids_validation.csv is not there" in said
+    assert "nothing is scored as unseen" in said
+
+
+@pytest.mark.parametrize("name", ["EPIC_100_tail_verbs.csv", "EPIC_100_tail_nouns.csv"])
+def test_one_tail_list_alone_tells_no_tail(folder, caplog, name):
+    (folder / name).unlink()
+    source = EpicFolder(folder)
+    assert (source.tail_verbs(), source.tail_nouns()) == (set(), set())
+    (said,) = caplog.messages
+    assert f"{name} is not there, so nothing is scored as tail" in said

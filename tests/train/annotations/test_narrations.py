@@ -168,3 +168,24 @@ def test_a_narration_takes_little_more_than_its_text(tmp_path):
     finally:
         tracemalloc.stop()
     assert held < sum(map(sys.getsizeof, narrations.texts)) + 10_000 * 32
+
+
+def test_the_second_version_is_read_under_its_own_name(tmp_path):
+    entries = [{"time": 2.5, "text": "#C C sits", "_annotation_uid": "x"}]
+    videos = {
+        "videos": {"a": {"narrations": entries}, "b": {"summaries": [], "status": "complete"}}
+    }
+    files = make(tmp_path, videos, {"train": ["a", "b"], "val": []})
+    (tmp_path / "narration.json").rename(tmp_path / "all_narrations_redacted.json")
+    assert found(files, "train") == {"a": [("a:1:0", 2.5, "#C C sits")]}
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["z"], "val": []}))
+    with pytest.raises(
+        AnnotationError, match=r"'z', which is not in all_narrations_redacted\.json"
+    ):
+        NarrationFiles(tmp_path).narrations("train")
+
+
+def test_where_both_files_are_the_one_with_two_passes_counts(tmp_path):
+    videos = {"videos": {"a": {"narrations": [{"time": 9.0, "text": "#C C sits"}]}}}
+    (tmp_path / "all_narrations_redacted.json").write_text(json.dumps(videos))
+    assert found(make(tmp_path), "val") == {"b": [("b:1:0", 1.0, "#C C waves")]}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cache_schema.errors import AnnotationError
-from train.annotations.qvhighlights import QVHighlightsFiles, read_submission
+from train.annotations.qvhighlights import QVHighlightsFiles
 
 LINE = {
     "qid": 7,
@@ -15,7 +15,8 @@ LINE = {
     "relevant_clip_ids": [1, 2],
     "saliency_scores": [[4, 1, 0], [2, 2, 3]],
 }
-GIVEN = {"qid": 7, "pred_saliency_scores": [0.5], "pred_relevant_windows": [[0, 2, 0.5]]}
+ASKED = {key: LINE[key] for key in ("qid", "query", "duration", "vid")}
+"""A line of the test file: nobody says what is salient."""
 
 
 def write(path: Path, *lines):
@@ -26,12 +27,6 @@ def write(path: Path, *lines):
 def refused(path, *lines):
     with pytest.raises(AnnotationError) as caught:
         QVHighlightsFiles(write(path / "q.jsonl", *lines)).queries("val")
-    return str(caught.value)
-
-
-def refused_submission(path, *lines):
-    with pytest.raises(AnnotationError) as caught:
-        read_submission(write(path / "p.jsonl", *lines), [7, 8])
     return str(caught.value)
 
 
@@ -87,30 +82,33 @@ def test_a_missing_field_a_cut_line_and_an_empty_file_are_named(tmp_path):
             QVHighlightsFiles(tmp_path / "t.jsonl").queries("val")
 
 
-def test_a_submission_is_read_by_query(tmp_path):
-    path = write(tmp_path / "p.jsonl", {**GIVEN, "qid": 8}, GIVEN)
-    read = read_submission(path, [7, 8])
-    assert read[7].pred_saliency_scores == [0.5]
-    assert read[7].pred_relevant_windows == [(0, 2, 0.5)]
+@pytest.mark.parametrize("name", ["highlight_test.jsonl", "highlight_test_release.jsonl"])
+def test_the_test_file_has_queries_alone(tmp_path, name):
+    write(tmp_path / name, ASKED, {**ASKED, "qid": 9})
+    val = write(tmp_path / "highlight_val.jsonl", LINE)
+    for place in (tmp_path, val):
+        first, second = QVHighlightsFiles(place).asked()
+        assert (first.qid, first.vid, first.query) == (7, "v_0_7", "A dog jumps.")
+        assert (first.num_clips, second.qid) == (3, 9)
 
 
-def test_a_wrong_submission_is_refused(tmp_path):
-    other = {**GIVEN, "qid": 8}
-    assert "line 2: qid 9 is not in the annot" in refused_submission(
-        tmp_path, GIVEN, {**GIVEN, "qid": 9}
+def test_what_is_wrong_with_a_line_of_the_test_file_is_said(tmp_path):
+    for line, message in (
+        ({**ASKED, "qid": 9, "duration": 1}, r"line 2: qid 9: field 'duration' is 1\.0"),
+        (ASKED, "line 2: qid 7 is in line 1 already"),
+        ({"qid": 9}, "line 2: field 'query' is missing"),
+    ):
+        write(tmp_path / "highlight_test.jsonl", ASKED, line)
+        with pytest.raises(AnnotationError, match=message):
+            QVHighlightsFiles(tmp_path).asked()
+
+
+def test_subtitles_are_not_taken_for_queries(tmp_path):
+    subtitle = {key: value for key, value in LINE.items() if key != "saliency_scores"}
+    subtitles = write(
+        tmp_path / "subs_train.jsonl", {**subtitle, "qid": 100}, {**subtitle, "qid": 101}
     )
-    assert "line 3: qid 8 is predicted twice" in refused_submission(tmp_path, GIVEN, other, other)
-    assert "1 of 2 queries have no prediction, the first is qid 8" in refused_submission(
-        tmp_path, GIVEN
-    )
-    nan = {**other, "pred_saliency_scores": [float("nan")]}
-    assert "finite" in refused_submission(tmp_path, GIVEN, nan)
-    empty = {**other, "pred_saliency_scores": []}
-    assert "qid 8: field 'pred_saliency_scores' is empty" in refused_submission(
-        tmp_path, GIVEN, empty
-    )
-    assert "qid 8: field 'pred_relevant_windows' is missing" in refused_submission(
-        tmp_path, GIVEN, {"qid": 8, "pred_saliency_scores": [1]}
-    )
-    neither = [{"qid": 7}, {"qid": 8}]
-    assert "no line has 'pred_saliency_scores'" in refused_submission(tmp_path, *neither)
+    write(tmp_path / "highlight_train_release.jsonl", LINE)
+    assert [one.qid for one in QVHighlightsFiles(tmp_path).queries("train")] == [7]
+    with pytest.raises(AnnotationError, match="holds subtitles to pretrain on, not queries"):
+        QVHighlightsFiles(subtitles).queries("val")

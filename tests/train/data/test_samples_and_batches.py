@@ -7,7 +7,7 @@ import torch
 from cache_schema.errors import AnnotationError
 from tests.train.toy import ToyTask, labels_of, make_features, make_store
 from train.data.batches import BatchReader
-from train.data.samples import count_stored_rows, find_rows
+from train.data.samples import count_stored_rows, find_rows, find_video
 from train.data.windows import evaluation_windows
 from train.task import IGNORED, Sample, Window
 
@@ -39,6 +39,29 @@ def test_samples_get_the_rows_that_overlap_them(toy):
     assert found.times_R2[0].tolist() == [2.0, 2.5]
 
 
+def of_clip(video_id, clip_id, start, end):
+    return Sample(
+        video_id=video_id, start_seconds=start, end_seconds=end, target=None, clip_id=clip_id
+    )
+
+
+def test_rows_of_a_clip_alone_lie_where_the_clip_does_in_its_video(toy):
+    """``b`` has 9 rows of half a second."""
+    sample = of_clip("elsewhere", "b", 300.0, 304.5)
+    (rows,) = find_rows([sample], toy[1], allow_missing=0).rows
+    assert (rows.video_id, rows.first_row, rows.num_rows) == ("b", 0, 9)
+    assert rows.times_R2[[0, -1]].tolist() == [[300.0, 300.5], [304.0, 304.5]]
+
+
+def test_the_video_comes_before_the_clip(toy):
+    (rows,) = find_rows([of_clip("a", "b", 2.0, 4.0)], toy[1], allow_missing=0).rows
+    assert (rows.video_id, rows.first_row, rows.num_rows) == ("a", 4, 4)
+    found = find_video(of_clip("a", "b", 2.0, 4.0), toy[1])
+    assert (found.id, found.starts_at_seconds, found.is_clip_alone) == ("a", 0.0, False)
+    assert find_video(of_clip("a", "a", 0.0, 4.0), toy[1]).is_clip_alone
+    assert find_video(of_clip("x", "y", 0.0, 4.0), toy[1]) is None
+
+
 def asking(query, video_id="a", end_seconds=4.0):
     return Sample(
         video_id=video_id, start_seconds=0.0, end_seconds=end_seconds, target=None, query=query
@@ -47,23 +70,21 @@ def asking(query, video_id="a", end_seconds=4.0):
 
 def test_words_of_queries_are_counted(toy):
     samples = [asking(""), asking("where is  the cat?"), asking("the dog?")]
-    found = find_rows(samples, toy[1], allow_missing=0).rows
-    assert [rows.query_words for rows in found] == [0, 6]
+    found = find_rows(samples, toy[1], allow_missing=0, shares_rows=True).rows
+    assert [rows.query_words for rows in found] == [6]
+    alone = find_rows(samples, toy[1], allow_missing=0).rows
+    assert [rows.query_words for rows in alone] == [0, 4, 2]
 
 
 def test_queries_about_the_same_rows_share_them(toy):
     stretches = [("q0", "a", 4.0), ("q1", "b", 4.0), ("q2", "a", 4.0), ("q3", "a", 3.0)]
-    found = find_rows([asking(*one) for one in stretches], toy[1], allow_missing=0).rows
+    samples = [asking(*one) for one in stretches]
+    found = find_rows(samples, toy[1], allow_missing=0, shares_rows=True).rows
     assert [(rows.video_id, [one.query for one in rows.samples]) for rows in found] == [
         ("a", ["q0", "q2"]),
         ("b", ["q1"]),
         ("a", ["q3"]),
     ]
-
-
-def test_what_has_no_query_keeps_its_own_rows(toy):
-    found = find_rows([asking(""), asking("")], toy[1], allow_missing=0).rows
-    assert [len(rows.samples) for rows in found] == [1, 1]
 
 
 class TaskOfQueries(ToyTask):
@@ -75,7 +96,7 @@ class TaskOfQueries(ToyTask):
 
 def test_a_batch_reads_rows_once_for_all_their_queries(toy):
     samples = [asking("q"), asking("who", "b"), asking("what"), asking("where")]
-    rows = find_rows(samples, toy[1], allow_missing=0).rows
+    rows = find_rows(samples, toy[1], allow_missing=0, shares_rows=True).rows
     reader = BatchReader(TaskOfQueries().targets, toy[1], rows, CPU)
     batch = reader.read([Window(sample=1, start=0, stop=2), Window(sample=0, start=1, stop=4)])
     assert batch.features_BTD.shape[:2] == (2, 3)

@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
-from tests.train.annotations.annotation_folders import epic_folder, epic_row, write
+from tests.train.annotations.annotation_folders import (
+    epic_folder,
+    epic_row,
+    epic_test_file,
+    epic_test_row,
+    write,
+)
 from tests.train.outputs import head_context, output_of, targets_of
 from train.answer import Answer, Segment
-from train.task import IGNORED
+from train.task import IGNORED, Window
 from train.tasks import load_task
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "action_anticipation"
@@ -164,7 +170,7 @@ def test_a_submission_has_the_official_form(task, folder):
         "version": "0.2",
         "challenge": "action_anticipation",
         "sls_pt": 1,
-        "sls_tl": 4,
+        "sls_tl": 3,
         "sls_td": 3,
     }
     assert written["results"].keys() == {"v0", "v1", "v2", "w0"}
@@ -277,3 +283,65 @@ def test_an_action_outside_the_class_list_is_named(folder):
 def test_impossible_options_are_refused(folder, option):
     with pytest.raises(ConfigError, match=f"{option} is 0, must be at least 1"):
         load_task("action_anticipation", folder, {option: 0})
+
+
+def test_a_submission_of_test_segments_is_made_whole(folder):
+    epic_test_file(
+        folder,
+        epic_test_row("x0", "02.00", "03.00", video="P05_01"),
+        epic_test_row("x1", "00.50", "01.00", video="P05_01"),
+        epic_test_row("y0", "03.00", "04.00", video="P06_01"),
+    )
+    task = load_task("action_anticipation", folder, {"sls_pt": 5})
+    first, second = task.samples("test")
+    assert (first.video_id, second.video_id) == ("P05_01", "P06_01")
+    outputs = [output_of(first, rows(8, 2), action=one_hot([MIX_PAN] * 8))]
+    written = submission(task, folder, outputs)
+    assert written["sls_pt"] == 5
+    results = written["results"]
+    assert set(results) == {"x0", "x1", "y0"}
+    assert max(results["x0"]["action"], key=results["x0"]["action"].get) == "5,2"
+    # Nothing was seen a second before the one, and nothing at all of the other.
+    for narration in ("x1", "y0"):
+        assert set(results[narration]["action"].values()) == {0.333333}
+    assert list(task.violations(folder / "p.json", "test")) == []
+    assert len(list(task.violations(folder / "p.json", "val"))) == 1
+
+
+def test_without_the_lists_only_the_overall_recalls_are_scored(folder, caplog):
+    task = load_task("action_anticipation", folder, {})
+    outputs = [
+        output_of(sample, rows(8, 2), action=one_hot([CUT_PAN] * 8))
+        for sample in task.samples("val")
+    ]
+    submission(task, folder, outputs)
+    whole = task.score(folder / "p.json")
+    assert None not in (whole["unseen_action_mt5r"], whole["tail_action_mt5r"])
+    for name in ("unseen_participant_ids_validation", "tail_verbs", "tail_nouns"):
+        (folder / f"EPIC_100_{name}.csv").unlink()
+    left = load_task("action_anticipation", folder, {}).score(folder / "p.json")
+    overall = {key for key in whole if key.startswith("overall")}
+    assert len(overall) == 3
+    assert left == {key: whole[key] if key in overall else None for key in whole}
+    assert len(caplog.messages) == 2
+
+
+@pytest.mark.parametrize("level", ["sls_pt", "sls_tl", "sls_td"])
+def test_levels_of_supervision_go_from_0_to_5(folder, level):
+    assert getattr(load_task("action_anticipation", folder, {level: 0}).options, level) == 0
+    for wrong in (-1, 6):
+        with pytest.raises(ConfigError, match=level):
+            load_task("action_anticipation", folder, {level: wrong})
+
+
+def test_counted_from_the_rows_own_end_as_the_paper_says(folder):
+    used, literal = (
+        load_task("action_anticipation", folder, {"counts_from": name}) for name in ("use", "row")
+    )
+    sample = used.samples("train")[0]
+    times_R2 = np.stack([np.arange(20.0), 1 + np.arange(20.0)], axis=1)
+    window = Window(sample=0, start=0, stop=20)
+    by_use, by_row = (one.targets(sample, times_R2, window)["action"] for one in (used, literal))
+    # Rows of a second are used until the next one ends: a second later than their own end.
+    assert by_row[1:19].tolist() == by_use[:18].tolist()
+    assert by_row.tolist() != by_use.tolist()

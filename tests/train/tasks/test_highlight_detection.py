@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cache_schema.errors import ConfigError
-from tests.train.annotations.test_qvhighlights import LINE, write
+from tests.train.annotations.test_qvhighlights import ASKED, LINE, write
 from tests.train.outputs import head_context, output_of, states_of, targets_of
 from train.answer import Answer, QueryAnswer, Span
 from train.task import SampleOutput, Window, WindowOutput
@@ -208,3 +208,16 @@ def test_baselines_are_scored_from_files(task, tmp_path):
 def test_an_unknown_option_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="unknown key 'clip_seconds'"):
         load_task("highlight_detection", tmp_path, {"clip_seconds": 2})
+
+
+def test_a_submission_of_test_queries_is_made_whole(task, tmp_path):
+    write(tmp_path / "highlight_test.jsonl", {**ASKED, "qid": 30}, {**ASKED, "qid": 31})
+    first, _ = task.samples("test")
+    assert (first.annotated, first.record_ends, task.truth(first)) == (False, (), None)
+    outputs = [output_of(first, rows(6, 1), saliency=column(0, 0, 5, 5, 0, 0))]
+    lines = written(task, tmp_path, outputs)
+    assert set(lines) == {30, 31}
+    assert lines[30]["pred_relevant_windows"][0][:2] == [2, 4]
+    assert lines[31]["pred_saliency_scores"] == [0.0, 0.0, 0.0]
+    assert list(task.violations(tmp_path / "p.jsonl", "test")) == []
+    assert len(list(task.violations(tmp_path / "p.jsonl", "val"))) == 3

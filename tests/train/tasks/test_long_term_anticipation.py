@@ -281,3 +281,27 @@ def test_clips_too_short_for_any_window_are_told(folder):
 def test_impossible_options_are_refused(folder, option, value):
     with pytest.raises(ConfigError, match=f"{option} is {value}, must be"):
         load_task("long_term_anticipation", folder, {option: value})
+
+
+def test_a_submission_of_test_clips_is_made_whole(folder):
+    entries = [*clip("y", range(5)), *clip("z", range(4))]
+    keys = ("verb", "verb_label", "noun_label")
+    unlabelled = [{key: one[key] for key in one if key not in keys} for one in entries]
+    path = folder / "fho_lta_test_unannotated.json"
+    path.write_text(json.dumps({"version": "v2", "split": "test", "clips": unlabelled}))
+    task = load_task("long_term_anticipation", folder, SMALL)
+    first, second = task.samples("test")
+    assert not first.annotated
+    times = rows(10)
+    logits = {"verb": np.zeros((10, 2, 3), np.float32), "noun": np.zeros((10, 2, 2), np.float32)}
+    found = submission(task, folder, [output_of(first, times, **logits)])
+    # Two visible actions and two more behind them: of five, two windows; of four, one.
+    assert set(found) == {"y_1", "y_2", "z_1"}
+    # Of the training actions mix egg and put pan are the most frequent, three times each.
+    assert sorted(found["z_1"]["verb"]) == [[1, 1], [2, 2]]
+    assert task.said(output_of(first, times, **logits)).futures
+    # The challenge asks for more than these options give.
+    told = list(task.violations(folder / "p.json", "test"))
+    assert len(told) == 6
+    assert all("expected 5 lists of 20 ids" in one for one in told)
+    assert second.target.clip.clip_id == "z"

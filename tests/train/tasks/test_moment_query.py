@@ -244,3 +244,26 @@ def test_a_file_without_primary_labels_is_refused(tmp_path):
 def test_a_window_must_be_able_to_name_a_moment(folder):
     with pytest.raises(ConfigError, match="num_moments"):
         load_task("moment_query", folder, {"num_moments": 0})
+
+
+def test_a_submission_of_test_clips_is_made_whole_in_the_servers_form(folder):
+    clips = [{key: value for key, value in labelled_clip(name).items() if key != "annotations"}
+             for name in ("e", "f")]  # fmt: skip
+    write_clips(folder / "moments_test_unannotated.json", *clips, split="test")
+    task = load_task("moment_query", folder, {})
+    first, second = task.samples("test")
+    assert (first.annotated, task.truth(second)) == (False, None)
+    window = window_output(0, 30, [EAT], [[0.0, 0.5]])
+    output = SampleOutput(sample=first, times_R2=ROWS, windows=[window])
+    task.write_predictions([output], folder / "p.json")
+    document = json.loads((folder / "p.json").read_text())
+    assert document["detect_results"]["e"][0]["label"] == "eat"
+    assert document["detect_results"]["f"] == document["retrieve_results"]["f"] == []
+    assert list(task.violations(folder / "p.json", "test")) == []
+    assert "'e' is not among the 2 clips" in next(iter(task.violations(folder / "p.json", "val")))
+
+
+def test_a_test_file_without_clips_is_refused(folder):
+    write_clips(folder / "moments_test_unannotated.json", split="test")
+    with pytest.raises(AnnotationError, match="its test file has no clip of a test video"):
+        load_task("moment_query", folder, {}).samples("test")

@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.ego4d_files import queried_clip, query, write_clips
+from tests.train.outputs import states_of
 from train.answer import Answer, QueryAnswer, Span
 from train.model.heads.pointer import PointerHead
 from train.task import IGNORED, HeadContext, SampleOutput, Window, WindowOutput
@@ -232,6 +234,71 @@ def test_a_file_cut_short_or_without_queries_is_refused(task, folder):
         load_task("natural_language_query", folder, {}).samples("val")
 
 
-def test_there_is_no_option(folder):
+def test_an_unknown_option_is_named(folder):
     with pytest.raises(ConfigError, match="unknown key 'moments'"):
         load_task("natural_language_query", folder, {"moments": 3})
+
+
+def test_a_submission_of_test_queries_is_made_whole(folder):
+    asked = queried_clip("z", {"query": "Who?"}, {"query": None}, {"query": "When?"})
+    write_clips(folder / "nlq_test_unannotated.json", asked, split="test")
+    task = load_task("natural_language_query", folder, {})
+    first, second = task.samples("test")
+    assert (first.query, second.query) == ("who?", "when?")
+    assert (first.annotated, task.truth(first)) == (False, None)
+    output = SampleOutput(
+        sample=first, times_R2=ROWS, windows=[window_output(0, 30, first=4, last=7)]
+    )
+    task.write_predictions([output], folder / "p.json")
+    results = json.loads((folder / "p.json").read_text())["results"]
+    assert [one["query_idx"] for one in results] == [0, 1, 2]
+    assert results[0]["predicted_times"][0] == [4.0, 8.0]
+    assert [one["predicted_times"] for one in results[1:]] == [[[0.0, 30.0]]] * 2
+    assert list(task.violations(folder / "p.json", "test")) == []
+    assert task.said(output).queries[0].query == "who?"
+
+
+SEGMENTS = {"retrieval": "segments", "memory_tokens": "none", "num_segments": 3}
+"""The paper's head on the text's last state."""
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "segment", "count"),
+    [
+        (0, 10, [[0.4, 0.8]], 1),
+        (5, 10, [[0.0, 0.6]], 1),
+        (7, 12, [], IGNORED),  # a quarter of the answer
+        (10, 20, [], 0),
+    ],
+)
+def test_a_segment_is_a_fraction_of_the_window(folder, start, stop, segment, count):
+    task = load_task("natural_language_query", folder, SEGMENTS)
+    targets = task.targets(task.samples("val")[0], ROWS, Window(sample=0, start=start, stop=stop))
+    np.testing.assert_allclose(targets["segments"], np.reshape(segment, (-1, 2)), atol=1e-6)
+    assert targets["count"].tolist() == [count]
+    assert targets["classes"].tolist() == [0] * len(segment)
+
+
+def test_segments_are_learned_as_a_set_and_answered_best_first(folder):
+    task = load_task("natural_language_query", folder, SEGMENTS)
+    assert task.answers.appended_tokens == 0
+    head = task.answers.build_head(HeadContext(width=8, llm=None, device=None, seed=0))
+    outputs = head(states_of(torch.randn(2, 5, 8), final=torch.randn(2, 1, 8)))
+    assert outputs["classes"].shape == (2, 3, 2)
+    assert outputs["segments"].shape == (2, 3, 2)
+    targets = {
+        "classes": torch.tensor([[0], [IGNORED]]),
+        "segments": torch.tensor([[[0.4, 0.8]], [[math.nan] * 2]]),
+        "count": torch.tensor([[1], [0]]),
+    }
+    loss = task.loss(outputs, targets)
+    loss.total.backward()
+    assert loss.num_targets == 2
+    window = Window(sample=0, start=0, stop=10)
+    arrays = {
+        "classes": np.array([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0]], np.float32),
+        "segments": np.array([[0.1, 0.2], [0.4, 0.8], [0.41, 0.79]], np.float32),
+    }
+    found = submission(task, folder / "p.json", WindowOutput(window=window, arrays=arrays))
+    # The third shares more than half with the better second.
+    np.testing.assert_allclose(found[0]["predicted_times"], [[4.0, 8.0], [1.0, 2.0]], atol=1e-5)

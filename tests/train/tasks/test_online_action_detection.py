@@ -222,3 +222,14 @@ def test_an_action_outside_the_class_list_is_named(folder):
     message = r"EPIC_100_validation\.csv, record 'w0'.*\(5, 2\), expected one of the 2 pairs"
     with pytest.raises(AnnotationError, match=message):
         task.samples("val")
+
+
+def test_without_the_lists_only_the_overall_recall_is_scored(task, folder):
+    submission(task, folder, [])  # uniform scores
+    whole = task.score(folder / "p.npz")
+    for name in ("unseen_participant_ids_validation", "tail_verbs", "tail_nouns"):
+        (folder / f"EPIC_100_{name}.csv").unlink()
+    left = load_task("online_action_detection", folder, {}).score(folder / "p.npz")
+    assert None not in whole.values()
+    nothing = {"unseen_action_mt5r_by_rule": None, "tail_action_mt5r_by_rule": None}
+    assert left == whole | nothing
