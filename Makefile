@@ -9,7 +9,7 @@ DEMO ?= demo-run
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 .PHONY: install demo docs test test-cluster test-page lint types unit clean
-.PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream
+.PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full
 
 install: $(VENV)/.installed
 
@@ -76,6 +76,10 @@ bench-stream: install
 
 bench-train: install
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.training
+
+# Half an hour, and 25 GB in the folder for temporary files (TMPDIR).
+bench-full: install
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.full_size
 
 clean:
 	rm -rf $(VENV) $(DEMO) build

@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -77,7 +77,7 @@ Narrated = TypeVar("Narrated", bound=NarratedSegment)
 
 
 class EpicFolder:
-    """One annotation folder; files are read when asked for."""
+    """One annotation folder; files are read when first asked for, those of actions only once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = check_folder(folder)
@@ -88,6 +88,10 @@ class EpicFolder:
         Raises:
             AnnotationError: No such subset, or a record is wrong.
         """
+        return list(self._actions(subset))
+
+    @cache  # noqa: B019 - a folder's reader lives as long as its process
+    def _actions(self, subset: str) -> tuple[Action, ...]:
         path = self._folder / ACTION_FILES[check_subset(subset)]
         verbs = self._class_names("EPIC_100_verb_classes.csv")
         nouns = self._class_names("EPIC_100_noun_classes.csv")
@@ -98,7 +102,7 @@ class EpicFolder:
             verb_noun = row.integer("verb_class"), row.integer("noun_class")
             return Action(**asdict(_segment(row)), verb_noun=verb_noun)
 
-        return _in_order(path, ACTION_COLUMNS, action)
+        return tuple(_in_order(path, ACTION_COLUMNS, action))
 
     def segments(self, subset: str) -> Sequence[NarratedSegment]:
         """Return the same, or of ``test`` the segments whose actions are to be told.

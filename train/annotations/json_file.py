@@ -5,18 +5,21 @@ passed over; whatever is wrong with a needed one ends as an ``AnnotationError`` 
 record, field, what was found and what was expected.
 """
 
+import codecs
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
+import msgspec
 import pydantic
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from cache_schema.errors import AnnotationError
-from train.annotations.reading import line_error, read_lines, read_text
+from train.annotations.reading import line_error, read_lines, read_text, unreadable
 
 __all__ = [
     "check_json",
@@ -25,6 +28,7 @@ __all__ = [
     "read_json",
     "read_json_lines",
     "read_json_object",
+    "read_json_values",
 ]
 
 T = TypeVar("T")
@@ -110,6 +114,49 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_json_values(path: Path, cls: type[T], *, below: str) -> Iterator[tuple[str, T]]:
+    """Yield key and record of every value of a JSON object, one after the other.
+
+    For files of millions of entries: ten times as fast as ``read_json``, which only says what is
+    wrong with them, and one value at a time is made of records.
+
+    Args:
+        path: The file.
+        cls: Record of a value. Constraints that only pydantic knows do not hold.
+        below: Key below which the object lies, if the file has it at its top.
+
+    Raises:
+        AnnotationError: As ``read_json``.
+    """
+    decoder = msgspec.json.Decoder(cls)
+    for key, value in _raw_values(path, below).items():
+        try:
+            yield key, decoder.decode(value)
+        except msgspec.MsgspecError as error:
+            raise AnnotationError(f"{path}: {_explained(cls, key, value, error)}") from error
+
+
+def _raw_values(path: Path, below: str) -> dict[str, msgspec.Raw]:
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    try:
+        values = decode(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        return decode(values[below]) if below in values else values
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except msgspec.MsgspecError as error:
+        read_json_object(path)  # it says more
+        raise AnnotationError(f"{path}: {error}.") from error
+
+
+def _explained(cls: type[T], key: str, value: msgspec.Raw, error: Exception) -> str:
+    """Tell what is wrong with a value, as ``read_json`` does."""
+    try:
+        _adapter(cls).validate_json(bytes(value))  # type: ignore[arg-type]
+    except pydantic.ValidationError as problem:
+        return _sentence(problem.errors()[0], key)
+    return f"record {key}: {error}."
+
+
 @cache
 def _adapter(cls: type[object]) -> TypeAdapter[Any]:
     return TypeAdapter(cls, config=None if hasattr(cls, "__pydantic_config__") else _STRICT)
@@ -123,10 +170,10 @@ def _sentences(problem: pydantic.ValidationError) -> list[str]:
     return [_sentence(item) for item in problem.errors()]
 
 
-def _sentence(item: ErrorDetails) -> str:
+def _sentence(item: ErrorDetails, *within: str) -> str:
     if item["type"] == "json_invalid":
         return f"{item['msg']}. Is the file cut short?"
-    *parents, field = [str(part) for part in item["loc"]] or ["whole file"]
+    *parents, field = [*within, *map(str, item["loc"])] or ["whole file"]
     where = f"record {'.'.join(parents)}, " if parents else ""
     if item["type"] in {"missing", "missing_argument"}:
         return f"{where}field '{field}' is missing."

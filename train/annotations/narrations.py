@@ -9,20 +9,27 @@
 Folder or file in, ``Narration`` and reference captions by id out. A narration's id is
 ``<video_uid>:<pass>:<index>``, where index counts the entries of its list from 0 and the one list
 of version 2 is pass 1.
+
+Shapes: N narrations of a video, P parts of the number in an id.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import nearest
-from train.annotations.json_file import json_record, read_json, read_json_object
+from train.annotations.json_file import json_record, read_json, read_json_values
 from train.annotations.reading import check_subset
 
-__all__ = ["Narration", "NarrationFiles", "NarrationSource", "read_captions"]
+__all__ = ["Narration", "NarrationFiles", "NarrationSource", "Narrations", "read_captions"]
+
+Integers = NDArray[np.int32]
 
 NARRATIONS, SECOND_NARRATIONS = "narration.json", "all_narrations_redacted.json"
 SPLITS = "splits.json"
@@ -38,10 +45,53 @@ class Narration:
     """As it is in the file, with its ``#C C``."""
 
 
+class Narrations(Sequence[Narration]):
+    """The narrations of one video, by time.
+
+    Kept as columns; each is made when it is asked for. Ego4D has 3.85 million.
+    """
+
+    def __init__(
+        self, video_id: str, seconds: Sequence[float], texts: Sequence[str], numbers_NP: Integers
+    ) -> None:
+        """Sort by time; of one instant they keep their order.
+
+        Args:
+            video_id: What ids begin with.
+            seconds: Of each narration.
+            texts: Of each narration.
+            numbers_NP: What its id ends with.
+        """
+        seconds_N = np.array(seconds, np.float64)
+        order_N = seconds_N.argsort(kind="stable")
+        self._video_id = video_id
+        self._numbers_NP = numbers_NP[order_N]
+        self.seconds_N = seconds_N[order_N]
+        self.texts = [texts[place] for place in order_N.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Narration: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Narration]: ...
+
+    def __getitem__(self, index: int | slice) -> Narration | Sequence[Narration]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return Narration(
+            narration_id=":".join(map(str, (self._video_id, *self._numbers_NP[index]))),
+            seconds=float(self.seconds_N[index]),
+            text=self.texts[index],
+        )
+
+
 class NarrationSource(Protocol):
     """Where the task gets its narrations from."""
 
-    def narrations(self, subset: str) -> Mapping[str, Sequence[Narration]]:
+    def narrations(self, subset: str) -> Mapping[str, Narrations]:
         """Return the narrations of each video of a subset that has one, by time."""
 
     def durations(self) -> Mapping[str, float]:
@@ -57,7 +107,7 @@ class NarrationFiles:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def narrations(self, subset: str) -> dict[str, list[Narration]]:
+    def narrations(self, subset: str) -> dict[str, Narrations]:
         """Return the narrations of each video of a subset that has one, by time.
 
         Both passes are taken. Narrations without text are passed over.
@@ -114,13 +164,9 @@ class NarrationFiles:
         return second if second.exists() and not first.exists() else first
 
     @cached_property
-    def _by_video(self) -> dict[str, list[Narration]]:
-        path = self._narrations_file
-        if "videos" in read_json_object(path):
-            second = read_json(path, _SecondVersion)
-            return {video: _sorted(_second(video, one)) for video, one in second.videos.items()}
-        first: dict[str, _Video] = read_json(path, dict[str, _Video])
-        return {video: _sorted(_first(video, one)) for video, one in first.items()}
+    def _by_video(self) -> dict[str, Narrations]:
+        values = read_json_values(self._narrations_file, _Video, below="videos")
+        return {video_id: _narrations(video_id, video) for video_id, video in values}
 
 
 def read_captions(path: Path, references: Mapping[str, object]) -> dict[str, str]:
@@ -159,49 +205,44 @@ class _Pass:
 
 
 @json_record
-class _Video:
-    """Redacted videos have no pass."""
-
-    narration_pass_1: _Pass | None = None
-    narration_pass_2: _Pass | None = None
-
-
-@json_record
 class _SecondEntry:
     time: float
     text: str
 
 
 @json_record
-class _SecondVideo:
-    """Some have summaries alone."""
+class _Video:
+    """Of either version; redacted videos have no pass, some of the second summaries alone."""
 
-    narrations: list[_SecondEntry] = field(default_factory=list)
-
-
-@json_record
-class _SecondVersion:
-    videos: dict[str, _SecondVideo]
+    narration_pass_1: _Pass | None = None
+    narration_pass_2: _Pass | None = None
+    narrations: list[_SecondEntry] | None = None
 
 
-def _first(video_id: str, video: _Video) -> Iterator[Narration]:
-    passes = (video.narration_pass_1, video.narration_pass_2)
-    for number, one in enumerate(passes, start=1):
-        for index, entry in enumerate(one.narrations if one else ()):
-            yield Narration(
-                narration_id=f"{video_id}:{number}:{index}",
-                seconds=entry.timestamp_sec,
-                text=entry.narration_text,
-            )
+def _narrations(video_id: str, video: _Video) -> Narrations:
+    first, second = (
+        one.narrations if one else [] for one in (video.narration_pass_1, video.narration_pass_2)
+    )
+    only = video.narrations or []
+    seconds = [entry.timestamp_sec for entries in (first, second) for entry in entries]
+    seconds += [entry.time for entry in only]
+    texts = [entry.narration_text for entries in (first, second) for entry in entries]
+    texts += [entry.text for entry in only]
+    numbers_N2 = np.concatenate([_numbers(1, first), _numbers(2, second), _numbers(1, only)])
+    kept = [place for place, text in enumerate(texts) if text.strip()]
+    return Narrations(
+        video_id,
+        [seconds[place] for place in kept],
+        [texts[place] for place in kept],
+        numbers_N2[kept],
+    )
 
 
-def _second(video_id: str, video: _SecondVideo) -> Iterator[Narration]:
-    for index, entry in enumerate(video.narrations):
-        yield Narration(narration_id=f"{video_id}:1:{index}", seconds=entry.time, text=entry.text)
-
-
-def _sorted(narrations: Iterator[Narration]) -> list[Narration]:
-    return sorted((one for one in narrations if one.text.strip()), key=lambda one: one.seconds)
+def _numbers(number: int, entries: Sequence[object]) -> Integers:
+    """Return the pass and the index of each entry, (entries, 2)."""
+    return np.stack(
+        [np.full(len(entries), number), np.arange(len(entries))], axis=1, dtype=np.int32
+    )
 
 
 def _read_references(path: Path) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ __all__ = [
     "read_csv",
     "read_lines",
     "read_text",
+    "unreadable",
     "violations",
 ]
 
@@ -195,4 +196,9 @@ def read_text(path: Path) -> str:
             f"{path}: byte {error.start} is not UTF-8 (line {line}). Save the file as UTF-8."
         ) from error
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> AnnotationError:
+    """Return an error that says why the system does not give a file."""
+    return AnnotationError(f"{path}: cannot be read ({error.strerror}).")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from train.annotations.ego4d_clips import Clip, ClipQuery, Moment, MomentClip
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaTaxonomy
 from train.annotations.epic import Action, VerbNoun, by_video
-from train.annotations.narrations import Narration
+from train.annotations.narrations import Narrations
 from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery, VideoQuery
 from train.annotations.video_lines import ActionLine, VideoLine, VideoLines
 
@@ -248,15 +248,14 @@ class VideoCaptions:
     def __init__(self, path: Path) -> None:
         self._lines = VideoLines(path)
 
-    def narrations(self, subset: str) -> dict[str, list[Narration]]:
+    def narrations(self, subset: str) -> dict[str, Narrations]:
         """Return the captions of each video of a subset, by time; ids are ``<video>:<index>``."""
         return {
-            line.video: sorted(
-                (
-                    Narration(narration_id=f"{line.video}:{index}", seconds=one.time, text=one.text)
-                    for index, one in enumerate(line.captions)
-                ),
-                key=lambda narration: narration.seconds,
+            line.video: Narrations(
+                line.video,
+                [one.time for one in line.captions],
+                [one.text for one in line.captions],
+                np.arange(len(line.captions), dtype=np.int32)[:, None],
             )
             for line in self._lines.of(subset, "captions")
         }

@@ -94,6 +94,7 @@ class Validation:
             if watch is not None:
                 outputs = watch(task, outputs)
             scores = write_and_score(task, outputs, path)
+        deque(predictions.outputs, maxlen=0)  # the other processes predict for the main one
         (known,) = broadcast_object_list([scores])
         return known, predictions.loss
 

@@ -21,9 +21,13 @@ def top_k_hits(
     constant scores do not make every label a hit.
     """
     own_N1 = np.take_along_axis(scores_NK, labels_N[:, None], axis=1)
-    behind_NK = np.arange(scores_NK.shape[1]) > labels_N[:, None]
-    ahead_N = np.count_nonzero((scores_NK > own_N1) | ((scores_NK == own_N1) & behind_NK), axis=1)
-    hits_N: NDArray[np.bool_] = ahead_N < k
+    hits_N: NDArray[np.bool_] = np.count_nonzero(scores_NK > own_N1, axis=1) < k
+    # Equal scores matter where the higher ones leave room only.
+    at = np.flatnonzero(hits_N)
+    own_N1, scores_NK = own_N1[at], scores_NK[at]
+    behind_NK = np.arange(scores_NK.shape[1]) > labels_N[at, None]
+    ahead_NK = (scores_NK > own_N1) | ((scores_NK == own_N1) & behind_NK)
+    hits_N[at] = np.count_nonzero(ahead_NK, axis=1) < k
     return hits_N
 
 
@@ -55,11 +59,15 @@ class AveragePrecisions:
         self._own: list[list[NDArray[np.floating]]] = [[] for _ in range(num_classes)]
         self._at_least: list[NDArray[np.int64]] = []
 
-    def collect(self, positive_CF: NDArray[np.bool_], scores_CF: NDArray[np.floating]) -> None:
-        """Take the scores of a video's positive frames."""
-        for own, positive_F, scores_F in zip(self._own, positive_CF, scores_CF, strict=True):
-            if positive_F.any():
-                own.append(scores_F[positive_F])
+    def collect(
+        self,
+        classes_C: NDArray[np.int64],
+        positive_CF: NDArray[np.bool_],
+        scores_CF: NDArray[np.floating],
+    ) -> None:
+        """Take the scores of a video's positive frames, of the classes that have some."""
+        for class_id, positive_F, scores_F in zip(classes_C, positive_CF, scores_CF, strict=True):
+            self._own[class_id].append(scores_F[positive_F])
 
     def count(self, scores_CF: NDArray[np.floating]) -> None:
         """Count the frames of a video, after all videos have been collected."""

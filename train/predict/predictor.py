@@ -7,13 +7,14 @@ Shapes: B batch.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 from cache_schema.stream import Stream
 from train.config import DataConfig
@@ -45,9 +46,14 @@ class LossTotal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
-    """What a model says about some samples, one by one; to be gone through once."""
+    """What a model says about some samples, one by one; to be gone through once.
+
+    Of several processes all must go through it to its end, since they predict side by side.
+    """
 
     outputs: Iterable[SampleOutput]
+    """Made while they are gone through; of several processes the main one gets all of them, the
+    others none."""
     losses: LossTotal
 
     @property
@@ -81,43 +87,55 @@ class Predictor:
         """Return the outputs of all samples; of several processes each predicts its share.
 
         Longer samples come first, so that a batch holds windows of about one length; those of one
-        length keep their order. One process holds the outputs of a batch only; several hold all,
-        since each one gets them.
+        length keep their order. Each process holds the outputs of a batch only.
         """
         order = sorted(samples, key=lambda rows: -rows.num_rows)
         losses = LossTotal()
         shares = [order[rank :: self.num_processes] for rank in range(self.num_processes)]
+        if self.num_processes > 1:
+            return Predictions(outputs=self._gathered(shares, losses), losses=losses)
         own = self._outputs(shares[self.rank], losses)
-        if self.num_processes == 1:
-            return Predictions(outputs=own, losses=losses)
-        outputs = list(own)
-        if self.together:
-            self._keep_up(shares)
-        return _gathered(outputs, losses)
+        return Predictions(outputs=(one for whole in own for one in whole), losses=losses)
 
-    def _keep_up(self, shares: Sequence[Sequence[SampleRows]]) -> None:
-        """Call the model as often as the process with the most batches; nothing of it counts."""
+    def _gathered(
+        self, shares: Sequence[Sequence[SampleRows]], losses: LossTotal
+    ) -> Iterator[SampleOutput]:
+        """Yield what all processes say, batch by batch, on the main one; sum up the loss of all."""
+        own = self._outputs(shares[self.rank], losses)
         counts = [len(self._parts(share)) for share in shares]
-        sample = shares[0][-1:]
-        reader = BatchReader(self.ask, self.stream, sample, self.device)
-        batch = reader.read(self._parts(sample)[0][:1])
-        for _ in range(max(counts) - counts[self.rank]):
-            self._forward(batch, LossTotal())
+        for number in range(max(counts)):
+            outputs = next(own, [])
+            if self.together and number >= counts[self.rank]:
+                self._keep_up(shares[0][-1:])
+            yield from _sent_to_main(outputs)
+        sums = gather_object([(losses.total, losses.num_targets)])
+        losses.total = sum(total for total, _ in sums)
+        losses.num_targets = sum(count for _, count in sums)
 
-    def _outputs(self, samples: Sequence[SampleRows], losses: LossTotal) -> Iterator[SampleOutput]:
+    def _keep_up(self, sample: Sequence[SampleRows]) -> None:
+        """Call the model because the others do; nothing of it counts."""
+        reader = BatchReader(self.ask, self.stream, sample, self.device)
+        self._forward(reader.read(self._parts(sample)[0][:1]), LossTotal())
+
+    def _outputs(
+        self, samples: Sequence[SampleRows], losses: LossTotal
+    ) -> Iterator[list[SampleOutput]]:
+        """Yield after each batch the outputs of the samples that end in it."""
         self.model.eval()
         parts: list[list[WindowOutput]] = []
         for batch in self._batches(samples):
             arrays = self._forward(batch, losses)
             places = iter(range(len(batch.window_of_Q)))
+            whole: list[SampleOutput] = []
             for rows, window in zip(batch.rows, batch.windows, strict=True):
                 parts = parts or [[] for _ in rows.samples]
                 for windows, place in zip(parts, places, strict=False):
                     own = {name: values[place] for name, values in arrays.items()}
                     windows.append(WindowOutput(window=window, arrays=own))
                 if window.stop == rows.num_rows:
-                    yield from map(rows.output, rows.samples, parts)
+                    whole += map(rows.output, rows.samples, parts)
                     parts = []
+            yield whole
 
     def _forward(self, batch: Batch, losses: LossTotal) -> Mapping[str, Array]:
         with torch.inference_mode():
@@ -147,13 +165,12 @@ class Predictor:
         return split(windows, self.batch_size)
 
 
-def _gathered(own: list[SampleOutput], losses: LossTotal) -> Predictions:
-    """Give every process the outputs and the loss of all."""
-    sums = gather_object([(losses.total, losses.num_targets)])
-    everywhere = LossTotal(
-        total=sum(total for total, _ in sums), num_targets=sum(count for _, count in sums)
-    )
-    return Predictions(outputs=gather_object(own), losses=everywhere)
+def _sent_to_main(outputs: list[SampleOutput]) -> list[SampleOutput]:
+    """Return the outputs of all processes on the main one, nothing on the others."""
+    is_main = distributed.get_rank() == 0
+    parts: list[Any] | None = [None] * distributed.get_world_size() if is_main else None
+    distributed.gather_object(outputs, parts)
+    return list(chain.from_iterable(parts or ()))
 
 
 def _array(values: Tensor) -> Array:

@@ -41,6 +41,8 @@ __all__ = ["OnlineActionDetection", "OnlineActionDetectionOptions"]
 CELLS_PER_SECOND = 4
 BACKGROUND = 0
 """Column of "no action"."""
+BLOCK_CELLS = 256
+"""Cells that are looked at together: their scores fit into a processor's cache."""
 
 
 class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectionOptions]):
@@ -245,10 +247,15 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
             active = self._active(actions.get(video_id, []), num_cells)
             scores_FK = read(video_id, (num_cells, self._num_columns))
             hits.append(_hits(active, scores_FK))
-            precisions.collect(active.among(occurring_C), scores_FK.T[occurring_C])
-        for video_id, num_cells in self._cells.items():
+            precisions.collect(
+                np.searchsorted(occurring_C, active.columns_C),
+                active.active_FC.T,
+                scores_FK[:, active.columns_C].T,
+            )
+        # Backwards: of a file larger than the memory, the end has been read last.
+        for video_id, num_cells in reversed(self._cells.items()):
             scores_FK = read(video_id, (num_cells, self._num_columns))
-            precisions.count(scores_FK.T[occurring_C])
+            precisions.count(_columns_of(scores_FK, occurring_C))
         unseen = self.source.unseen_participants()
         is_unseen = [
             bool(own) and own[0].participant_id in unseen
@@ -333,12 +340,6 @@ class _ActiveCells:
         first_F = self.columns_C[self.active_FC.argmax(axis=1)]
         return np.where(self.active_FC.any(axis=1), first_F, BACKGROUND)
 
-    def among(self, columns_K: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of some ascending columns, with all of these, are active in which cell."""
-        active_KF = np.zeros((len(columns_K), len(self.active_FC)), bool)
-        active_KF[np.searchsorted(columns_K, self.columns_C)] = self.active_FC.T
-        return active_KF
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Hits:
@@ -355,6 +356,16 @@ def _random_scores(video_id: str, shape: tuple[int, int]) -> Scores:
 
 def _hits(active: _ActiveCells, scores_FK: Scores) -> _Hits:
     labels_F = active.labels_F()
-    is_action_F = labels_F != BACKGROUND
-    labels_A = labels_F[is_action_F]
-    return _Hits(labels_A=labels_A, hits_A=top_k_hits(scores_FK[is_action_F], labels_A))
+    cells_A = np.flatnonzero(labels_F != BACKGROUND)
+    blocks = [cells_A[first : first + BLOCK_CELLS] for first in range(0, len(cells_A), BLOCK_CELLS)]
+    hits = [top_k_hits(scores_FK[cells], labels_F[cells]) for cells in blocks]
+    return _Hits(labels_A=labels_F[cells_A], hits_A=np.concatenate([np.zeros(0, bool), *hits]))
+
+
+def _columns_of(scores_FK: Scores, columns_C: NDArray[np.int64]) -> Scores:
+    """Return some columns as rows (C, F); block by block, else each cell is fetched C times."""
+    columns_CF = np.empty((len(columns_C), len(scores_FK)), scores_FK.dtype)
+    for first in range(0, len(scores_FK), BLOCK_CELLS):
+        block = slice(first, first + BLOCK_CELLS)
+        columns_CF[:, block] = scores_FK[block][:, columns_C].T
+    return columns_CF

@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from train.annotations.narrations import Narration, NarrationSource, read_captions
+from train.annotations.narrations import Narrations, NarrationSource, read_captions
 from train.annotations.opening import open_narrations
 from train.answer import Answer, Caption
 from train.answers.online_captioning import (
@@ -54,7 +54,7 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
     def answers(self) -> CaptionAnswers:
         """What the head says, as often as the narrators of the training videos spoke."""
         videos = self.source.narrations("train").values()
-        seconds = [np.diff([one.seconds for one in narrations]) for narrations in videos]
+        seconds = [np.diff(narrations.seconds_N) for narrations in videos]
         gaps = np.concatenate([*seconds, []])
         median = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else SECONDS_OF_ONE
         return self.answers_type(CaptionKnowledge(seconds=median), self.options)
@@ -73,9 +73,9 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
                 video_id=video_id,
                 start_seconds=0.0,
                 end_seconds=math.inf,
-                target=tuple(narrations),
+                target=narrations,
                 duration_seconds=durations.get(video_id),
-                record_ends=tuple(one.seconds for one in narrations),
+                record_ends=tuple(narrations.seconds_N.tolist()),
             )
             for video_id, narrations in self.source.narrations(subset).items()
         ]
@@ -97,7 +97,7 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
     def _tokens(self, sample: Sample) -> NDArray[np.int64]:
         """Return the ids (N, L) of a video's captions, made when they are first asked for."""
         if sample.video_id not in self._tokens_by_video:
-            texts = [one.text for one in _narrations(sample)]
+            texts = _narrations(sample).texts
             encoded = self.answers.tokenizer(texts, add_special_tokens=False)["input_ids"]
             ends = [[*ids, self.answers.tokenizer.eos_token_id] for ids in encoded]
             length = min(self.options.max_caption_tokens, max(map(len, ends)))
@@ -115,7 +115,7 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
         The last one ends where it starts: when the video ends is not annotated.
         """
         narrations = _narrations(sample)
-        seconds_N = np.array([one.seconds for one in narrations])
+        seconds_N = narrations.seconds_N
         later_N = np.searchsorted(seconds_N, seconds_N, side="right")
         ends_N = np.append(seconds_N, known_until(sample))[later_N]
         return Answer(
@@ -165,10 +165,10 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
     def _captions(self, output: SampleOutput) -> Iterator[tuple[str, str]]:
         narrations = _narrations(output.sample)
         rows_N = _caption_rows(output.sample, output.times_R2)
-        for index in np.flatnonzero(rows_N < 0):
+        for index in np.flatnonzero(rows_N < 0).tolist():
             yield narrations[index].narration_id, self._most_frequent
         for one in output.windows:
-            places = np.flatnonzero(is_new(rows_N, one.window))
+            places = np.flatnonzero(is_new(rows_N, one.window)).tolist()
             for index, ids_L in zip(places, one.arrays["generated"][: len(places)], strict=True):
                 yield narrations[index].narration_id, self.answers.text(ids_L)
 
@@ -179,7 +179,7 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
 
     def _training_captions(self) -> list[str]:
         videos = self.source.narrations("train").values()
-        return [one.text for narrations in videos for one in narrations]
+        return [text for narrations in videos for text in narrations.texts]
 
     # --- score ----------------------------------------------------------------------------------
 
@@ -217,15 +217,14 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
         return {name: self.score(folder / f"{name}{self.facts.submission}") for name in submissions}
 
 
-def _narrations(sample: Sample) -> tuple[Narration, ...]:
-    assert isinstance(sample.target, tuple)
+def _narrations(sample: Sample) -> Narrations:
+    assert isinstance(sample.target, Narrations)
     return sample.target
 
 
 def _caption_rows(sample: Sample, times_R2: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the latest row that has ended at each narration's time, -1 where none has."""
-    seconds_N = np.array([one.seconds for one in _narrations(sample)])
-    return rows_completed_by(times_R2, seconds_N + ROUNDING_SECONDS)
+    return rows_completed_by(times_R2, _narrations(sample).seconds_N + ROUNDING_SECONDS)
 
 
 def _write(captions: Mapping[str, str], path: Path) -> None:

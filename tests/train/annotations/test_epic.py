@@ -9,7 +9,9 @@ from tests.train.annotations.annotation_folders import (
     epic_test_row,
     write,
 )
+from train.annotations import epic as epic_module
 from train.annotations.epic import Action, EpicFolder, NarratedSegment, by_video, parse_timestamp
+from train.annotations.reading import read_csv
 
 TRAIN = [epic_row("t0", "00.50", "01.00", 3, 10, video="P03_01")]
 VAL = [
@@ -240,6 +242,28 @@ def test_action_classes_need_a_list_or_training_records(folder):
     assert not epic.knows_action_classes()
     write(folder / "actions.csv", "id,verb,noun", "0,3,2")
     assert epic.knows_action_classes()
+
+
+def test_actions_are_read_once_however_often_they_are_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def counted(path, columns):
+        asked.append(path.name)
+        return read_csv(path, columns)
+
+    monkeypatch.setattr(epic_module, "read_csv", counted)
+    row = epic_row("n", "01.00", "02.00", 3, 4)
+    source = EpicFolder(epic_folder(tmp_path, train=[row], val=[row]))
+    for _ in range(2):
+        source.classified_actions("train")
+        source.classified_actions("val")
+        source.validation_cells(4)
+        source.actions("val").clear()  # one's own
+    assert source.action_classes() == [(3, 4)]
+    assert sorted(name for name in asked if name.startswith("EPIC")) == [
+        "EPIC_100_train.csv",
+        "EPIC_100_validation.csv",
+    ]
 
 
 def test_the_test_file_has_segments_without_classes(folder):

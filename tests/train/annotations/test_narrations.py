@@ -1,9 +1,12 @@
 import json
+import sys
+import tracemalloc
 
+import numpy as np
 import pytest
 
 from cache_schema.errors import AnnotationError
-from train.annotations.narrations import NarrationFiles, read_captions
+from train.annotations.narrations import Narration, NarrationFiles, Narrations, read_captions
 
 
 def entry(seconds, text):
@@ -130,6 +133,41 @@ def test_a_wrong_submission_is_refused(tmp_path, text, message):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(AnnotationError, match=message):
         read_captions(tmp_path / "p.json", {"x": [], "y": []})
+
+
+def test_wrong_narrations_of_the_second_version_are_refused(tmp_path):
+    late = refused(tmp_path, videos={"videos": {"a": {"narrations": [{"time": "late"}]}}})
+    assert "narration.json: record a.narrations.0, field 'time' is 'late'" in late
+    assert "Expected `object`, got `array`" in refused(tmp_path, videos={"videos": []})
+    assert "got list, expected a JSON object" in refused(tmp_path, videos=[VIDEOS])
+
+
+def test_a_byte_order_mark_goes_away(tmp_path):
+    make(tmp_path)
+    path = tmp_path / "narration.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert list(found(NarrationFiles(tmp_path), "val")) == ["b"]
+
+
+def test_narrations_of_one_instant_keep_their_order_and_their_ids():
+    numbers = np.array([[1, 0], [1, 1], [2, 0]], np.int32)
+    narrations = Narrations("v", [3.0, 1.0, 3.0], ["x", "y", "z"], numbers)
+    assert [one.narration_id for one in narrations] == ["v:1:1", "v:1:0", "v:2:0"]
+    assert narrations[-1] == Narration(narration_id="v:2:0", seconds=3.0, text="z")
+    assert [one.text for one in narrations[1:]] == ["x", "z"]
+    assert narrations.seconds_N.tolist() == [1.0, 3.0, 3.0]
+
+
+def test_a_narration_takes_little_more_than_its_text(tmp_path):
+    entries = [entry(float(second), f"#C C does {second}") for second in range(10_000)]
+    files = make(tmp_path, {"a": video(entries), "b": video([])}, {"train": ["a"], "val": ["b"]})
+    tracemalloc.start()
+    try:
+        narrations = files.narrations("train")["a"]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < sum(map(sys.getsizeof, narrations.texts)) + 10_000 * 32
 
 
 def test_the_second_version_is_read_under_its_own_name(tmp_path):

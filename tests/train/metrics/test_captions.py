@@ -1,3 +1,4 @@
+import functools
 import json
 import logging
 import shutil
@@ -143,3 +144,23 @@ def test_a_meteor_that_dies_is_told_and_started_anew(monkeypatch):
         captions_module._meteor_score({"x": ["a"]}, {"x": ["a"]})
     assert dead.released
     assert started == []
+
+
+def test_meteor_is_started_once_however_often_captions_are_scored(monkeypatch):
+    from pycocoevalcap.meteor import meteor
+
+    started = []
+
+    class Counted:
+        def __init__(self):
+            started.append(self)
+
+        def compute_score(self, wanted, got):
+            return 0.5, [0.5]
+
+    monkeypatch.setattr(meteor, "Meteor", Counted)
+    anew = functools.cache(captions_module._meteor.__wrapped__)
+    monkeypatch.setattr(captions_module, "_meteor", anew)
+    scores = [captions_module._meteor_score({"x": ["a"]}, {"x": ["a"]}) for _ in range(3)]
+    assert scores == [0.5] * 3
+    assert len(started) == 1

@@ -86,7 +86,7 @@ def test_average_precision_is_scikit_learns_with_ties_and_over_several_videos():
 def mean_average_precision(num_classes, videos):
     precisions = AveragePrecisions(num_classes)
     for positive_CF, scores_CF in videos:
-        precisions.collect(positive_CF, scores_CF)
+        precisions.collect(np.arange(num_classes), positive_CF, scores_CF)
     for _, scores_CF in videos:
         precisions.count(scores_CF)
     return precisions.mean()

@@ -215,3 +215,16 @@ def test_a_checkpoint_needs_nothing_of_a_second_llm_but_its_adapter(tmp_path):
     assert set(made.state_dict()) == set(parameters)
     trained = [name for name, value in parameters.items() if value.requires_grad]
     assert all("lora_" in name for name in trained if name.startswith("generator"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_lm_head_reads_states_that_lie_side_by_side(tmp_path, family):
+    language = load(tmp_path, family)
+    writer = CaptionWriter(language, end_id=END)
+    seen = []
+    writer._model.get_output_embeddings().register_forward_hook(
+        lambda _, states, __: seen.append(states[0].is_contiguous())
+    )
+    writer.generate(torch.randn(4, PREFIX, language.width_in), max_tokens=3)
+    assert seen
+    assert all(seen)

@@ -60,10 +60,15 @@ def test_the_loss_is_the_mean_over_all_rows(trainer):
     assert prediction.loss == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_processes_predict_disjoint_samples(trainer, monkeypatch):
-    monkeypatch.setattr(
-        "train.predict.predictor.gather_object", lambda part: part
-    )  # nobody else sends
+@pytest.fixture
+def alone(monkeypatch):
+    """One of two processes, to which nobody else sends."""
+    for name in ("gather_object", "_sent_to_main"):
+        monkeypatch.setattr(f"train.predict.predictor.{name}", lambda part: part)
+
+
+@pytest.mark.usefixtures("alone")
+def test_processes_predict_disjoint_samples(trainer):
     val = trainer.run.tasks[0].val
     whole = list(predictor(trainer).predict(val).outputs)
     shares = [
@@ -73,6 +78,33 @@ def test_processes_predict_disjoint_samples(trainer, monkeypatch):
     assert [[one.sample.video_id for one in share] for share in shares] == [["d"], ["e"]]
     for (output,), expected in zip(shares, whole, strict=True):
         np.testing.assert_allclose(output.rows("current"), expected.rows("current"), atol=1e-5)
+
+
+@pytest.mark.usefixtures("alone")
+def test_none_of_several_processes_predicts_further_than_asked(trainer):
+    calls = []
+    trainer.model.register_forward_hook(lambda *_: calls.append(1))
+    val = trainer.run.tasks[0].val
+    several = predictor(trainer, batch_size=1, num_processes=2)
+    outputs = several.predict([*val, *val]).outputs  # of d, d, e, e the first process has d and e
+    assert next(outputs).sample.video_id == "d"
+    assert len(calls) == 3
+    assert [one.sample.video_id for one in outputs] == ["e"]
+    assert len(calls) > 3
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("together", [False, True])
+def test_processes_call_the_model_equally_often_where_each_call_takes_all(trainer, together):
+    calls = []
+    trainer.model.register_forward_hook(lambda *_: calls.append(1))
+    counts = []
+    for rank in range(2):
+        several = predictor(trainer, batch_size=1, rank=rank, num_processes=2, together=together)
+        assert len(list(several.predict(trainer.run.tasks[0].val).outputs)) == 1
+        counts.append(len(calls))
+        calls.clear()
+    assert (counts[0] == counts[1]) == together
 
 
 def test_one_process_predicts_no_further_than_asked(trainer):

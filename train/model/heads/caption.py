@@ -265,4 +265,10 @@ def _causal_model(language: LanguageModel, own_head: OwnLmHead | None) -> Any:  
         model.tie_weights()
     else:
         model.set_output_embeddings(own_head.linear)
+    model.get_output_embeddings().register_forward_pre_hook(_side_by_side)
     return model.eval()
+
+
+def _side_by_side(module: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copy last states together: else torch gives each caption an LM head of its own, 57 MB."""
+    return tuple(one.contiguous() for one in states)
