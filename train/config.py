@@ -117,6 +117,9 @@ class TextConfig:
     encoder: str = ""
     """Empty: the LLM's own tokenizer and embeddings. Else a text encoder (hub id, local folder or
     ``smollm2``), frozen, whose features a trained linear layer projects to the LLM's width."""
+    features: str = ""
+    """Such features as others published them, read instead of made: a folder with ``qid<id>.npz``
+    files. Queries that they lack need the encoder."""
     max_tokens: Count = 64
     """Longest query; a longer one is an error."""
 
@@ -320,7 +323,7 @@ def runs_folder(config: TrainConfig) -> Path:
 
 PLACES = {
     *("annotations", "features", "stream", "out", "device", "allow_missing"),
-    *("parallel", "logging.wandb_project"),
+    *("text.features", "parallel", "logging.wandb_project"),
     *(f"job.{one.name}" for one in fields(JobConfig)),
 }
 """Keys that say where things lie or run, not what is computed; the recipe and the samples are

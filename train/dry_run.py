@@ -12,7 +12,7 @@ from cache_schema.store import open_store
 from train.checkpoints.checkpoint import BEST, LAST
 from train.checkpoints.result import METRICS, PAGE, REPORT
 from train.config import TrainConfig
-from train.data.record_ends import RecordEnds
+from train.data.fit import Fit, fits_json
 from train.loop.logs import show_progress
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
@@ -38,7 +38,7 @@ class DryRun:
     writes: list[str]
     steps: int | None
     """Optimizer steps; None if there is no store or task to tell."""
-    record_ends: list[RecordEnds] = field(default_factory=list)
+    fits: list[Fit] = field(default_factory=list)
     """Of each task's annotations, if there is a store to compare them with."""
 
     def to_json(self) -> dict[str, object]:
@@ -48,7 +48,7 @@ class DryRun:
             "reads": self.reads,
             "writes": self.writes,
             "steps": self.steps,
-            "record_ends": {one.task: one.to_json() for one in self.record_ends},
+            **fits_json(self.fits),
         }
 
     def text(self) -> str:
@@ -57,8 +57,8 @@ class DryRun:
         facts = {**self.reads, **counts, "steps": self.steps}
         width = max(map(len, facts))
         lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
-        late = [f"warning: {one.text()}" for one in self.record_ends if one.num_beyond]
-        return "\n".join([*lines, *late, "writes", *self.writes])
+        warnings = [f"warning: {one.text()}" for one in self.fits if one.num_misfits]
+        return "\n".join([*lines, *warnings, "writes", *self.writes])
 
 
 def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
@@ -80,7 +80,7 @@ def dry_run(config: TrainConfig, *, resume: bool = False) -> DryRun:
         prepared = prepare(config, accelerator.device)
         steps = Trainer(prepared, accelerator, folder).num_steps
         report = _report(prepared.model, _reads(prepared), writes, steps)
-        return replace(report, record_ends=prepared.record_ends)
+        return replace(report, fits=prepared.fits)
     for name in config.task:
         task_class(name)
     tasks = make_tasks(config) if knows_heads else {}

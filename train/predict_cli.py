@@ -84,6 +84,12 @@ __all__ = ["main", "predict"]
     help="Of --subset (default: the run's), or what --html compares with.",
 )
 @click.option(
+    "--text-features",
+    default="",
+    metavar="PATH",
+    help="Where features of the queries lie now (default: the run's text.features).",
+)
+@click.option(
     "--allow-missing", default=0, metavar="N", help="Videos of --subset not in the store."
 )
 @click.option("--task", default="", metavar="NAME", help="Of a run that learned several.")

@@ -4,7 +4,7 @@ Settings -> Prepared, all that a trainer works on.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,10 +24,13 @@ from train.checkpoints.checkpoint import (
 )
 from train.checkpoints.record import Checkpoint
 from train.config import TrainConfig
-from train.data.record_ends import RecordEnds, record_ends_beyond
+from train.data.durations import compare_durations
+from train.data.fit import Fit
+from train.data.record_ends import record_ends_beyond
 from train.data.samples import SampleRows, find_rows
 from train.model.pretrained import LlmIdentity
 from train.model.video_llm import VideoLLM, build_model, pretrained_identities
+from train.task import Sample
 from train.tasks import AnyAnswers, AnyTask, load_task
 
 __all__ = [
@@ -55,8 +58,8 @@ class TaskData:
     """What is evaluated while training: the task and its validation samples, or a part of them."""
     missing: list[str]
     """Annotated videos that are not in the stream."""
-    record_ends: RecordEnds
-    """Which annotated records end behind the rows of their video."""
+    fits: tuple[Fit, ...]
+    """Which times in the annotations the rows do not bear out."""
     weight: float = 1.0
     """How often an epoch shows the training rows."""
 
@@ -77,9 +80,9 @@ class Prepared:
         return list(dict.fromkeys(video for data in self.tasks for video in data.missing))
 
     @property
-    def record_ends(self) -> list[RecordEnds]:
-        """What is known of the ends of each task's annotated records."""
-        return [data.record_ends for data in self.tasks]
+    def fits(self) -> list[Fit]:
+        """Which times in each task's annotations the rows do not bear out."""
+        return [fit for data in self.tasks for fit in data.fits]
 
 
 def make_tasks(config: TrainConfig) -> dict[str, AnyTask]:
@@ -115,6 +118,7 @@ def prepare(
     model = build(
         config, stream.row_shape, answers_of(tasks), device, resumed, widths=stream.widths
     )
+    model.name_queries(_samples(data))
     for one in data:
         if one.watched[0] is not one.task:
             one.watched[0].answers.adopt(one.task.answers)  # from here on its head is built
@@ -187,7 +191,11 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
     }
     train_samples, val_samples = task.samples("train"), task.samples("val")
     # First: a sample that lies behind its video as a whole would be told to be missing.
-    record_ends = record_ends_beyond(task.facts.name, [*train_samples, *val_samples], stream)
+    name, samples = task.facts.name, [*train_samples, *val_samples]
+    fits = (
+        record_ends_beyond(name, samples, stream),
+        compare_durations(name, samples, stream),
+    )
     found = find_rows(train_samples, stream, **settings)
     fraction = config.data.holdout_fraction if config.data.selection == "holdout" else 0.0
     train, holdout = hold_out(found.rows, fraction, config.seed)
@@ -199,9 +207,15 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
         val=val.rows,
         watched=_watched(config, task, val.rows),
         missing=[*found.missing, *val.missing],
-        record_ends=record_ends,
+        fits=fits,
         weight=config.weights.get(task.facts.name, 1.0),
     )
+
+
+def _samples(data: Sequence[TaskData]) -> Iterator[Sample]:
+    for one in data:
+        for rows in (*one.train, *one.holdout, *one.val):
+            yield from rows.samples
 
 
 def _check_samples(data: Sequence[TaskData], resumed: Checkpoint) -> None:

@@ -96,7 +96,7 @@ def _result(
         lower_is_better=_lower_is_better(prepared, trained.metrics),
         best_epoch=trained.best_epoch,
         missing_videos=tuple(trained.missing),
-        record_ends=tuple(one.text() for one in trained.record_ends if one.num_beyond),
+        record_ends=tuple(one.text() for one in trained.fits if one.num_misfits),
         seconds=cost.seconds,
         energy_joules=cost.energy_joules,
         rows=RowCounts(

@@ -20,7 +20,7 @@ from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkp
 from train.checkpoints.record import Checkpoint
 from train.checkpoints.result import METRICS, Seconds
 from train.config import PLACES, TrainConfig, runs_folder
-from train.data.record_ends import RecordEnds
+from train.data.fit import Fit, fits_json
 from train.device import gpu_uuids
 from train.loop.logs import show_progress
 from train.loop.parallel import (
@@ -63,7 +63,7 @@ class Trained:
     """Of this call."""
     best_epoch: int | float | None
     missing: list[str]
-    record_ends: list[RecordEnds] = field(default_factory=list)
+    fits: list[Fit] = field(default_factory=list)
     """Of each task's annotations."""
     page: Path | None = None
     """Shows all this; None if it could not be written."""
@@ -78,7 +78,7 @@ class Trained:
             "seconds": round(self.seconds, 3),
             "best_epoch": self.best_epoch,
             "missing_videos": self.missing,
-            "record_ends": {one.task: one.to_json() for one in self.record_ends},
+            **fits_json(self.fits),
             "page": None if self.page is None else str(self.page),
         }
 
@@ -87,7 +87,7 @@ class Trained:
         lines = [score_table({"model": self.metrics, **self.baselines}), ""]
         if self.missing:
             lines.append(f"without {len(self.missing)} videos that the store does not hold")
-        lines += [one.text() for one in self.record_ends if one.num_beyond]
+        lines += [one.text() for one in self.fits if one.num_misfits]
         lines += [
             f"best epoch   {self.best_epoch}",
             f"checkpoint   {self.run / BEST}",
@@ -120,7 +120,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
     resumed = _resumed(config, begun) if begun else None
     prepared = _prepare(config, accelerator, resumed)
     if accelerator.is_main_process:
-        _warn_of(prepared.record_ends)
+        _warn_of(prepared.fits)
     folder = begun or _new_folder(config, accelerator)
     try:
         trainer = Trainer(prepared, accelerator, folder)
@@ -147,7 +147,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         seconds=time.perf_counter() - started,
         best_epoch=trainer.progress.best_epoch,
         missing=prepared.missing,
-        record_ends=prepared.record_ends,
+        fits=prepared.fits,
     )
     cost = TurnCost(seconds=Seconds(start_up=start_up, scoring=scoring), energy_joules=meter.joules)
     return replace(trained, page=leave_report(trained, prepared, accelerator, cost))
@@ -210,10 +210,10 @@ def _resumed(config: TrainConfig, folder: Path) -> Checkpoint | None:
     return checkpoint
 
 
-def _warn_of(record_ends: list[RecordEnds]) -> None:
-    for one in record_ends:
-        if one.num_beyond:
-            logger.warning("warning: %s. What lies behind the rows is not learned.", one.text())
+def _warn_of(fits: list[Fit]) -> None:
+    for one in fits:
+        if one.num_misfits:
+            logger.warning("warning: %s. %s", one.text(), one.words.if_few)
 
 
 def _say_start(folder: Path, step: int) -> None:

@@ -5,8 +5,7 @@ made into classes, segments and sentences. It knows class names and options and 
 annotations, so a checkpoint is enough to rebuild it. ``Task`` is how that is learned and measured:
 official files -> samples (seconds, not rows), the targets of every window, loss, submission, score.
 
-Shapes: B batch, T rows of a window, R rows of a sample, S appended tokens, E LLM width, 2 start and
-end seconds.
+Shapes: B batch, T rows of a window, R of a sample, S appended tokens, E LLM width, 2 start and end.
 """
 
 import math
@@ -114,11 +113,16 @@ class Sample:
     """Exclusive; ``math.inf`` for the whole video."""
     target: object
     """Owned by the task."""
+    clip_id: str = ""
+    """Of the stretch, where it has one: finds features that were made of it alone."""
+    duration_seconds: float | None = None
+    """Of the video, by its annotations; None where they do not say it."""
     query: str = ""
     """Text that the LLM reads beside the rows, for tasks that have one."""
+    query_id: str = ""
+    """Names the query in a release of text features."""
     record_ends: tuple[float, ...] = ()
-    """When each annotated record of it ends (or is, if it is an instant), in seconds of the video:
-    for telling whether annotations and features fit."""
+    """When each annotated record ends (or is, if an instant), in seconds of the video."""
     annotated: bool = True
     """False in the subset ``test``: its target says what is asked, not what is right."""
 

@@ -2,7 +2,8 @@
 
 import click
 
-from extract.tools.converting_cli import compact, export, import_command
+from extract.tools.converting_cli import compact, export
+from extract.tools.importing_cli import import_command
 from extract.tools.looking_cli import info, ls, report
 from extract.tools.proving_cli import repair, verify
 

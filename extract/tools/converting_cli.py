@@ -1,87 +1,14 @@
-"""``vllm-store import``, ``export`` and ``compact``: features into, out of and within a store."""
+"""``vllm-store export`` and ``compact``: features out of and within a store."""
 
 import json
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 
 import click
 
 from extract.tools.cli_options import JSON, QUIET, STORE, bar, row_bar
 
-__all__ = ["compact", "export", "import_command"]
-
-
-def _fraction(context: click.Context, parameter: click.Parameter, value: str) -> Fraction:
-    try:
-        number = Fraction(value)
-    except (ValueError, ZeroDivisionError):
-        number = Fraction(0)
-    if number <= 0:
-        raise click.BadParameter(f"'{value}' is not a positive number such as 15 or 30000/1001.")
-    return number
-
-
-@click.command(name="import")
-@click.argument("source", type=click.Path(path_type=Path))
-@STORE
-@click.option("--stream", "stream_name", required=True, help="Name of the stream to fill.")
-@click.option(
-    "--fps", required=True, callback=_fraction, help="Frames per second the network was shown."
-)
-@click.option(
-    "--window", required=True, type=click.IntRange(min=1), help="Frames that made one row."
-)
-@click.option(
-    "--stride", required=True, type=click.IntRange(min=1), help="Frames between rows' starts."
-)
-@click.option("--key", help="Name of the array inside each .npz, .pt or .h5 file.")
-@click.option("--transpose", is_flag=True, help="Files hold (D, T) instead of (T, D).")
-@click.option(
-    "--dtype",
-    default="float16",
-    show_default=True,
-    type=click.Choice(["float16", "bfloat16", "float32"]),
-    help="Dtype to store.",
-)
-@JSON
-def import_command(
-    source: Path,
-    path: Path,
-    stream_name: str,
-    fps: Fraction,
-    window: int,
-    stride: int,
-    as_json: bool,
-    **reading: object,
-) -> None:
-    """Import feature files that others made (.npy, .npz, .pt, .h5; folder or file).
-
-    Row k of a video spans WINDOW frames from frame k * STRIDE on, at FPS frames per second. The
-    id of a video is its path below SOURCE without suffix. Videos already there are skipped.
-
-    \b
-    Example: I3D features, one row per frame at 15 frames per second
-      vllm-store import i3d/ feats.zarr --stream i3d --fps 15 --window 1 --stride 1
-    """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
-    from extract.tools.import_features import ImportSettings, import_features
-
-    settings = ImportSettings(
-        stream=stream_name,
-        fps=fps,
-        window_frames=window,
-        stride_frames=stride,
-        store_dtype=reading["dtype"],  # type: ignore[arg-type]  # click.Choice has checked it
-        key=reading["key"],  # type: ignore[arg-type]
-        transpose=bool(reading["transpose"]),
-    )
-    with bar("import", None, " file", hidden=as_json) as advance:
-        report = import_features(source, path, settings, advance)
-    text = (
-        f"{report.videos_imported} videos ({report.rows_imported} rows) imported into "
-        f"'{report.stream}', {report.videos_skipped} were there already."
-    )
-    click.echo(json.dumps(asdict(report), indent=1) if as_json else text)
+__all__ = ["compact", "export"]
 
 
 @click.command()

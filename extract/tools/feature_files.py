@@ -1,12 +1,13 @@
 """Feature files that others made: which there are, and the array of one video.
 
-``.npy``, ``.npz`` and ``.pt`` hold one video each; an ``.h5`` file holds one dataset per video. No
-pickle is ever loaded, so object arrays and anything but tensors in a ``.pt`` file are refused.
+``.npy``, ``.npz`` and ``.pt`` hold one video each; an ``.h5`` file holds one dataset per video, an
+LMDB database one vector per frame of each. No pickle is ever loaded, so object arrays and anything
+but tensors in a ``.pt`` file are refused.
 """
 
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,11 +20,15 @@ import torch
 from numpy.typing import NDArray
 
 from cache_schema.errors import SourceError
+from extract.tools.frame_database import database_videos, read_frames
 
 __all__ = ["FeatureFile", "find_feature_files", "has_cheap_shape", "read_features", "read_shape"]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-SUFFIXES = (".npy", ".npz", ".pt", ".pth", *HDF5_SUFFIXES)
+LMDB_SUFFIXES = (".mdb", ".lmdb")
+SUFFIXES = (".npy", ".npz", ".pt", ".pth", *HDF5_SUFFIXES, *LMDB_SUFFIXES)
+LMDB_LOCK = "lock.mdb"
+"""Lies beside a database and is none."""
 
 Values = NDArray[np.generic]
 
@@ -35,27 +40,32 @@ class FeatureFile:
     video_id: str
     path: Path
     key: str | None
-    """Name of the array inside the file; None if the file is one array."""
+    """Name of the array inside the file, in a database of the video; None if the file is one
+    array."""
 
     def __str__(self) -> str:
         return f"{self.path}" if self.key is None else f"{self.path} ({self.key})"
 
 
-def find_feature_files(source: Path, key: str | None) -> list[FeatureFile]:
+def find_feature_files(
+    source: Path, key: str | None, group_key: str | None = None
+) -> list[FeatureFile]:
     """Return the features of every video in a folder (searched recursively) or file, by id.
 
     The id is the path below the folder without suffix; for a dataset of an ``.h5`` file its path
-    in the file follows. A file named directly adds no prefix to its datasets' ids.
+    in the file follows, and for a video of an LMDB database its name follows the database's folder.
+    A file named directly adds no prefix to the ids of what it holds.
 
     Args:
         source: Folder or file.
-        key: Name of the array inside each file; in an ``.h5`` file, of the dataset inside each
-            video's group.
+        key: Name of the array inside each ``.npz`` or ``.pt`` file.
+        group_key: Name of the dataset inside each video's group of an ``.h5`` file; None if the
+            datasets are the videos.
 
     Raises:
         SourceError: if there is none, or if two claim one id.
     """
-    found = sorted(_walk(source, key), key=lambda file: file.video_id)
+    found = sorted(_walk(source, key, group_key), key=lambda file: file.video_id)
     if not found:
         raise SourceError(f"{source}: no feature file there. Looked for {', '.join(SUFFIXES)}.")
     for first, second in pairwise(found):
@@ -81,6 +91,8 @@ def read_features(file: FeatureFile) -> Values:
         if suffix in HDF5_SUFFIXES:
             with h5py.File(file.path) as datasets:
                 return _numpy(datasets[file.key][()])
+        if suffix in LMDB_SUFFIXES:
+            return read_frames(file.path, file.key or "")
         return _tensor(file, torch.load(file.path, map_location="cpu", weights_only=True))
 
 
@@ -90,7 +102,9 @@ def has_cheap_shape(file: FeatureFile) -> bool:
 
 
 def read_shape(file: FeatureFile) -> tuple[int, ...]:
-    """Return the shape of one video's array; ``.npz`` and ``.pt`` files are read whole for it.
+    """Return the shape of one video's array.
+
+    ``.npz`` and ``.pt`` files, and the frames of a database, are read whole for it.
 
     Raises:
         SourceError: as ``read_features`` does.
@@ -121,23 +135,30 @@ def _read_errors(file: FeatureFile) -> Iterator[None]:
         ) from error
 
 
-def _walk(source: Path, key: str | None) -> Iterator[FeatureFile]:
+def _walk(source: Path, key: str | None, group_key: str | None) -> Iterator[FeatureFile]:
     if not source.exists():
         raise SourceError(f"{source}: no such file or folder.")
     root, paths = (source, source.rglob("*")) if source.is_dir() else (source.parent, [source])
     for path in paths:
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        suffix, place = path.suffix.lower(), path.relative_to(root)
+        hidden = any(part.startswith(".") for part in place.parts) or path.name == LMDB_LOCK
+        if hidden or suffix not in SUFFIXES or not path.is_file():
             continue
-        video_id = path.relative_to(root).with_suffix("").as_posix()
-        if path.suffix.lower() not in HDF5_SUFFIXES:
+        video_id = place.with_suffix("").as_posix()
+        if suffix in HDF5_SUFFIXES:
+            prefix = f"{video_id}/" if source.is_dir() else ""
+            yield from _in_one(path, prefix, _hdf5_videos(path, group_key))
+        elif suffix in LMDB_SUFFIXES:
+            prefix = "" if place.parent == Path() else f"{place.parent.as_posix()}/"
+            yield from _in_one(path, prefix, ((name, name) for name in database_videos(path)))
+        else:
             yield FeatureFile(video_id=video_id, path=path, key=key)
-            continue
-        prefix = f"{video_id}/" if source.is_dir() else ""
-        yield from (
-            FeatureFile(video_id=prefix + name, path=path, key=dataset)
-            for name, dataset in _hdf5_videos(path, key)
-        )
+
+
+def _in_one(path: Path, prefix: str, videos: Iterable[tuple[str, str]]) -> Iterator[FeatureFile]:
+    """Yield the videos of one file, given by name and key."""
+    for name, key in videos:
+        yield FeatureFile(video_id=prefix + name, path=path, key=key)
 
 
 def _hdf5_videos(path: Path, key: str | None) -> list[tuple[str, str]]:

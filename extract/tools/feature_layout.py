@@ -57,10 +57,10 @@ def _sentence(
     other: tuple[FeatureFile, tuple[int, ...]],
     transpose: bool,
 ) -> str:
-    got, expected, advice = ("T, D", "D, T", "Leave out") if transpose else ("D, T", "T, D", "Add")
+    got, expected, flag = ("T, D", "D, T", "no-") if transpose else ("D, T", "T, D", "")
     shapes = " and ".join(f"{file} has shape {shape}" for file, shape in (first, other))
     return (
         f"{shapes}: they look like ({got}), expected ({expected}), where D is the same in all "
-        f"files. Nothing was written. {advice} --transpose, or import files of each D by "
+        f"files. Nothing was written. Give --{flag}transpose, or import files of each D by "
         "themselves, into streams of their own."
     )

@@ -40,7 +40,12 @@ class ImportSettings:
     """Frames between the starts of consecutive rows."""
     store_dtype: Literal["float16", "bfloat16", "float32"] = "float16"
     key: str | None = None
-    """Name of the array inside each file."""
+    """Name of the array inside each .npz or .pt file."""
+    group_key: str | None = None
+    """Name of the dataset inside each video's group of an HDF5 file; None if the datasets are the
+    videos."""
+    dim: int | None = None
+    """D, where it is known; files with another one are refused."""
     transpose: bool = False
     """Whether files hold (D, T) instead of (T, D)."""
 
@@ -85,7 +90,7 @@ def import_features(
             else naming the first file that cannot be imported, or that has changed since it was.
             Files before it stay imported.
     """
-    files = find_feature_files(source, settings.key)
+    files = find_feature_files(source, settings.key, settings.group_key)
     held = open_store(out).streams.get(settings.stream) if out.exists() else None
     if held is None:  # else the stream's own rows tell
         refuse_other_layout(files, transpose=settings.transpose)
@@ -136,10 +141,21 @@ def _rows(file: FeatureFile, settings: ImportSettings) -> Array:
         if values.ndim != 2:
             raise SourceError(f"{file}: has shape {values.shape}, expected (D, T).")
         values = values.T
+    if settings.dim is not None and values.shape[-1] != settings.dim:
+        raise SourceError(_other_dim(file, values.shape, settings))
     try:
         return checked_rows(values, settings.store_dtype)
     except ValueError as error:
         raise SourceError(f"{file}: {error}.") from error
+
+
+def _other_dim(file: FeatureFile, shape: tuple[int, ...], settings: ImportSettings) -> str:
+    """Say what is wrong with (T, D) rows that have another D than the release."""
+    order, flag = ("D, T", "--no-transpose") if settings.transpose else ("T, D", "--transpose")
+    lies_other_way = len(shape) == 2 and shape[0] == settings.dim
+    advice = f"Give {flag}" if lies_other_way else "Import them without the preset, or with another"
+    own = shape[::-1] if settings.transpose else shape
+    return f"{file}: has shape {own}, expected ({order}) with D = {settings.dim}. {advice}."
 
 
 def _check_unchanged(file: FeatureFile, rows: Array, held: Stream) -> None:

@@ -100,6 +100,11 @@ class ClipQuery:
         """Return what names the query in a submission."""
         return self.clip.clip_id, self.annotation_id, self.index
 
+    @property
+    def query_id(self) -> str:
+        """Return what names the query in releases of its features (CONE's, GroundNLQ's)."""
+        return f"{self.annotation_id}_{self.index}"
+
 
 class MomentSource(Protocol):
     """Where moments of clips come from."""

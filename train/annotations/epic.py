@@ -249,6 +249,12 @@ class EpicFolder:
             )
         return {video_id: cells[video_id] for video_id in sorted(videos)}
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video, if ``EPIC_100_video_info.csv`` is there."""
+        path = self._folder / "EPIC_100_video_info.csv"
+        rows = read_csv(path, ("video_id", "duration")) if path.exists() else []
+        return {row.text("video_id"): _duration(row) for row in rows}
+
     def _training_videos(self) -> set[str]:
         if not (self._folder / ACTION_FILES["train"]).exists():
             return set()

@@ -44,6 +44,9 @@ class NarrationSource(Protocol):
     def narrations(self, subset: str) -> Mapping[str, Sequence[Narration]]:
         """Return the narrations of each video of a subset that has one, by time."""
 
+    def durations(self) -> Mapping[str, float]:
+        """Return the seconds of each video of which they are known."""
+
     def references(self) -> Mapping[str, Sequence[str]]:
         """Return what a submission is scored against: id -> captions, at least one."""
 
@@ -69,6 +72,10 @@ class NarrationFiles:
             )
         videos = self._splits[check_subset(subset)]
         return {video: self._by_video[video] for video in videos if self._by_video[video]}
+
+    def durations(self) -> dict[str, float]:
+        """Return none: the official files do not say them."""
+        return {}
 
     def references(self) -> dict[str, list[str]]:
         """Return id -> captions of the file, or of the validation narrations of the folder.

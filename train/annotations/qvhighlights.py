@@ -10,7 +10,7 @@ Shapes: C clips of a video, A annotators, 2 start and end seconds.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -104,6 +104,9 @@ class HighlightSource(Protocol):
     def asked(self) -> Sequence[VideoQuery]:
         """Return the same of ``test``, of which nobody says what is salient."""
 
+    def durations(self, queries: Iterable[VideoQuery]) -> Mapping[str, float]:
+        """Return the seconds of each of these queries' videos, where they are known."""
+
 
 class QVHighlightsFiles:
     """The folder of the official files, or the validation file; read when asked for."""
@@ -118,6 +121,11 @@ class QVHighlightsFiles:
             AnnotationError: The file is missing, or a line of it is wrong.
         """
         return _read_queries(self._file(check_subset(subset)), HighlightQuery)
+
+    @staticmethod
+    def durations(queries: Iterable[VideoQuery]) -> dict[str, float]:
+        """Return the seconds of each of these queries' videos."""
+        return {query.vid: query.duration for query in queries}
 
     def asked(self) -> list[VideoQuery]:
         """Return the queries of ``test``.

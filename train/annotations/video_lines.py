@@ -176,6 +176,10 @@ class VideoLines:
             )
         return found
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return {line.video: line.duration for line in self.all() if line.duration is not None}
+
     def duration(self, line: VideoLine) -> float:
         """Return the length of a video in seconds.
 

@@ -5,6 +5,7 @@ Class ids follow the sorted names. There are no tail classes and no unseen parti
 """
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from train.annotations.ego4d_clips import Clip, ClipQuery, Moment, MomentClip
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaTaxonomy
 from train.annotations.epic import Action, VerbNoun, by_video
 from train.annotations.narrations import Narration
-from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery
+from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery, VideoQuery
 from train.annotations.video_lines import ActionLine, VideoLine, VideoLines
 
 __all__ = [
@@ -139,6 +140,10 @@ class VideoActions:
             for line in self._lines.of("val", "actions")
         }
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return self._lines.durations()
+
     def taxonomy(self) -> LtaTaxonomy:
         """Return the names of verbs and nouns by id."""
         return LtaTaxonomy(verbs=tuple(self._verbs), nouns=tuple(self._nouns))
@@ -256,6 +261,10 @@ class VideoCaptions:
             for line in self._lines.of(subset, "captions")
         }
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of each video whose line says them."""
+        return self._lines.durations()
+
     def references(self) -> dict[str, list[str]]:
         """Return what a submission is scored against."""
         videos = self.narrations("val").values()
@@ -277,6 +286,10 @@ class VideoHighlights:
             for qid, (line, one) in enumerate(numbered)
             if line.video in wanted
         ]
+
+    def durations(self, queries: Iterable[VideoQuery]) -> dict[str, float]:
+        """Return the seconds that lines say of videos: saliency need not reach their end."""
+        return self._lines.durations()
 
     def asked(self) -> list[HighlightQuery]:
         """Refuse: there is no subset without labels."""

@@ -73,7 +73,8 @@ class RunResult:
     best_epoch: int | float | None
     missing_videos: tuple[str, ...]
     record_ends: tuple[str, ...]
-    """A sentence for each task with annotated records that end behind the rows of their video."""
+    """A sentence for each task and kind of times in the annotations that the rows do not bear out:
+    records that end behind the rows of their video, videos of another length."""
     seconds: Seconds
     rows: RowCounts
     machine: Machine

@@ -15,7 +15,7 @@ from cache_schema.stream import Stream
 from cache_schema.timeline import rows_between
 from train.task import Sample, SampleOutput, Window, WindowOutput
 
-__all__ = ["Found", "SampleRows", "count_stored_rows", "find_rows"]
+__all__ = ["Found", "FoundVideo", "SampleRows", "count_stored_rows", "find_rows", "find_video"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +57,18 @@ class SampleRows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FoundVideo:
+    """What of a stream a sample's rows are rows of: its video, or its clip alone."""
+
+    id: str
+    """As the stream names it."""
+    starts_at_seconds: float
+    """In the sample's video."""
+    is_clip_alone: bool
+    """Whether rows are of the sample's stretch and of nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
     """The samples of a subset that the stream holds, and the names of those it does not."""
 
@@ -89,8 +101,8 @@ def find_rows(
     found: list[SampleRows] = []
     missing: dict[str, None] = {}
     for sample in samples:
-        video_id = stream.resolve(sample.video_id)
-        rows = video_id and _rows_of(sample, video_id, times_of(video_id), rows_per_token)
+        video = find_video(sample, stream)
+        rows = video and _rows_of(sample, video, times_of(video.id), rows_per_token)
         if rows:
             found.append(rows)
         else:
@@ -110,6 +122,21 @@ def _put_together(found: Sequence[SampleRows]) -> list[SampleRows]:
     ]
 
 
+def find_video(sample: Sample, stream: Stream) -> FoundVideo | None:
+    """Return where a stream has the rows of a sample, None if it has none.
+
+    The video comes first; without it a clip of its own name will do.
+    """
+    clip_id = stream.resolve(sample.clip_id) if sample.clip_id else None
+    video_id = stream.resolve(sample.video_id)
+    if video_id is not None:
+        is_clip = clip_id == video_id
+        return FoundVideo(id=video_id, starts_at_seconds=0.0, is_clip_alone=is_clip)
+    if clip_id is None:
+        return None
+    return FoundVideo(id=clip_id, starts_at_seconds=sample.start_seconds, is_clip_alone=True)
+
+
 def count_stored_rows(samples: Iterable[SampleRows]) -> int:
     """Return how many rows of the store samples read; one that several read counts once."""
     spans = sorted((one.video_id, one.first_row, one.first_row + one.num_stored) for one in samples)
@@ -123,8 +150,9 @@ def count_stored_rows(samples: Iterable[SampleRows]) -> int:
 
 
 def _rows_of(
-    sample: Sample, video_id: str, times_R2: NDArray[np.float64], rows_per_token: int
+    sample: Sample, video: FoundVideo, times_R2: NDArray[np.float64], rows_per_token: int
 ) -> SampleRows | None:
+    times_R2 = times_R2 + video.starts_at_seconds
     first, last = rows_between(times_R2, sample.start_seconds, sample.end_seconds)
     if first == last:
         return None
@@ -132,7 +160,7 @@ def _rows_of(
     lasts = np.minimum(firsts + rows_per_token, last) - 1
     return SampleRows(
         samples=(sample,),
-        video_id=video_id,
+        video_id=video.id,
         first_row=first,
         num_stored=last - first,
         times_R2=np.stack([times_R2[firsts, 0], times_R2[lasts, 1]], axis=1),

@@ -1,22 +1,26 @@
 """Queries: text -> tokens of the LLM.
 
 Either the LLM's own tokenizer and embeddings, or the features of a frozen text encoder through a
-linear layer (VideoLLM, arXiv 2305.13292, section 3.2: both forms).
+linear layer (VideoLLM, arXiv 2305.13292, section 3.2: both forms). Such features are made here, or
+come from the files of a release.
 
 Shapes: B batch, L tokens of the longest query, C width of the text encoder, E LLM width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoTokenizer
 
 from cache_schema.errors import AnnotationError, ConfigError
 from train.config import TextConfig
+from train.data.query_features import QueryFeatures
 from train.model.llm import LanguageModel
 from train.model.pretrained import (
     LlmIdentity,
@@ -77,31 +81,101 @@ class LlmText(nn.Module):
 
 
 class EncodedText(nn.Module):
-    """Queries as features of a frozen text encoder, each projected to one token of the LLM."""
+    """Queries as features of a text encoder, each projected to one token of the LLM."""
 
     def __init__(self, config: TextConfig, width: int, *, start_rms: float) -> None:
-        """Load the encoder.
+        """Load the encoder, or look for the features that it has made elsewhere, or both.
 
         Args:
-            config: ``encoder`` must not be empty.
+            config: ``encoder`` or ``features`` must not be empty.
             width: E, width of the LLM's input embeddings.
             start_rms: Root mean square of the first tokens.
+
+        Raises:
+            ConfigError: if encoder or features cannot be found, or have different widths.
         """
         super().__init__()
-        self._tokenize = _tokenize(config.encoder, config.max_tokens)
-        self.encoder = TextEncoder(config.encoder)
-        dim = self.encoder.width
+        self._max_tokens = config.max_tokens
+        self._query_ids: dict[str, str] = {}
+        self._published = QueryFeatures(Path(config.features)) if config.features else None
+        self.encoder = TextEncoder(config.encoder) if config.encoder else None
+        if self.encoder is not None:
+            self._tokenize = _tokenize(config.encoder, config.max_tokens)
+        dim = self._dim(config)
         self.linear = nn.Linear(dim, width)
         nn.init.normal_(self.linear.weight, std=start_rms / dim**0.5)
         nn.init.zeros_(self.linear.bias)
 
+    def name_queries(self, query_ids: Mapping[str, str]) -> None:
+        """Tell which query of the release each text is; without a release there is nothing to tell.
+
+        Args:
+            query_ids: Text, as it will be asked -> id.
+
+        Raises:
+            AnnotationError: if the release lacks one of them, or one id is of two texts.
+        """
+        if self._published is None:
+            return
+        texts: dict[str, str] = {}
+        for text, query_id in query_ids.items():
+            if (other := texts.setdefault(query_id, text)) != text:
+                raise AnnotationError(
+                    f"the queries '{other[:60]}' and '{text[:60]}' have one id, {query_id}: "
+                    "text.features cannot tell them apart. Leave it out."
+                )
+        self._published.require(texts)
+        self._query_ids.update(query_ids)
+
     def forward(self, queries: Sequence[str], device: torch.device) -> TextTokens:
         """Return the tokens of a batch of queries."""
-        ids_BL, valid_BL = (part.to(device) for part in self._tokenize(queries))
-        features_BLC = self.encoder(ids_BL, valid_BL)
+        if self._published is None:
+            features_BLC, valid_BL = self._encoded(queries, device)
+        else:
+            features_BLC, valid_BL = _padded([self._features(query, device) for query in queries])
         # Encoders differ by orders of magnitude in scale, as with stored features.
         standard_BLC = functional.layer_norm(features_BLC, features_BLC.shape[-1:])
         return self.linear(standard_BLC), valid_BL
+
+    def _dim(self, config: TextConfig) -> int:
+        """Return C."""
+        widths = [one.width for one in (self._published, self.encoder) if one is not None]
+        if len(set(widths)) > 1:
+            raise ConfigError(
+                f"text.features '{config.features}' have width {widths[0]}, text.encoder "
+                f"'{config.encoder}' makes {widths[1]}. Name the encoder that they were made with, "
+                "or none."
+            )
+        return widths[0]
+
+    def _encoded(self, queries: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return features_BLC and valid_BL as the encoder makes them."""
+        assert self.encoder is not None
+        ids_BL, valid_BL = (part.to(device) for part in self._tokenize(queries))
+        return self.encoder(ids_BL, valid_BL), valid_BL
+
+    def _features(self, query: str, device: torch.device) -> Tensor:
+        """Return the (L, C) features of a query: the release's, else the encoder's."""
+        query_id = self._query_ids.get(query)
+        if query_id is not None:
+            assert self._published is not None
+            features_LC = torch.from_numpy(self._published.read(query_id))
+            _check_length(query, len(features_LC), self._max_tokens)
+            return features_LC.to(device)
+        if self.encoder is None:
+            raise ConfigError(
+                f"query '{query[:60]}': the run reads queries as features that others made "
+                "(text.features), and they have none of this one. Train with the text.encoder that "
+                "made them beside it, and any query can be asked."
+            )
+        return self._encoded([query], device)[0][0]
+
+
+def _padded(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return features_BLC and valid_BL of (L, C) features of different lengths."""
+    features_BLC = pad_sequence(list(features), batch_first=True)
+    lengths_B1 = torch.tensor([[len(one)] for one in features], device=features_BLC.device)
+    return features_BLC, torch.arange(features_BLC.shape[1], device=lengths_B1.device) < lengths_B1
 
 
 class TextEncoder(nn.Module):
@@ -141,9 +215,9 @@ def load_text(config: TextConfig, llm: LanguageModel) -> LlmText | EncodedText:
     """Return what turns queries into tokens of this LLM.
 
     Raises:
-        ConfigError: if tokenizer or encoder cannot be loaded.
+        ConfigError: if tokenizer, encoder or features cannot be loaded.
     """
-    if not config.encoder:
+    if not (config.encoder or config.features):
         return LlmText(config, llm)
     return EncodedText(config, llm.width_in, start_rms=llm.embedding_rms)
 
@@ -155,14 +229,18 @@ def _tokenize(name: str, max_tokens: int) -> Callable[[Sequence[str]], TextToken
         encoded = tokenizer(list(queries), padding=True, return_tensors="pt")
         valid_BL = encoded["attention_mask"].bool()
         for query, length in zip(queries, valid_BL.sum(dim=1).tolist(), strict=True):
-            if length > max_tokens:
-                raise AnnotationError(
-                    f"query '{query[:60]}...' has {length} tokens, text.max_tokens allows "
-                    f"{max_tokens}. Raise it, or shorten the query."
-                )
+            _check_length(query, length, max_tokens)
         return encoded["input_ids"], valid_BL
 
     return tokenize
+
+
+def _check_length(query: str, length: int, max_tokens: int) -> None:
+    if length > max_tokens:
+        raise AnnotationError(
+            f"query '{query[:60]}...' has {length} tokens, text.max_tokens allows {max_tokens}. "
+            "Raise it, or shorten the query."
+        )
 
 
 def _read_settings(name: str, source: str) -> Any:  # noqa: ANN401 - transformers has no types

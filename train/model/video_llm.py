@@ -4,7 +4,7 @@ Shapes: B windows, Q outputs (one for each window, or for each query about one),
 L tokens of a query, S appended tokens, N all tokens, D feature width, E LLM width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from train.model.pretrained import LlmIdentity
 from train.model.small import SMALL, SmallNetwork, make_small
 from train.model.text import EncodedText, LlmText, load_text
 from train.model.translator import SemanticTranslator
-from train.task import Answers, HeadContext, QueryPlace, States
+from train.task import Answers, HeadContext, QueryPlace, Sample, States
 
 __all__ = [
     "TrainedWeights",
@@ -84,6 +84,18 @@ class VideoLLM(nn.Module):
     def query_place(self, task: str) -> QueryPlace:
         """Return where a task's query stands."""
         return self._query_places.get(task, "none")
+
+    def name_queries(self, samples: Iterable[Sample]) -> None:
+        """Tell which queries of a release of text features these are (``text.features``).
+
+        Args:
+            samples: Whose queries will be asked; those without an id are of no release.
+
+        Raises:
+            AnnotationError: if the release lacks one of them.
+        """
+        if isinstance(self.text, EncodedText):
+            self.text.name_queries({one.query: one.query_id for one in samples if one.query_id})
 
     def forward(
         self,

@@ -45,6 +45,7 @@ class Asked:
     scores: Path | None
     html: Path | None
     annotations: str
+    text_features: str
     allow_missing: int
     task: str
     options: Mapping[str, object]
@@ -227,6 +228,7 @@ def follow(asked: Asked, source: str, *, realtime: bool, subsets: Sequence[Subse
         "--features-stream": asked.stream_names,
         "--subset": subsets,
         "--annotations": asked.annotations,
+        "--text-features": asked.text_features,
         "--allow-missing": asked.allow_missing,
         "--workers": asked.workers != 1,
         "--format": asked.format_name != "jsonl",
@@ -270,7 +272,13 @@ def _check_options(asked: Asked) -> None:
 
 
 def _open(asked: Asked) -> Ensemble:
-    return open_runs(asked.runs, device=asked.device, task_name=asked.task, options=asked.options)
+    return open_runs(
+        asked.runs,
+        device=asked.device,
+        task_name=asked.task,
+        options=asked.options,
+        text_features=asked.text_features,
+    )
 
 
 @contextmanager

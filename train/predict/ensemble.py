@@ -77,6 +77,8 @@ class Ensemble:
             )
             for run, stream in zip(self.runs, streams, strict=True)
         ]
+        for run, own in zip(self.runs, found, strict=True):
+            run.model.name_queries(sample for rows in own.rows for sample in rows.samples)
         outputs = [
             run.predictor(stream, *ask).predict(own.rows).outputs
             for run, stream, ask, own in zip(self.runs, streams, asked, found, strict=True)
@@ -86,7 +88,12 @@ class Ensemble:
 
 
 def open_runs(
-    runs: Sequence[Path], *, device: str, task_name: str, options: Mapping[str, object]
+    runs: Sequence[Path],
+    *,
+    device: str,
+    task_name: str,
+    options: Mapping[str, object],
+    text_features: str = "",
 ) -> Ensemble:
     """Read the best checkpoint of each run.
 
@@ -95,13 +102,19 @@ def open_runs(
         device: ``auto``, ``cpu`` or ``cuda``.
         task_name: Which of their tasks; may be empty if each has one.
         options: Task options that differ from the runs', such as the decoder.
+        text_features: Where the features of queries lie now; empty where the runs found them.
 
     Raises:
         CheckpointError: if a run is none, they learned different tasks, or the task's outputs are
             not class scores of rows.
     """
     place = choose_device(device)
-    trained = [load_trained_run(run, place, task_name=task_name, options=options) for run in runs]
+    trained = [
+        load_trained_run(
+            run, place, task_name=task_name, options=options, text_features=text_features
+        )
+        for run in runs
+    ]
     first = trained[0]
     for run, one in zip(runs, trained, strict=True):
         if one.name != first.name:

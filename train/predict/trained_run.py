@@ -3,8 +3,9 @@
 The annotated half of its tasks is made where a subset is to be predicted and scored.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from train.checkpoints.checkpoint import (
     require_stream,
 )
 from train.checkpoints.record import Checkpoint
-from train.config import TrainConfig
+from train.config import TextConfig, TrainConfig
 from train.data.batches import Ask
 from train.model.video_llm import VideoLLM, load_trained
 from train.predict.predictor import Loss, Predictor
@@ -34,6 +35,8 @@ from train.task import TaskFacts
 from train.tasks import AnyAnswers, AnyTask, load_answers, load_task, task_class
 
 __all__ = ["Trained", "load_trained_run", "the_task"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Trained:
     options: Mapping[str, Any]
     """Of the task: the run's, or as changed for this prediction."""
     device: torch.device
+    text_features: str = ""
+    """Where the features of queries lie now; empty where the run found them."""
 
     @property
     def facts(self) -> TaskFacts:
@@ -68,6 +73,7 @@ class Trained:
     def model(self) -> VideoLLM:
         """The model on its device, built when it is first asked for."""
         config = self.checkpoint.config
+        config = replace(config, text=self._text(config.text))
         answers = {
             name: _answers(self.state, name, config.tasks.get(name, {}), self.where)
             for name in config.task
@@ -77,6 +83,18 @@ class Trained:
         model = build(config, self.checkpoint.row_shape, answers, self.device, self.checkpoint)
         load_trained(model, self.state.weights, where=str(self.where))
         return model.to(self.device)
+
+    def _text(self, config: TextConfig) -> TextConfig:
+        """Return how queries are read here: a copied run may have its text encoder only."""
+        place = self.text_features or config.features
+        if config.encoder and place and not Path(place).exists():
+            logger.warning(
+                "warning: text.features '%s' is not there; text.encoder '%s' reads all queries.",
+                place,
+                config.encoder,
+            )
+            place = ""
+        return replace(config, features=place)
 
     def task(self, annotations: str = "") -> AnyTask:
         """Return the annotated half of the task.
@@ -157,6 +175,7 @@ def load_trained_run(
     *,
     task_name: str = "",
     options: Mapping[str, object] | None = None,
+    text_features: str = "",
 ) -> Trained:
     """Read the best checkpoint of a run.
 
@@ -165,6 +184,7 @@ def load_trained_run(
         device: Where the model will run.
         task_name: Which of its tasks; may be empty if the run has one.
         options: The task's options that differ from the run's, such as the decoder.
+        text_features: Where the features of queries lie now; empty where the run found them.
 
     Raises:
         CheckpointError: if there is no checkpoint.
@@ -175,7 +195,7 @@ def load_trained_run(
     checkpoint, state = read_checkpoint(folder)
     name = the_task(checkpoint.config, task_name)
     own = {**checkpoint.config.tasks.get(name, {}), **(options or {})}
-    return Trained(folder, checkpoint, state, name, own, device)
+    return Trained(folder, checkpoint, state, name, own, device, text_features)
 
 
 def _answers(state: State, name: str, options: Mapping[str, Any], where: Path) -> AnyAnswers:

@@ -92,11 +92,14 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per video with an action; its target is when which action goes on."""
+        durations = self.source.durations()
         if subset == "test":
             unknown = by_video(self.source.segments("test"))
-            return [_sample(*one, self._columns, annotated=False) for one in unknown.items()]
+            return [
+                _sample(*one, self._columns, durations, annotated=False) for one in unknown.items()
+            ]
         known = self.source.classified_actions(subset)
-        return [_sample(*one, self._columns, annotated=True) for one in known.items()]
+        return [_sample(*one, self._columns, durations, annotated=True) for one in known.items()]
 
     # --- targets --------------------------------------------------------------------------------
 
@@ -303,6 +306,7 @@ def _sample(
     video_id: str,
     segments: Sequence[NarratedSegment],
     columns: Mapping[VerbNoun, int],
+    durations: Mapping[str, float],
     *,
     annotated: bool,
 ) -> Sample:
@@ -311,6 +315,7 @@ def _sample(
         start_seconds=0.0,
         end_seconds=math.inf,
         target=_video_actions(segments, columns),
+        duration_seconds=durations.get(video_id),
         record_ends=tuple(segment.end_seconds for segment in segments),
         annotated=annotated,
     )

@@ -67,14 +67,14 @@ class ActionSegmentation(Task[LabelSource, ActionSegmentationOptions]):
         return [self._sample(video_id, self.source.labels(video_id)) for video_id in videos]
 
     def _sample(self, video_id: str, labels_F: NDArray[np.int64]) -> Sample:
+        labelled_seconds = len(labels_F) / float(self.options.label_fps)
         return Sample(
             video_id=video_id,
             start_seconds=0.0,
             end_seconds=math.inf,
             target=labels_F,
-            record_ends=self.source.record_ends(
-                video_id, labelled_seconds=len(labels_F) / float(self.options.label_fps)
-            ),
+            duration_seconds=labelled_seconds,
+            record_ends=self.source.record_ends(video_id, labelled_seconds=labelled_seconds),
         )
 
     # --- targets --------------------------------------------------------------------------------

@@ -74,7 +74,9 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per query: the whole video, and the mean saliency of its clips."""
-        return [_sample(query) for query in self._asked(subset).values()]
+        queries = self._asked(subset).values()
+        durations = self.source.durations(queries)
+        return [_sample(query, durations.get(query.vid)) for query in queries]
 
     # --- targets --------------------------------------------------------------------------------
 
@@ -232,7 +234,7 @@ class _Target:
     """Mean over the annotators."""
 
 
-def _sample(query: VideoQuery) -> Sample:
+def _sample(query: VideoQuery, duration_seconds: float | None) -> Sample:
     target: _Target | VideoQuery = query
     record_ends: tuple[float, ...] = ()
     if isinstance(query, HighlightQuery):
@@ -244,7 +246,9 @@ def _sample(query: VideoQuery) -> Sample:
         start_seconds=0.0,
         end_seconds=math.inf,
         target=target,
+        duration_seconds=duration_seconds,
         query=query.query,
+        query_id=str(query.qid),
         record_ends=record_ends,
         annotated=isinstance(query, HighlightQuery),
     )

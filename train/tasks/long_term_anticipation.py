@@ -100,6 +100,7 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
                 start_seconds=clip.start_seconds,
                 end_seconds=clip.end_seconds,
                 target=self._transcript(clip),
+                clip_id=clip.clip_id,
                 record_ends=tuple(action.end_seconds for action in clip.actions),
                 annotated=subset != "test",
             )

@@ -99,6 +99,7 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
                 start_seconds=one.clip.start_seconds,
                 end_seconds=one.clip.end_seconds,
                 target=_target(one, class_ids),
+                clip_id=one.clip.clip_id,
                 record_ends=one.moment_ends,
                 annotated=subset != "test",
             )

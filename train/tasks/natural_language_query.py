@@ -97,7 +97,9 @@ class NaturalLanguageQuery(Task[QuerySource, NaturalLanguageQueryOptions]):
                 start_seconds=query.clip.start_seconds,
                 end_seconds=query.clip.end_seconds,
                 target=query,
+                clip_id=query.clip.clip_id,
                 query=question(query.text),
+                query_id=query.query_id,
                 record_ends=(query.clip.start_seconds + query.end_seconds,),
                 annotated=subset != "test",
             )

@@ -85,12 +85,14 @@ class OnlineActionDetection(Task[EpicFolder | VideoActions, OnlineActionDetectio
         """
         actions = self.source.classified_actions(subset)
         videos = sorted(actions) if subset == "train" else list(self._cells)
+        durations = self.source.durations()
         return [
             Sample(
                 video_id=video_id,
                 start_seconds=0.0,
                 end_seconds=math.inf,
                 target=self._target(actions.get(video_id, ())),
+                duration_seconds=durations.get(video_id),
                 record_ends=tuple(action.end_seconds for action in actions.get(video_id, ())),
             )
             for video_id in videos

@@ -67,12 +67,14 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
 
     def samples(self, subset: Subset) -> list[Sample]:
         """Return one sample per video with a narration; its target are these, by time."""
+        durations = self.source.durations()
         return [
             Sample(
                 video_id=video_id,
                 start_seconds=0.0,
                 end_seconds=math.inf,
                 target=tuple(narrations),
+                duration_seconds=durations.get(video_id),
                 record_ends=tuple(one.seconds for one in narrations),
             )
             for video_id, narrations in self.source.narrations(subset).items()

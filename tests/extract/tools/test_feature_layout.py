@@ -45,7 +45,7 @@ def save(source, kind, shapes):
 def test_files_of_dim_by_time_are_refused_before_anything_is_written(source, out, kind):
     save(source, kind, [(4, 7), (4, 7), (4, 9)])
     with pytest.raises(
-        SourceError, match=r"\(4, 7\).*\(4, 9\).*look like \(D, T\).*Add --transpose"
+        SourceError, match=r"\(4, 7\).*\(4, 9\).*look like \(D, T\).*Give --transpose"
     ):
         import_features(source, out, I3D)
     assert not out.exists()
@@ -56,7 +56,7 @@ def test_files_of_dim_by_time_are_refused_before_anything_is_written(source, out
 @pytest.mark.parametrize("kind", ["npy", "npz", "pt", "h5"])
 def test_files_of_time_by_dim_are_not_transposed(source, out, kind):
     save(source, kind, [(7, 4), (9, 4)])
-    with pytest.raises(SourceError, match=r"\(7, 4\).*look like \(T, D\).*Leave out --transpose"):
+    with pytest.raises(SourceError, match=r"\(7, 4\).*look like \(T, D\).*Give --no-transpose"):
         import_features(source, out, TRANSPOSED)
     assert not out.exists()
     import_features(source, out, I3D)
@@ -79,7 +79,7 @@ def test_files_that_differ_in_both_are_left_to_the_import(source, out):
 def test_a_file_that_cannot_be_read_hides_nothing(source, out):
     save(source, "npy", [(4, 7), (4, 9)])
     (source / "a.npy").write_text("no array")
-    with pytest.raises(SourceError, match="Add --transpose"):
+    with pytest.raises(SourceError, match="Give --transpose"):
         import_features(source, out, I3D)
 
 

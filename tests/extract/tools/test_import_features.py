@@ -70,7 +70,7 @@ def test_a_key_chooses_the_array_inside_each_file(source, out):
     torch.save({"rgb": torch.from_numpy(features()), "fps": 15}, source / "pt.pt")
     with h5py.File(source / "all.h5", "w") as file:
         file["video_1/rgb"], file["video_1/labels"] = features(), np.zeros(3)
-    found = stored(source, out, replace(I3D, key="rgb"))
+    found = stored(source, out, replace(I3D, key="rgb", group_key="rgb"))
     assert list(found) == ["all/video_1", "npz", "pt"]
     assert {values.shape for values in found.values()} == {(3, 4)}
 
@@ -78,7 +78,7 @@ def test_a_key_chooses_the_array_inside_each_file(source, out):
 def test_a_file_named_directly_gives_its_datasets_no_prefix(source):
     with h5py.File(source / "all.h5", "w") as file:
         file["video_1/rgb"] = features()
-    (found,) = find_feature_files(source / "all.h5", "rgb")
+    (found,) = find_feature_files(source / "all.h5", None, "rgb")
     assert (found.video_id, found.key) == ("video_1", "video_1/rgb")
 
 

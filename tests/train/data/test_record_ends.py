@@ -52,19 +52,19 @@ def test_only_the_first_are_named(stream):
 
 @pytest.mark.parametrize(("end", "expected"), [(10.0, 0), (11.0, 0), (11.001, 1)])
 def test_a_second_is_rounding(stream, end, expected):
-    assert found(stream, sample("a", 1.0, end)).num_beyond == expected
+    assert found(stream, sample("a", 1.0, end)).num_misfits == expected
 
 
 @pytest.mark.parametrize(("end", "expected"), [(14.0, 0), (14.1, 1)])
 def test_so_is_a_row_where_rows_are_longer(stream, monkeypatch, end, expected):
     times = np.array([[0.0, 4.0], [4.0, 8.0], [8.0, 10.0]])
     monkeypatch.setattr(stream, "times", lambda video_id: times)
-    assert found(stream, sample("a", 1.0, end)).num_beyond == expected
+    assert found(stream, sample("a", 1.0, end)).num_misfits == expected
 
 
 def test_videos_that_the_store_lacks_do_not_count(stream):
     one = found(stream, sample("nothing", 900.0, 900.0), sample("a", 1.0))
-    assert (one.num_records, one.num_beyond) == (1, 0)
+    assert (one.num_cases, one.num_misfits) == (1, 0)
 
 
 def test_samples_without_ends_have_nothing_to_check(stream):
@@ -72,7 +72,7 @@ def test_samples_without_ends_have_nothing_to_check(stream):
 
 
 def test_half_of_the_records_may_be_beyond(stream):
-    assert found(stream, sample("a", 1.0, 900.0)).num_beyond == 1
+    assert found(stream, sample("a", 1.0, 900.0)).num_misfits == 1
 
 
 def test_more_than_half_are_refused_with_what_may_be_wrong(stream):

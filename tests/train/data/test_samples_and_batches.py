@@ -7,7 +7,7 @@ import torch
 from cache_schema.errors import AnnotationError
 from tests.train.toy import ToyTask, labels_of, make_features, make_store
 from train.data.batches import BatchReader
-from train.data.samples import count_stored_rows, find_rows
+from train.data.samples import count_stored_rows, find_rows, find_video
 from train.data.windows import evaluation_windows
 from train.task import IGNORED, Sample, Window
 
@@ -37,6 +37,29 @@ def test_samples_get_the_rows_that_overlap_them(toy):
     found = find_rows([sample], stream, allow_missing=0).rows[0]
     assert (found.first_row, found.num_rows) == (4, 4)
     assert found.times_R2[0].tolist() == [2.0, 2.5]
+
+
+def of_clip(video_id, clip_id, start, end):
+    return Sample(
+        video_id=video_id, start_seconds=start, end_seconds=end, target=None, clip_id=clip_id
+    )
+
+
+def test_rows_of_a_clip_alone_lie_where_the_clip_does_in_its_video(toy):
+    """``b`` has 9 rows of half a second."""
+    sample = of_clip("elsewhere", "b", 300.0, 304.5)
+    (rows,) = find_rows([sample], toy[1], allow_missing=0).rows
+    assert (rows.video_id, rows.first_row, rows.num_rows) == ("b", 0, 9)
+    assert rows.times_R2[[0, -1]].tolist() == [[300.0, 300.5], [304.0, 304.5]]
+
+
+def test_the_video_comes_before_the_clip(toy):
+    (rows,) = find_rows([of_clip("a", "b", 2.0, 4.0)], toy[1], allow_missing=0).rows
+    assert (rows.video_id, rows.first_row, rows.num_rows) == ("a", 4, 4)
+    found = find_video(of_clip("a", "b", 2.0, 4.0), toy[1])
+    assert (found.id, found.starts_at_seconds, found.is_clip_alone) == ("a", 0.0, False)
+    assert find_video(of_clip("a", "a", 0.0, 4.0), toy[1]).is_clip_alone
+    assert find_video(of_clip("x", "y", 0.0, 4.0), toy[1]) is None
 
 
 def asking(query, video_id="a", end_seconds=4.0):

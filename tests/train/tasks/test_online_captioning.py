@@ -234,7 +234,7 @@ def test_the_runs_own_llm_can_write_the_captions(load, language):
 
 
 def test_without_an_llm_there_is_none_to_write_captions(load):
-    with pytest.raises(ConfigError, match=r"llm\.name is 'none'"):
+    with pytest.raises(ConfigError, match=r"but it has none \(llm\.name\)"):
         load(generator="llm").answers.build_head(head_context(32))
 
 

@@ -90,5 +90,5 @@ def test_the_demo_set_fits_its_videos(official, truth, name, tmp_path):
     stream = make_store(tmp_path / "f.zarr", rows).stream()
     samples = load_task(name, official / name, {}).samples("train")
     found = record_ends_beyond(name, samples, stream)
-    assert found.num_records > 0
-    assert found.num_beyond == 0
+    assert found.num_cases > 0
+    assert found.num_misfits == 0
