@@ -1,16 +1,23 @@
-"""Action segmentation on 50Salads scores: five official folds, one pooled table.
+"""Action segmentation on a folder of per-second scores: an arena for what reads the tokens.
 
-Input: a folder of ``<video>.npz`` with per-second classifier scores ``features`` (T, 18) and
-``labels`` (T,), ``classes.json`` and ``manifest.csv`` with each video's test fold (colincsl/
-TemporalConvolutionalNetworks, MIT). Everything runs through the project's own commands:
+Input: a folder of ``<video>.npz`` with per-second classifier scores ``features`` (T, D) and
+``labels`` (T,), ``classes.json`` (the first class is background) and ``manifest.csv`` with each
+video's test fold; 50Salads of colincsl/TemporalConvolutionalNetworks (MIT), or any other set of
+that layout. Everything runs through the project's own commands:
 
-    python benchmarks/fifty_salads.py prepare SCORES OUT          # store + Breakfast-format labels
-    python benchmarks/fifty_salads.py train OUT --variant llm     # five runs of vllm-train
-    python benchmarks/fifty_salads.py score OUT                   # all runs beside each other
+    python benchmarks/fifty_salads.py prepare SCORES OUT         # store + Breakfast-format labels
+    python benchmarks/fifty_salads.py search OUT --variant gru   # settings, in each fold by itself
+    python benchmarks/fifty_salads.py train OUT --variant gru    # a run of vllm-train for each fold
+    python benchmarks/fifty_salads.py score OUT                  # all runs beside each other
+    python benchmarks/fifty_salads.py compare OUT llm gru        # paired, by bootstrap over videos
 
-Scores are pooled over the 50 test videos as in the dataset's published baselines: F1 counts are
-summed over all videos, Edit and Acc_video_mean are means over videos, background is left out of
-F1 and Edit.
+``search`` draws settings (``benchmarks/arena_variants.py``) and keeps in each fold those with the
+best scores on every fifth of its *training* videos, which the run did not see. No test video takes
+part in it. ``train`` takes what was found; without a search it takes OUT/recipe.toml.
+
+Scores are pooled over all test videos as in 50Salads' published baselines: F1 counts are summed
+over all videos, Edit and Acc_video_mean are means over videos, background is left out of F1 and
+Edit.
 """
 
 import csv
@@ -18,19 +25,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 
 import click
 import numpy as np
 
-FOLDS = range(1, 6)
-POOLED = 6
-"""Number of the extra test split that holds every video."""
+from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
+from train.metrics.segmental import LabelPair, segmental_scores
 
-VARIANTS = {
-    "llm": [],
-    "random_llm": ["--set", "train.llm.weights=random"],
-    "no_llm": ["--llm", "none"],
-}
+POOLED = 0
+"""Number of the extra test split that holds every video."""
+INNER = 100
+"""Added to a fold's number: its training videos, every fifth of them held out."""
+HELD_OUT = 5
+KEYS = ["Acc_video_mean", "Acc", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
+COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
+BOOTSTRAPS = 1000
 
 RECIPE = """\
 [train]
@@ -80,7 +90,7 @@ def run(*command: str) -> str:
 
 @click.group()
 def main() -> None:
-    """Reproduce the 50Salads table of docs/results.md."""
+    """Compare what may stand where the LLM does."""
 
 
 @main.command()
@@ -101,34 +111,77 @@ def prepare(scores: Path, out: Path) -> None:
         np.save(out / "npy" / f"{video}.npy", data["features"])
         lines = "".join(f"{names[label]}\n" for label in data["labels"])
         (out / "labels" / "groundTruth" / f"{video}.txt").write_text(lines)
-    for fold in (*FOLDS, POOLED):
-        test = [video for video in folds if fold in (folds[video], POOLED)]
-        train = [video for video in folds if fold == POOLED or folds[video] != fold]
-        for name, videos in (("test", test), ("train", train)):
-            bundle = out / "labels" / "splits" / f"{name}.split{fold}.bundle"
-            bundle.write_text("".join(f"{video}.txt\n" for video in videos))
+    for fold in sorted(set(folds.values())):
+        test = [video for video in folds if folds[video] == fold]
+        rest = [video for video in folds if folds[video] != fold]
+        write_split(out, fold, rest, test)
+        learned = [video for number, video in enumerate(rest) if number % HELD_OUT]
+        write_split(out, INNER + fold, learned, rest[::HELD_OUT])
+    write_split(out, POOLED, [], list(folds))
+    (out / "folds.json").write_text(json.dumps(folds))
+    save_scratch_llm(out)
     (out / "recipe.toml").write_text(RECIPE)
     store = str(out / "feats.zarr")
     run("vllm-store", "import", str(out / "npy"), store, "--stream", "scores", "--dtype", "float32",
         "--fps", "1", "--window", "1", "--stride", "1")  # fmt: skip
 
 
+def write_split(out: Path, number: int, train: list[str], test: list[str]) -> None:
+    """Write the bundles of a split in Breakfast's format."""
+    for name, videos in (("test", test), ("train", train)):
+        bundle = out / "labels" / "splits" / f"{name}.split{number}.bundle"
+        bundle.write_text("".join(f"{video}.txt\n" for video in videos))
+
+
+def folds_of(out: Path) -> dict[str, int]:
+    """Return the test fold of each video."""
+    folds: dict[str, int] = json.loads((out / "folds.json").read_text())
+    return folds
+
+
+def train_once(out: Path, folder: Path, split: int, seed: int, flags: list[str]) -> None:
+    """Train one run, if it is not there yet."""
+    if (folder / "report" / "result.json").exists():
+        return
+    run("vllm-train", "--config", str(out / "recipe.toml"), "--features", str(out / "feats.zarr"),
+        "--annotations", str(out / "labels"), "--out", str(folder), "--seed", str(seed), "--resume",
+        "--set", f"train.tasks.action_segmentation.split={split}", *flags)  # fmt: skip
+
+
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True))
-@click.option("--variant", type=click.Choice(sorted(VARIANTS)), default="llm")
+@click.option("--variant", type=click.Choice(VARIANTS), required=True)
+@click.option("--budget", default=6, show_default=True, help="Settings that are tried.")
+def search(out: Path, variant: str, budget: int) -> None:
+    """Try settings on held-out training videos of each fold, and keep the best of each."""
+    for fold in sorted(set(folds_of(out).values())):
+        tried = []
+        for number in range(budget):
+            folder = out / "search" / variant / f"fold{fold}" / str(number)
+            settings = draw(variant, number)
+            train_once(out, folder, INNER + fold, 0, flags_of(variant, out, settings))
+            metrics = json.loads((folder / "report" / "result.json").read_text())["metrics"]
+            tried.append((mean(metrics[key] for key in COMPARED), number))
+        best, number = max(tried)
+        click.echo(f"{variant} fold {fold}: number {number}, {best:.2f} on held-out videos")
+        chosen = {"number": number, "score": best, "settings": draw(variant, number)}
+        (out / "search" / variant / f"fold{fold}.json").write_text(json.dumps(chosen, indent=1))
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.option("--variant", type=click.Choice(VARIANTS), default="llm")
 @click.option("--seed", default=0)
 @click.option("--name", help="Name of the runs; default: variant and seed.")
 @click.argument("settings", nargs=-1)
 def train(out: Path, variant: str, seed: int, name: str | None, settings: tuple[str, ...]) -> None:
-    """Train the five folds; SETTINGS are passed on to vllm-train."""
-    for fold in FOLDS:
+    """Train every fold with what was found for it; SETTINGS are passed on to vllm-train."""
+    for fold in sorted(set(folds_of(out).values())):
+        found = out / "search" / variant / f"fold{fold}.json"
+        chosen = json.loads(found.read_text())["settings"] if found.exists() else {}
         folder = out / "runs" / (name or f"{variant}-seed{seed}") / f"fold{fold}"
-        if (folder / "checkpoint-best").exists():
-            continue
-        run("vllm-train", "--config", str(out / "recipe.toml"), "--features",
-            str(out / "feats.zarr"), "--annotations", str(out / "labels"), "--out", str(folder),
-            "--seed", str(seed), "--set", f"train.tasks.action_segmentation.split={fold}",
-            *VARIANTS[variant], *settings)  # fmt: skip
+        flags = [*flags_of(variant, out, chosen), *settings]
+        train_once(out, folder, fold, seed, flags)
 
 
 @main.command()
@@ -138,7 +191,7 @@ def train(out: Path, variant: str, seed: int, name: str | None, settings: tuple[
 @click.option("--option", "options", multiple=True, help="Passed on to vllm-predict.")
 def predict(out: Path, name: str, runs: tuple[str, ...], options: tuple[str, ...]) -> None:
     """Let RUNS decide together (or one decide with other options); store it as the run NAME."""
-    for fold in FOLDS:
+    for fold in sorted(set(folds_of(out).values())):
         folders = [str(out / "runs" / run_name / f"fold{fold}") for run_name in runs]
         target = out / "runs" / name / f"fold{fold}" / "predictions" / "val" / "action_segmentation"
         more = [text for option in options for text in ("--option", option)]
@@ -146,26 +199,71 @@ def predict(out: Path, name: str, runs: tuple[str, ...], options: tuple[str, ...
             "--out", str(target), *more)  # fmt: skip
 
 
+def pairs_of(out: Path, name: str) -> dict[str, LabelPair]:
+    """Return each test video's labels and what a run said of it, in class numbers."""
+    lines = (out / "labels" / "mapping.txt").read_text().splitlines()
+    numbers = {label: int(number) for number, label in (line.split(" ", 1) for line in lines)}
+
+    def labels_of(path: Path) -> np.ndarray:
+        return np.array([numbers[label] for label in path.read_text().splitlines()])
+
+    found = {}
+    for path in (out / "runs" / name).glob("fold*/predictions/val/action_segmentation/*.txt"):
+        truth = labels_of(out / "labels" / "groundTruth" / path.name)
+        found[path.stem] = LabelPair(truth_F=truth, predicted_F=labels_of(path))
+    return found
+
+
+def runs_of(out: Path, name: str) -> list[dict[str, LabelPair]]:
+    """Return the finished runs of a variant, one for each seed, or the one run of that name."""
+    folders = [*(out / "runs").glob(f"{name}-seed*"), *(out / "runs").glob(name)]
+    runs = [pairs_of(out, folder.name) for folder in sorted(folders)]
+    return [run for run in runs if run.keys() == folds_of(out).keys()]
+
+
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True))
 def score(out: Path) -> None:
-    """Pool each run's five folds and print the official numbers of all 50 test videos."""
-    (out / "pooled.json").write_text(json.dumps({"split": POOLED, "label_fps": "1"}))
-    keys = ["Acc_video_mean", "Acc", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
-    click.echo("".join(["run".ljust(28), *(key.rjust(16) for key in keys)]))
+    """Print the official numbers over all test videos: of each run, then mean and spread."""
+    click.echo("".join(["run".ljust(28), *(key.rjust(16) for key in KEYS)]))
+    by_variant: dict[str, list[dict[str, float]]] = {}
     for folder in sorted((out / "runs").iterdir()):
-        pooled = out / "pooled" / folder.name
-        pooled.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("fold*/predictions/val/action_segmentation/*.txt"):
-            (pooled / path.name).write_text(path.read_text())
-        if len(list(pooled.iterdir())) < 50:
-            continue
-        printed = run("vllm-score", "--task", "action_segmentation", "--annotations",
-                      str(out / "labels"), "--predictions", str(pooled), "--options",
-                      str(out / "pooled.json"), "--json")  # fmt: skip
-        scores = json.loads(printed)
-        line = "".join(f"{scores[key]:16.1f}" for key in keys)
-        click.echo(folder.name.ljust(28) + line)
+        pairs = pairs_of(out, folder.name)
+        if pairs.keys() == folds_of(out).keys():
+            scores = segmental_scores(list(pairs.values()), background=0)
+            by_variant.setdefault(folder.name.partition("-seed")[0], []).append(scores)
+            click.echo(folder.name.ljust(28) + "".join(f"{scores[key]:16.1f}" for key in KEYS))
+    for variant, seeds in by_variant.items():
+        if len(seeds) > 1:
+            values = [[one[key] for one in seeds] for key in KEYS]
+            cells = [f"{mean(one):.1f} ± {stdev(one):.1f}".rjust(16) for one in values]
+            click.echo(f"{variant}, {len(seeds)} seeds".ljust(28) + "".join(cells))
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.argument("first")
+@click.argument("second")
+def compare(out: Path, first: str, second: str) -> None:
+    """Print FIRST less SECOND, means over seeds, with 95 % intervals over the drawn videos."""
+    videos = sorted(folds_of(out))
+    runs = [runs_of(out, name) for name in (first, second)]
+    rng = np.random.default_rng(0)
+    size = len(videos)
+    draws = [rng.integers(size, size=size) for _ in range(BOOTSTRAPS)]
+    differences = []
+    for drawn in [np.arange(size), *draws]:
+        of_first, of_second = (scores_of(one, [videos[i] for i in drawn]) for one in runs)
+        differences.append(np.subtract(of_first, of_second))
+    for key, own in zip(COMPARED, np.array(differences).T, strict=True):
+        low, high = np.percentile(own[1:], [2.5, 97.5])
+        click.echo(f"{key:16}{own[0]:+8.2f}   [{low:+.2f}, {high:+.2f}]")
+
+
+def scores_of(runs: list[dict[str, LabelPair]], videos: list[str]) -> list[float]:
+    """Return the mean over seeds of each number, over these videos, some perhaps twice."""
+    seeds = [segmental_scores([run[one] for one in videos], background=0) for run in runs]
+    return [mean(scores[key] for scores in seeds) for key in COMPARED]
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ moment.
     python benchmarks/fifty_salads_tasks.py train OUT --task action_anticipation --variant llm
     python benchmarks/fifty_salads_tasks.py table OUT             # means over the folds
 
-Variant ``gru`` puts a trained GRU (1 layer, 64 units) where the LLM stands: samples, targets, head,
-loss and decoding stay the same.
+Variant ``gru`` puts a GRU (1 layer, 64 units) where the LLM stands: samples, targets, head, loss
+and decoding stay the same.
 """
 
 import csv
@@ -18,17 +18,13 @@ import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar
 
 import click
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from cache_schema.settings import load_settings
 from train import run as training
 from train.config import TrainConfig
-from train.model import video_llm as model_module
 
 FOLDS = range(1, 6)
 
@@ -53,33 +49,11 @@ OF_TASK = {
 VARIANTS = {
     "llm": [],
     "random_llm": ["train.llm.weights=random"],
-    "gru": ["train.optim.lr=0.01", "train.optim.llm_lr=0.01", "train.tuning=basic"],
+    "gru": [
+        *("train.llm.name=gru", "train.llm.width=64", "train.llm.num_layers=1"),
+        *("train.optim.lr=0.01", "train.optim.llm_lr=0.01", "train.tuning=basic"),
+    ],
 }
-
-
-class Gru(nn.Module):
-    """A GRU with the seam of ``train.model.llm.LanguageModel``: tokens_BTE -> hidden_BTH."""
-
-    width_in = 64
-    width_out = 64
-    embedding_rms = 1.0
-    max_positions: ClassVar[None] = None
-    is_causal = True
-    identity = None
-    adapter_config = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gru = nn.GRU(self.width_in, self.width_out, batch_first=True)
-
-    def adapter_tensors(self) -> dict[str, Tensor]:
-        """Return nothing: all of it is trained."""
-        return {}
-
-    def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
-        """Return the hidden state of each token; padding lies behind them."""
-        states: Tensor = self.gru(tokens_BTE)[0]
-        return states
 
 
 @click.group()
@@ -132,8 +106,6 @@ def segments(labels: np.ndarray, names: list[str]) -> Iterator[dict[str, object]
 @click.argument("settings", nargs=-1)
 def train(out: Path, task: str, variant: str, seed: int, settings: tuple[str, ...]) -> None:
     """Train the five folds of one task; SETTINGS are overrides such as train.optim.epochs=4."""
-    if variant == "gru":
-        model_module.load_llm = lambda config, device, run_seed, tuning: seeded_gru(run_seed)
     for fold in FOLDS:
         folder = out / "tasks" / "runs" / task / f"{variant}-seed{seed}" / f"fold{fold}"
         if (folder / "report.json").exists():
@@ -151,12 +123,6 @@ def train(out: Path, task: str, variant: str, seed: int, settings: tuple[str, ..
         )
         report = training.train(config, resume=True)
         (folder / "report.json").write_text(json.dumps(report.to_json()))
-
-
-def seeded_gru(seed: int) -> Gru:
-    """Return a GRU whose weights depend on the seed alone."""
-    torch.manual_seed(seed)
-    return Gru()
 
 
 @main.command()

@@ -1,0 +1,99 @@
+"""What may stand between translator and head in the arena, and what is searched for each.
+
+All variants go through the project's own training: samples, noise, losses, heads, decoders and
+selection are the same. Of every variant the same number of settings is drawn, at random from the
+values below; those that variants have in common are the same draws (``draw``).
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from transformers import LlamaConfig, LlamaModel
+
+__all__ = ["VARIANTS", "draw", "flags_of", "save_scratch_llm"]
+
+Values = Mapping[str, Sequence[object]]
+
+OF_ALL: Values = {
+    "train.optim.lr": (0.001, 0.002, 0.004, 0.008),
+    "train.optim.epochs": (4, 6, 10, 16),
+    "train.translator.pool_rows": (1, 2, 3),
+    "train.augment.noise_std": (0.1, 0.3, 0.6),
+    "train.augment.state_dropout": (0.1, 0.3, 0.5),
+    "train.tasks.action_segmentation.smoothing_weight": (0.15, 1.0),
+}
+OF_LLM: Values = {
+    "train.llm.num_layers": (1, 2, 4),
+    "train.tuning": ("lora:4", "lora:16", "lora:64"),
+    "train.optim.llm_lr": (0.001, 0.0025, 0.005),
+}
+OF_SMALL: Values = {
+    "train.llm.width": (64, 128, 256),
+    "train.optim.llm_lr": (0.001, 0.0025, 0.005),
+}
+OF_LINEAR: Values = {"train.translator.pool_rows": (1,)}
+
+FIXED: Mapping[str, Sequence[str]] = {
+    "llm": (),
+    "random_llm": ("train.llm.weights=random",),
+    "no_llm": ("train.llm.name=none", "train.tuning=basic"),
+    "linear": ("train.llm.name=none", "train.tuning=basic"),
+    "gru": ("train.llm.name=gru", "train.tuning=basic", "train.llm.num_layers=auto"),
+    "causal_tcn": ("train.llm.name=tcn", "train.tuning=basic", "train.llm.num_layers=auto"),
+    "transformer_scratch": ("train.llm.weights=random", "train.tuning=full"),
+}
+OWN: Mapping[str, Values] = {
+    "llm": OF_LLM,
+    "random_llm": OF_LLM,
+    "no_llm": {},
+    "linear": OF_LINEAR,
+    "gru": {**OF_SMALL, "train.llm.num_layers": (1, 2)},
+    "causal_tcn": {**OF_SMALL, "train.llm.num_layers": (6, 8, 9)},
+    "transformer_scratch": {
+        "train.llm.num_layers": (1, 2, 4),
+        "train.optim.llm_lr": (0.0005, 0.001, 0.0025),
+    },
+}
+VARIANTS = tuple(FIXED)
+
+SCRATCH_WIDTH = 128
+SCRATCH = "scratch"
+"""Folder of the network whose weights ``transformer_scratch`` does not use, but its sizes."""
+
+
+def draw(variant: str, number: int) -> dict[str, object]:
+    """Return the settings that are tried as this number, the same in every fold.
+
+    Args:
+        variant: One of ``VARIANTS``.
+        number: From 0.
+    """
+    chosen: dict[str, object] = {}
+    for key, values in {**OF_ALL, **OWN[variant]}.items():
+        # A generator of its own for each key: what variants share does not depend on the others.
+        rng = np.random.default_rng((zlib.crc32(key.encode()), number))
+        chosen[key] = values[int(rng.integers(len(values)))]
+    return chosen
+
+
+def flags_of(variant: str, out: Path, settings: Mapping[str, object]) -> list[str]:
+    """Return what a variant and its settings are as flags of vllm-train."""
+    overrides = [*FIXED[variant], *(f"{key}={value}" for key, value in settings.items())]
+    flags = [word for override in overrides for word in ("--set", override)]
+    return [*flags, "--llm", str(out / SCRATCH)] if variant == "transformer_scratch" else flags
+
+
+def save_scratch_llm(out: Path) -> None:
+    """Save a small Llama; its sizes are read, and its first blocks, but no weight of it."""
+    config = LlamaConfig(
+        vocab_size=8,
+        hidden_size=SCRATCH_WIDTH,
+        intermediate_size=4 * SCRATCH_WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+    )
+    LlamaModel(config).save_pretrained(out / SCRATCH)
+    (out / SCRATCH / "ours.json").write_text(json.dumps({"weights": "never used"}))

@@ -1,0 +1,72 @@
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.arena_variants import FIXED, VARIANTS, draw, flags_of
+from benchmarks.fifty_salads import COMPARED, INNER, pairs_of, prepare, runs_of, scores_of
+from cache_schema.settings import load_settings
+from train.config import TrainConfig
+
+
+def test_what_variants_share_is_drawn_alike():
+    for number in range(4):
+        draws = [draw(variant, number) for variant in ("llm", "gru", "causal_tcn")]
+        for key in ("train.optim.lr", "train.optim.epochs", "train.augment.noise_std"):
+            assert len({one[key] for one in draws}) == 1
+    assert len({json.dumps(draw("gru", number)) for number in range(6)}) == 6
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_settings_of_a_variant_are_settings_of_a_run(variant, tmp_path):
+    overrides = [*FIXED[variant], *(f"{key}={value}" for key, value in draw(variant, 1).items())]
+    config = load_settings(TrainConfig, "train", overrides=overrides, flags={})
+    assert config.optim.epochs == draw(variant, 1)["train.optim.epochs"]
+    words = flags_of(variant, tmp_path, draw(variant, 1))
+    assert ("--llm" in words) == (variant == "transformer_scratch")
+
+
+def write_scores(folder, videos):
+    """Write per-second scores of videos, each with its test fold, in the arena's layout."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for video in videos:
+        labels = np.repeat([0, 1, 2, 1], 5).astype(np.int16)
+        features = rng.normal(size=(20, 3)).astype(np.float32)
+        np.savez(folder / f"{video}.npz", features=features, labels=labels)
+    (folder / "classes.json").write_text(json.dumps(["background", "cut", "stir"]))
+    lines = "".join(f"{video},{fold}\n" for video, fold in videos.items())
+    (folder / "manifest.csv").write_text(f"video,test_split\n{lines}")
+
+
+def test_any_number_of_folds_and_no_test_video_in_the_inner_splits(tmp_path):
+    videos = {f"v{number}": number % 3 for number in range(12)}
+    write_scores(tmp_path / "scores", videos)
+    prepare.callback(tmp_path / "scores", tmp_path / "out")
+    splits = tmp_path / "out" / "labels" / "splits"
+    for fold in range(3):
+        names = {
+            kind: {line.removesuffix(".txt") for line in path.read_text().splitlines()}
+            for kind in ("train", "test")
+            for path in [splits / f"{kind}.split{INNER + fold}.bundle"]
+        }
+        assert names["train"] | names["test"] == {one for one in videos if videos[one] != fold}
+        assert not names["train"] & names["test"]
+        assert names["test"]
+
+
+def test_runs_are_compared_video_by_video(tmp_path):
+    write_scores(tmp_path / "scores", {"a": 1, "b": 2})
+    out = tmp_path / "out"
+    prepare.callback(tmp_path / "scores", out)
+    for name, wrong in (("good-seed0", 0), ("bad-seed0", 10)):
+        for fold, video in ((1, "a"), (2, "b")):
+            folder = out / "runs" / name / f"fold{fold}/predictions/val/action_segmentation"
+            folder.mkdir(parents=True)
+            lines = (out / "labels" / "groundTruth" / f"{video}.txt").read_text().splitlines()
+            lines[:wrong] = ["stir"] * wrong
+            (folder / f"{video}.txt").write_text("".join(f"{line}\n" for line in lines))
+    assert pairs_of(out, "good-seed0").keys() == {"a", "b"}
+    (good,), (bad,) = (runs_of(out, name) for name in ("good", "bad"))
+    assert scores_of([good], ["a", "b", "b"]) == [100.0] * len(COMPARED)
+    assert scores_of([bad], ["a", "b"])[0] == 50.0  # half of the seconds of each
