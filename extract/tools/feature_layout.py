@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from cache_schema.errors import SourceError
 from extract.tools.feature_files import FeatureFile, has_cheap_shape, read_shape
 
-__all__ = ["refuse_other_layout"]
+__all__ = ["known_shapes", "refuse_other_layout"]
 
 MOST_FILES_OPENED = 16
 """Of formats whose headers are no cheap read: whole files of any size, or archives of thousands."""
@@ -30,7 +30,7 @@ def refuse_other_layout(files: Sequence[FeatureFile], *, transpose: bool) -> Non
     time = int(transpose)
     first: tuple[FeatureFile, tuple[int, ...]] | None = None
     other: tuple[FeatureFile, tuple[int, ...]] | None = None
-    for file, shape in _shapes(files):
+    for file, shape in known_shapes(files):
         first = first or (file, shape)
         if len(shape) != 2 or shape[time] != first[1][time]:
             return  # grids, as they should be, or neither: then the import says what it meets
@@ -40,7 +40,7 @@ def refuse_other_layout(files: Sequence[FeatureFile], *, transpose: bool) -> Non
         raise SourceError(_sentence(first, other, transpose))
 
 
-def _shapes(files: Sequence[FeatureFile]) -> Iterator[tuple[FeatureFile, tuple[int, ...]]]:
+def known_shapes(files: Sequence[FeatureFile]) -> Iterator[tuple[FeatureFile, tuple[int, ...]]]:
     """Yield the shapes of the files that can be read; the import says what is wrong with others."""
     num_opened = 0
     for file in files:

@@ -7,7 +7,7 @@ the frames the network saw, frames per row and frames between rows. The stream i
 Shapes: T rows of one video, D feature dim, N tokens per row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ from cache_schema.row_writer import checked_rows, imported_recipe, imported_time
 from cache_schema.store import StreamWriter, create_store, open_store
 from cache_schema.stream import Array, Stream
 from extract.tools.feature_files import FeatureFile, find_feature_files, read_features
-from extract.tools.feature_layout import refuse_other_layout
+from extract.tools.feature_layout import known_shapes, refuse_other_layout
 
 __all__ = ["ImportReport", "ImportSettings", "import_features"]
 
@@ -86,14 +86,16 @@ def import_features(
         progress: Called with 1 after each file.
 
     Raises:
-        SourceError: before anything is written, if by their shapes the files lie the other way;
-            else naming the first file that cannot be imported, or that has changed since it was.
+        SourceError: before anything is written, if by their shapes the files lie the other way, or
+            have another D than the release (where headers are no cheap read, the first files are
+            looked at); else naming the first file that cannot be imported, or that has changed.
             Files before it stay imported.
     """
     files = find_feature_files(source, settings.key, settings.group_key)
     held = open_store(out).streams.get(settings.stream) if out.exists() else None
     if held is None:  # else the stream's own rows tell
         refuse_other_layout(files, transpose=settings.transpose)
+    _refuse_other_dim(files, settings)
     report = ImportReport(stream=settings.stream)
     row_shape = held.row_shape if held else _rows(files[0], settings).shape[1:]
     with create_store(out) as writer:
@@ -102,6 +104,15 @@ def import_features(
             _import_one(file, settings, held, row_shape, stream, report)
             progress(1)
     return report
+
+
+def _refuse_other_dim(files: Sequence[FeatureFile], settings: ImportSettings) -> None:
+    if settings.dim is None:
+        return
+    for file, shape in known_shapes(files):
+        rows = shape[::-1] if settings.transpose else shape
+        if rows[-1:] != (settings.dim,):
+            raise SourceError(_other_dim(file, rows, settings))
 
 
 def _import_one(

@@ -162,6 +162,14 @@ def test_one_file_that_lies_the_other_way_is_refused_by_its_dim(source, out):
         vllm_store("import", source / "v1.pt", out, "--preset", "ego4d-slowfast")
 
 
+def test_one_file_that_lies_the_other_way_is_found_before_others_are_written(source, out):
+    for name, shape in (("a", (2048, 40)), ("b", (2048, 55)), ("c", (30, 2048))):
+        np.save(source / f"{name}.npy", np.zeros(shape, np.float32))
+    with pytest.raises(SourceError, match=r"c\.npy: has shape \(30, 2048\), expected \(D, T\)"):
+        vllm_store("import", source, out, "--preset", "ms-tcn-i3d")
+    assert not out.exists()
+
+
 def test_features_of_another_network_are_refused(source, out):
     np.savez(source / "v1.npz", features=rows("v1", 512))
     with pytest.raises(SourceError, match=r"\(5, 512\), expected \(T, D\) with D = 2304\. Import"):
