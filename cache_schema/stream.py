@@ -259,18 +259,6 @@ class Stream:
         part.rows.copy_features(part.commits.first_rows[at] + first, values)
         return FeatureRows(values=values, times_R2=times_R2[first:last])
 
-    def _read_by_windows(
-        self, video_id: str, start_seconds: float | None, end_seconds: float | None
-    ) -> FeatureRows:
-        """Do as ``read`` does, for rows that only ``read_windows`` can make."""
-        times_R2 = self.times(video_id)
-        start = -np.inf if start_seconds is None else start_seconds
-        end = np.inf if end_seconds is None else end_seconds
-        first, last = rows_between(times_R2, start, end)
-        values = np.empty((1, last - first, *self.row_shape), self.numpy_dtype)
-        self.read_windows([(video_id, first, last - first)], values)
-        return FeatureRows(values=values[0], times_R2=times_R2[first:last])
-
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Return (rows, 2) start and end seconds of all rows of a video."""
         return self._times(*self._locate(video_id))

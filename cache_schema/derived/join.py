@@ -14,9 +14,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from cache_schema.derived.made import MadeStream
 from cache_schema.errors import StoreError
 from cache_schema.recipe import SamplingRecipe, derived_recipe
-from cache_schema.stream import Array, FeatureRows, Stream, as_float32
+from cache_schema.stream import Array, Stream, as_float32
 
 __all__ = ["JoinedStream"]
 
@@ -24,7 +25,7 @@ ROUNDING_SECONDS = 1e-6
 """Ends that differ by less are the same instant."""
 
 
-class JoinedStream(Stream):
+class JoinedStream(MadeStream):
     """The rows of several streams side by side, in float32; of the videos that all have."""
 
     def __init__(self, streams: Sequence[Stream], rows_per_second: Fraction | None = None) -> None:
@@ -86,15 +87,6 @@ class JoinedStream(Stream):
         num_rows = max(1, math.ceil(end * float(rate) - ROUNDING_SECONDS))
         edges = np.array([float(row / rate) for row in range(num_rows + 1)])
         return np.stack([edges[:-1], np.minimum(edges[1:], end)], axis=1)
-
-    def read(
-        self,
-        video_id: str,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-    ) -> FeatureRows:
-        """See ``Stream.read``."""
-        return self._read_by_windows(video_id, start_seconds, end_seconds)
 
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """See ``Stream.read_windows``."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cache_schema.derived.made import MadeStream
 from cache_schema.recipe import derived_recipe
-from cache_schema.stream import Array, FeatureRows, Stream, as_float32
+from cache_schema.stream import Array, Stream, as_float32
 
 __all__ = ["MOTION", "MotionStream"]
 
@@ -18,7 +19,7 @@ MOTION = ":motion"
 """Behind a stream's name: its motion. No stored stream has such a name."""
 
 
-class MotionStream(Stream):
+class MotionStream(MadeStream):
     """Row k is row k of another stream less its row k - 1, in float32; a first row is zero."""
 
     def __init__(self, parent: Stream) -> None:
@@ -34,15 +35,6 @@ class MotionStream(Stream):
     def stored(self) -> tuple[Stream, ...]:
         """See ``Stream.stored``."""
         return self._parent.stored
-
-    def read(
-        self,
-        video_id: str,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-    ) -> FeatureRows:
-        """See ``Stream.read``."""
-        return self._read_by_windows(video_id, start_seconds, end_seconds)
 
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """See ``Stream.read_windows``."""
