@@ -30,6 +30,8 @@ from statistics import mean, stdev
 import click
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
+
 from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
 from train.metrics.segmental import LabelPair, segmental_scores
 

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from typing import Any
 
 import click
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks.full_size_measures import Asked, to_words
 from benchmarks.stand_ins.breakfast import BREAKFAST
@@ -110,9 +113,9 @@ def _stages(use: Use, *, is_whole: bool) -> list[str]:
 def _measured(stage: str, use: Use, folder: Path, out: Path, steps: int) -> Figures:
     asked = Asked(
         task=use.task,
-        annotations=str(folder / ANNOTATIONS / use.annotations),
-        features=str(folder / FEATURES),
-        out=str(out),
+        annotations=str((folder / ANNOTATIONS / use.annotations).resolve()),
+        features=str((folder / FEATURES).resolve()),
+        out=str(out.resolve()),
         steps=steps,
         most_rows=use.most_rows,
     )
@@ -121,6 +124,7 @@ def _measured(stage: str, use: Use, folder: Path, out: Path, steps: int) -> Figu
         stdout=subprocess.PIPE,
         text=True,
         check=True,
+        cwd=Path(__file__).parents[1],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
     )
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
