@@ -10,6 +10,7 @@ Shapes: B windows, T rows of a window, R rows of a video, D feature width of a s
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ class JoinedStream(MadeStream):
         """Join streams.
 
         Args:
-            streams: Two or more of one store. Rows that are grids of tokens are averaged.
+            streams: Of one store; one will do for another time line. Rows that are grids of tokens
+                are averaged.
             rows_per_second: Of the time line; None takes the rows of the first stream.
 
         Raises:
@@ -110,24 +112,23 @@ class JoinedStream(MadeStream):
             ends_R = self.times(video_id)[:, 1]
             ids = [str(_id_in(stream, video_id)) for stream in self._streams]
             rows = [
-                _ended_by(stream.times(name)[:, 1], ends_R)
-                for stream, name in zip(self._streams, ids, strict=True)
+                # Not by their ends: the last windows of a video may all end with it.
+                np.arange(len(ends_R), dtype=np.int32)
+                if number == 0 and self._rows_per_second is None
+                else _ended_by(stream.times(name)[:, 1], ends_R)
+                for number, (stream, name) in enumerate(zip(self._streams, ids, strict=True))
             ]
             self._lines[video_id] = _Line(ids, rows)
         return self._lines[video_id]
 
 
-class _Line:
-    """The time line of one video: its id in each stream, and the row of each stream for each row.
+class _Line(NamedTuple):
+    """The time line of one video."""
 
-    -1 stands where no row has ended yet.
-    """
-
-    __slots__ = ("ids", "rows")
-
-    def __init__(self, ids: Sequence[str], rows: Sequence[NDArray[np.int32]]) -> None:
-        self.ids = ids
-        self.rows = rows
+    ids: list[str]
+    """Of the video in each stream."""
+    rows: list[NDArray[np.int32]]
+    """The row of each stream for each row; -1 where none has ended yet."""
 
 
 def _id_in(stream: Stream, video_id: str) -> str | None:

@@ -139,3 +139,13 @@ def test_it_can_be_sent_to_another_process():
     joined = JoinedStream([stream("fast", FAST), stream("slow", SLOW, 0.5)])
     again = pickle.loads(pickle.dumps(joined))
     np.testing.assert_array_equal(again.read("a").values, joined.read("a").values)
+
+
+def test_rows_of_the_first_stream_are_its_own_where_several_end_with_the_video():
+    # The last windows of a video all end where it ends.
+    times = np.minimum(windows_of(5, 2.0, 0.5), 2.7)
+    videos = {"v": (ramp(5, 1), times)}
+    joined = JoinedStream([stream("own", videos), stream("other", videos)])
+    assert joined.read("v").values[:, 0].tolist() == [0, 1, 2, 3, 4]
+    # Of the other the latest that has ended: all of the last three have by 2.7 s.
+    assert joined.read("v").values[:, 1].tolist() == [0, 1, 4, 4, 4]
