@@ -196,9 +196,9 @@ class Trainer:
             return
         if self._evaluation_is_due:
             self._evaluate(log)
-            self._save(LAST)
-        elif step % self.config.checkpoint_steps == 0:
-            self._save(LAST)
+        elif step % self.config.checkpoint_steps:
+            return
+        self._save(LAST)
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[AnyTask, list[Batch]]]:
         """Yield this process's share of every batch of the epoch that is left."""

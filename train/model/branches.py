@@ -47,7 +47,7 @@ class BranchLayout:
         all_B = torch.zeros_like(rows_B).index_add(0, window_of_Q, tokens_Q)
         before_B = all_B.cumsum(dim=0) - all_B
         starts_Q = rows_B[window_of_Q] + ends_Q - tokens_Q - before_B[window_of_Q]
-        num_places = int(torch.maximum(rows_B + all_B, rows_B.max()).max())
+        num_places = int((rows_B + all_B).max())
         ranks_QS = valid_QS.long().cumsum(dim=1) - 1
         places_QS = window_of_Q[:, None] * num_places + starts_Q[:, None] + ranks_QS
         places_QS = places_QS.where(valid_QS, 0)

@@ -24,16 +24,12 @@ LAYERS = {"gru": 1, "tcn": 8}
 
 
 class SmallNetwork(nn.Module):
-    """What stands where an LLM does must say; see ``LanguageModel``."""
+    """What translator and head must know of it, as of a ``LanguageModel``."""
 
-    is_causal = True
-    reads_branches = False
     embedding_rms = 1.0
-    max_positions: int | None = None
 
-    def __init__(self, name: str, width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.name = name
         self.width_in = width
         self.width_out = width
 
@@ -42,7 +38,7 @@ class Gru(SmallNetwork):
     """A recurrent network; padding lies behind the tokens, so it needs no care."""
 
     def __init__(self, width: int, num_layers: int) -> None:
-        super().__init__("gru", width)
+        super().__init__(width)
         self.network = nn.GRU(width, width, num_layers, batch_first=True)
 
     def forward(self, tokens_BTE: Tensor, valid_BT: Tensor) -> Tensor:
@@ -55,7 +51,7 @@ class CausalConvolutions(SmallNetwork):
     """Layer l looks at a token and at those 2^l and 2 * 2^l before it."""
 
     def __init__(self, width: int, num_layers: int) -> None:
-        super().__init__("tcn", width)
+        super().__init__(width)
         self.dilated = nn.ModuleList(
             nn.Conv1d(width, width, KERNEL_ROWS, dilation=2**layer) for layer in range(num_layers)
         )
