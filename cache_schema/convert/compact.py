@@ -60,19 +60,19 @@ def compact_store(
     store = open_store(path)
     with write_errors(path, RuntimeError):
         if is_hdf5(path):
-            return _compact_hdf5(store, progress)
+            return _compact_hdf5(path, store, progress)
         return [
             _compact_stream(path, name, quiet_seconds=quiet_seconds, progress=progress)
             for name in store.streams
         ]
 
 
-def _compact_hdf5(store: Store, progress: Progress) -> list[Compaction]:
+def _compact_hdf5(path: Path, store: Store, progress: Progress) -> list[Compaction]:
     """Write the file anew if it holds rows no reader sees."""
     streams = store.streams.values()
     if any(_has_dead_rows(stream, part) for stream in streams for part in stream.parts):
-        with replaced_store(store.path) as new:
-            store = open_store(store.path)  # as it is now that nobody else can write it
+        with replaced_store(path) as new:
+            store = open_store(path)  # as it is now that nobody else can write it
             copy_store(store, new, progress)
         moved = {stream.name: len(stream.video_ids) for stream in store.streams.values()}
     else:
