@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cache_schema.errors import ConfigError
 
-__all__ = ["Address", "Place", "is_address", "to_place"]
+__all__ = ["Address", "Place", "absolute_place", "is_address", "to_place"]
 
 SCHEMES = ("s3", "s3+http", "s3+https", "gs", "az", "http", "https")
 """``s3+http://host:port/bucket/...`` names a server that speaks S3 and is not Amazon's."""
@@ -79,6 +79,12 @@ def to_place(where: str | Place) -> Place:
     if not is_address(where):
         return Path(where)
     return _address(where)
+
+
+def absolute_place(where: str | Place) -> Place:
+    """Return a place that means the same in other folders of this machine."""
+    place = to_place(where)
+    return place.resolve() if isinstance(place, Path) else place
 
 
 def _address(text: str) -> Address:

@@ -51,7 +51,7 @@ def read_lines(path: Place) -> list[bytes]:
         from cache_schema.object_backend.bucket import Bucket
 
         bucket = Bucket(path)
-        return b"".join(filter(None, bucket.get_many(sorted(bucket.keys())))).split(b"\n")
+        return b"".join(filter(None, bucket.get_many(sorted(bucket.objects())))).split(b"\n")
     try:
         return path.read_bytes().split(b"\n")
     except FileNotFoundError:

@@ -140,7 +140,7 @@ def stored_bytes(path: Place) -> int:
     if isinstance(path, Address):
         from cache_schema.object_backend.bucket import Bucket
 
-        return sum(Bucket(path).keys().values())
+        return sum(one.num_bytes for one in Bucket(path).objects().values())
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -173,8 +173,13 @@ def open_store(path: str | Place, on_damage: OnDamage = raise_damage) -> Store:
     return Store(path, read_zarr_streams(path, on_damage))
 
 
-def create_store(path: str | Place) -> StoreWriter:
+def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
     """Open a store for writing; it is made if it is not there.
+
+    Args:
+        path: As for ``open_store``.
+        of_copies: What is written lies elsewhere, too. Then a bucket gets few large parts instead
+            of one for each video, and a commit lasts from the end of its part on.
 
     Raises:
         StoreError: if the path holds something else.
@@ -183,7 +188,7 @@ def create_store(path: str | Place) -> StoreWriter:
     if isinstance(path, Address):
         from cache_schema.object_backend.store import ObjectStoreWriter
 
-        return ObjectStoreWriter(path)
+        return ObjectStoreWriter(path, part_bytes=layout.PART_BYTES if of_copies else 0)
     if is_hdf5(path):
         from cache_schema.hdf5_backend.store import Hdf5StoreWriter
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket_errors import bucket_errors
@@ -14,12 +14,20 @@ from cache_schema.place import Address
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["IN_FLIGHT", "Bucket", "requests"]
+__all__ = ["IN_FLIGHT", "Bucket", "StoredObject", "requests"]
 
 IN_FLIGHT = 64
 """Requests at a time, over all stores of a process. A request waits 20 ms for its first byte."""
 PIECE_BYTES = 8 * 2**20
 """A larger object is sent in pieces of this size, four at a time."""
+
+
+class StoredObject(NamedTuple):
+    """What a listing says of an object."""
+
+    num_bytes: int
+    modified_seconds: float
+    """Since 1970, by the server's clock."""
 
 
 @cache
@@ -95,13 +103,29 @@ class Bucket:
             found = obstore.list_with_delimiter(self._open(), prefix or None)
         return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
 
-    def keys(self, prefix: str = "") -> dict[str, int]:
-        """Return the sizes in bytes of all objects below ``prefix/`` by their key."""
+    def folders_from(self, prefix: str, first: str) -> list[str]:
+        """Return the names ``folders`` does that sort behind or at ``first``.
+
+        For the end of a long list: every object below them is listed.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
+            pages = obstore.list(self._open(), prefix, offset=f"{prefix}/{first}")
+            keys = [one["path"].removeprefix(f"{prefix}/") for page in pages for one in page]
+        return sorted({key.partition("/")[0] for key in keys if "/" in key})
+
+    def objects(self, prefix: str = "") -> dict[str, "StoredObject"]:
+        """Return all objects below ``prefix/`` by their key."""
         import obstore
 
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
             pages = obstore.list(self._open(), prefix or None)
-            return {one["path"]: one["size"] for page in pages for one in page}
+            return {
+                one["path"]: StoredObject(one["size"], one["last_modified"].timestamp())
+                for page in pages
+                for one in page
+            }
 
     def put(self, key: str, data: bytes | IO[bytes]) -> None:
         """Make or replace an object: it is there as a whole or not at all.

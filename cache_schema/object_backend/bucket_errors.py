@@ -65,7 +65,7 @@ def _hint(doing: str, status: str, code: str) -> str:
         return "The server does not take these credentials: check the environment or the profile."
     if status.startswith("403"):
         needed = " A store is found by listing, so s3:ListBucket is needed." * (doing == "listed")
-        return f"These credentials do not allow it: ask for the right to.{needed}"
+        return f"These credentials do not allow it: use others, or ask for the right.{needed}"
     if status.startswith(("301", "307")):
         return "The bucket lies in another region: set AWS_REGION."
     if code in BUSY or status.startswith(("429", "5")):

@@ -1,8 +1,8 @@
 """A part on its way into a bucket: rows in a temporary file, then all of its objects."""
 
 import math
-import secrets
 import time
+from concurrent.futures import wait
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 
@@ -19,16 +19,13 @@ from cache_schema.zarr_backend.headers import StreamHeader, group, part_attribut
 from cache_schema.zarr_backend.seal import array_documents, copy_of
 from cache_schema.zarr_backend.shard import shard_end
 
-__all__ = ["SpooledPart", "new_part_id"]
+__all__ = ["LONGEST_PUT_SECONDS", "SpooledPart"]
 
 MEMORY_BYTES = 16 * 2**20
 """Rows up to this size wait in memory, more of them in a temporary file (TMPDIR)."""
 
-
-def new_part_id() -> str:
-    """Return the id of a part that is about to be put."""
-    # Sorted by time of creation; the random half keeps two machines apart.
-    return f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}"
+LONGEST_PUT_SECONDS = 24 * 3600
+"""A part that takes longer is not committed: what a compaction put in its place may be gone."""
 
 
 class SpooledPart:
@@ -73,26 +70,37 @@ class SpooledPart:
         """Put the objects of the part, its journal last; all of them or, to readers, none.
 
         Raises:
-            StoreError: if one cannot be written; what was put is taken away again if possible.
+            StoreError: if one cannot be written. If that is the journal, nobody knows whether it
+                was: everything stays, and either it is committed or a compaction takes it away.
         """
+        started = time.monotonic()
         journal = b"".join(self._lines)
         objects = self._documents(folder, journal)
         features = shard_key(folder, layout.FEATURES, ndim=1 + len(self._header.row_shape))
+        keys = [*objects, features]
         try:
-            sent = [requests().submit(bucket.put, key, data) for key, data in objects.items()]
-            self._features.write(shard_end(self.committed_rows, self._row_bytes))
-            self._features.seek(0)
-            bucket.put(features, self._features)  # here: its pieces are sent by other threads
-            for one in sent:
-                one.result()
-            if not bucket.put_new(f"{folder}/{layout.COMMITS}", journal):
-                raise StoreError(
-                    f"{bucket.address}/{folder}: is there already. Run the same command again."
-                )
+            self._put_all(bucket, objects, features)
         except StoreError:
-            with suppress(StoreError):
-                bucket.remove([*objects, features])
+            _remove(bucket, keys)
             raise
+        is_late = time.monotonic() - started > LONGEST_PUT_SECONDS
+        if is_late or not bucket.put_new(f"{folder}/{layout.COMMITS}", journal):
+            _remove(bucket, keys)
+            raise StoreError(
+                f"{bucket.address}/{folder}: was taken away by a compaction, which took it for "
+                "what a killed writer had left. Run the same command again."
+            )
+
+    def _put_all(self, bucket: Bucket, objects: dict[str, bytes], features: str) -> None:
+        sent = [requests().submit(bucket.put, key, data) for key, data in objects.items()]
+        self._features.write(shard_end(self.committed_rows, self._row_bytes))
+        self._features.seek(0)
+        try:
+            bucket.put(features, self._features)  # here: its pieces are sent by other threads
+        finally:
+            wait(sent)
+        for one in sent:
+            one.result()
 
     def _documents(self, folder: str, journal: bytes) -> dict[str, bytes]:
         """Return all objects of the part by their names, but features and journal."""
@@ -110,3 +118,8 @@ class SpooledPart:
             f"{folder}/{layout.COMMITS_COPY}": copy_of(self._header, journal),
             **{f"{folder}/{name}": to_text(text).encode() for name, text in texts.items()},
         }
+
+
+def _remove(bucket: Bucket, keys: list[str]) -> None:
+    with suppress(StoreError):
+        bucket.remove(keys)

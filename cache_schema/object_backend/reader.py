@@ -1,5 +1,6 @@
 """Find the streams and committed parts of a store in a bucket."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from cache_schema import layout
@@ -16,6 +17,7 @@ from cache_schema.zarr_backend.reader import check_version
 __all__ = [
     "check_object_store",
     "committed_journals",
+    "new_journals",
     "read_object_header",
     "read_object_stream",
     "read_object_streams",
@@ -109,6 +111,8 @@ def read_object_stream(
         except StoreCorruptError as error:
             on_damage(error)
             continue
+        if not commits:
+            continue  # it is being taken away, see compaction
         rows = ObjectPartRows(ahead, folder, header.row_shape, header.recipe.store_dtype)
         parts.append(StreamPart(id=part, commits=commits, rows=rows))
     source = header.encoder_source
@@ -133,6 +137,21 @@ def committed_journals(bucket: Bucket, stream: str) -> dict[str, bytes]:
         if not news:
             return found
         missed |= news
+
+
+def new_journals(
+    bucket: Bucket, stream: str, known: Collection[str], since_seconds: float
+) -> dict[str, bytes]:
+    """Return the journals of parts that are not known and were named since then, by their ids."""
+    folder = f"{stream}/{layout.PARTS}"
+    if since_seconds > 0:
+        parts = bucket.folders_from(folder, f"{round(since_seconds * 1000):013d}")
+    else:
+        parts = bucket.folders(folder)
+    asked = [part for part in parts if part not in known]
+    journals = bucket.get_many(f"{folder}/{part}/{layout.COMMITS}" for part in asked)
+    pairs = zip(asked, journals, strict=True)
+    return {part: data for part, data in pairs if data is not None}
 
 
 def _journal(bucket: Bucket, key: str, data: bytes) -> Journal:

@@ -56,6 +56,11 @@ class ObjectPartRows:
         wanted = [(first * size, (first + count) * size) for first, count in spans]
         self._ahead.start(self._features, wanted)
 
+    def prefetch_whole(self, first_row: int, num_rows: int) -> None:
+        """Ask for some rows and their times, too, without waiting for them."""
+        self.prefetch([(first_row, num_rows)])
+        self._ahead.start(self._time, [(first_row * 16, (first_row + num_rows) * 16)])
+
     def _read(self, key: str, start: int, size: int) -> bytes:
         data = self._ahead.read(key, start, start + size)
         if len(data) != size:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cache_schema import layout
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket
-from cache_schema.object_backend.part import SpooledPart, new_part_id
+from cache_schema.object_backend.part import SpooledPart
+from cache_schema.object_backend.part_names import PartNames
 from cache_schema.object_backend.reader import (
     check_object_store,
     read_object_header,
@@ -59,6 +60,7 @@ class ObjectStreamWriter:
         self._where = where
         self._pending = PendingVideo(where, header.row_shape, header.recipe.store_dtype)
         self._part: SpooledPart | None = None
+        self._names = PartNames()
         self.parts: list[str] = []
         """The ids of all parts this writer put, or tried to."""
 
@@ -112,9 +114,14 @@ class ObjectStreamWriter:
                     self._put()
                 self._forget()
 
+    def discard(self) -> None:
+        """Forget also what was committed and is not put yet."""
+        self._pending.clear()
+        self._forget()
+
     def _put(self) -> None:
         assert self._part is not None
-        part_id = new_part_id()
+        part_id = self._names.new()
         self.parts.append(part_id)
         self._part.put(self._bucket, f"{self._folder}/{part_id}")
         self._forget()

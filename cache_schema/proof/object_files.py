@@ -31,7 +31,7 @@ def object_problems(address: Address, store: Store) -> Iterator[Problem]:
         headers = [f"{stream.name}/{layout.ZARR_JSON}", f"{folder}/{layout.ZARR_JSON}"]
         for what in _group_problems(bucket, headers[: 1 + bool(stream.parts)]):
             yield Problem(stream=stream.name, what=what)
-        sizes = bucket.keys(folder)
+        sizes = {key: one.num_bytes for key, one in bucket.objects(folder).items()}
         for part in stream.parts:
             for what in _part_problems(bucket, stream, part, sizes):
                 yield Problem(stream=stream.name, part=part.id, what=what)
@@ -44,14 +44,14 @@ def leftovers(address: Address, store: Store) -> Iterator[Problem]:
     """
     bucket = Bucket(address)
     for stream in store.streams.values():
-        known = {part.id for part in stream.parts}
-        others = [
-            part for part in bucket.folders(f"{stream.name}/{layout.PARTS}") if part not in known
-        ]
-        if others:
+        folder, known = f"{stream.name}/{layout.PARTS}", {part.id for part in stream.parts}
+        others = [part for part in bucket.folders(folder) if part not in known]
+        journals = bucket.get_many(f"{folder}/{part}/{layout.COMMITS}" for part in others)
+        begun = [part for part, data in zip(others, journals, strict=True) if data is None]
+        if begun:
             what = (
-                f"{len(others)} parts without a commit, such as {others[0]}: they are being "
-                "written, or are what killed writers left, which vllm-store compact takes away"
+                f"parts without a commit: {len(begun)}, such as {begun[0]}; each is being written, "
+                "or is what a killed writer left, which vllm-store compact takes away"
             )
             yield Problem(stream=stream.name, what=what)
 

@@ -1,4 +1,6 @@
 import itertools
+import os
+from unittest.mock import patch
 
 import pytest
 
@@ -15,9 +17,9 @@ def moto():
 
 
 @pytest.fixture
-def credentials(monkeypatch):
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+def credentials():
+    with patch.dict(os.environ, CREDENTIALS):
+        yield
 
 
 @pytest.fixture
