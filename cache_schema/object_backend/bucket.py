@@ -14,7 +14,7 @@ from cache_schema.place import Address
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["IN_FLIGHT", "Bucket", "StoredObject", "requests"]
+__all__ = ["IN_FLIGHT", "Bucket", "ObjectIdentity", "StoredObject", "requests"]
 
 IN_FLIGHT = 64
 """Requests at a time, over all stores of a process. A request waits 20 ms for its first byte."""
@@ -28,6 +28,16 @@ class StoredObject(NamedTuple):
     num_bytes: int
     modified_seconds: float
     """Since 1970, by the server's clock."""
+
+
+class ObjectIdentity(NamedTuple):
+    """What tells an object from any other that has had its name."""
+
+    num_bytes: int
+    e_tag: str | None
+    """What a request for a part of just this object may name; None if there is nothing such."""
+    version: str
+    """Another text for another object, as far as the server knows."""
 
 
 @cache
@@ -73,8 +83,8 @@ class Bucket:
         """Yield what ``get`` does for each key, in their order."""
         return requests().map(self.get, keys)
 
-    def get_range(self, key: str, start: int, end: int) -> bytes:
-        """Return the bytes of an object from ``start`` to before ``end``, as far as there are any.
+    def identity(self, key: str) -> ObjectIdentity:
+        """Return what tells an object from any other that has had its name.
 
         Raises:
             StoreError: if it cannot be read, or is not there.
@@ -84,11 +94,40 @@ class Bucket:
         where = f"{self.address}/{key}"
         with bucket_errors(where, doing="read"):
             try:
-                return bytes(obstore.get_range(self._open(), key, start=start, end=end))
+                found = obstore.head(self._open(), key)
             except FileNotFoundError:
+                raise _gone(where) from None
+        tag = found["e_tag"]
+        # A weak tag ("W/...") matches nothing when a range is asked for.
+        strong = tag if tag is not None and not tag.startswith("W/") else None
+        return ObjectIdentity(found["size"], strong, tag or found["last_modified"].isoformat())
+
+    def get_range(self, key: str, start: int, end: int, *, e_tag: str | None = None) -> bytes:
+        """Return the bytes of an object from ``start`` to before ``end``, as far as there are any.
+
+        Args:
+            key: Its name.
+            start: First byte.
+            end: The one behind the last.
+            e_tag: That of the object which is meant; None takes any.
+
+        Raises:
+            StoreError: if it cannot be read, is not there, or is another one than is meant.
+        """
+        import obstore
+
+        where = f"{self.address}/{key}"
+        options: obstore.GetOptions = {"range": (start, end)}
+        if e_tag is not None:
+            options["if_match"] = e_tag
+        with bucket_errors(where, doing="read"):
+            try:
+                return bytes(obstore.get(self._open(), key, options=options).bytes())
+            except FileNotFoundError:
+                raise _gone(where) from None
+            except obstore.exceptions.PreconditionError:
                 raise StoreError(
-                    f"{where}: is gone; the store was compacted since it was opened, or is "
-                    "damaged. Open it again."
+                    f"{where}: was replaced since the store was opened. Open it again."
                 ) from None
             except obstore.exceptions.GenericError as error:
                 if "416 Range" in str(error):
@@ -182,3 +221,10 @@ class Bucket:
         if self._client is None:
             self._client = open_bucket(self.address)
         return self._client
+
+
+def _gone(where: str) -> StoreError:
+    return StoreError(
+        f"{where}: is gone; the store was compacted since it was opened, or is damaged. Open it "
+        "again."
+    )

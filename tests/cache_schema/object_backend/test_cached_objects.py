@@ -1,0 +1,220 @@
+import errno
+import logging
+import multiprocessing
+import os
+import pickle
+import random
+from functools import partial
+
+import numpy as np
+import pytest
+
+import cache_schema.testing
+from cache_schema.errors import StoreError
+from cache_schema.object_backend.bucket import Bucket
+from cache_schema.object_backend.cached_object import BLOCK_BYTES
+from cache_schema.object_backend.cached_objects import CachedObjects
+from cache_schema.object_backend.disk_cache import DiskCache
+from cache_schema.store import open_store
+from cache_schema.testing import StoreContract, make_store
+from tests.cache_schema.object_backend.folder_bucket import FolderBucket
+
+MIB = 2**20
+SIZE = 3 * BLOCK_BYTES + 1234
+DATA = random.Random(0).randbytes(SIZE)
+OTHER = random.Random(1).randbytes(SIZE)
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "part").write_bytes(DATA)
+    return FolderBucket(tmp_path / "bucket")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "cache"
+
+
+def opened(bucket, folder, size=100 * MIB):
+    return CachedObjects(bucket, DiskCache(folder, size))
+
+
+def read(objects, start, end):
+    out = np.zeros(end - start, np.uint8)
+    return out[: objects.read_into("part", start, out)].tobytes()
+
+
+def test_what_is_read_comes_in_whole_blocks_and_once(bucket, folder):
+    objects = opened(bucket, folder)
+    assert read(objects, MIB - 10, MIB + 10) == DATA[MIB - 10 : MIB + 10]
+    assert read(objects, 5, 2 * MIB) == DATA[5 : 2 * MIB]
+    assert sorted(bucket.asked) == [("part", 0, MIB), ("part", MIB, 2 * MIB)]
+
+
+def test_what_was_started_is_on_its_way_and_not_asked_for_again(bucket, folder):
+    objects = opened(bucket, folder)
+    for _ in range(2):
+        objects.start("part", [(100, 200), (3 * MIB, SIZE)])
+    assert read(objects, 3 * MIB + 1, SIZE) == DATA[3 * MIB + 1 :]
+    assert read(objects, 150, 160) == DATA[150:160]
+    assert sorted(bucket.asked) == [("part", 0, MIB), ("part", 3 * MIB, SIZE)]
+
+
+def test_behind_the_end_there_is_nothing(bucket, folder):
+    objects = opened(bucket, folder)
+    objects.start("part", [(SIZE - 5, SIZE + 3 * MIB)])
+    assert read(objects, SIZE - 5, SIZE + 5) == DATA[-5:]
+    assert read(objects, SIZE + MIB, SIZE + 2 * MIB) == b""
+
+
+def test_another_run_finds_it_on_the_disk(bucket, folder):
+    read(opened(bucket, folder), 0, SIZE)
+    asked = bucket.asked
+    objects = opened(bucket, folder)
+    assert objects.whole("part") is None
+    assert read(objects, 0, SIZE) == DATA
+    assert objects.whole("part").tobytes() == DATA
+    assert bucket.asked == asked
+    assert objects.cache.counts.hit_rate == 1.0
+
+
+def test_the_hit_rate_is_of_the_bytes_that_were_asked_for(bucket, folder):
+    read(opened(bucket, folder), 0, 1)
+    objects = opened(bucket, folder)
+    objects.start("part", [(MIB, 2 * MIB)])
+    read(objects, MIB - 300, MIB + 100)  # 100 bytes are on their way, and so they were missed
+    read(objects, MIB, MIB + 100)
+    counts = objects.cache.counts
+    assert (counts.read_bytes, counts.missed_bytes, counts.fetched_bytes) == (500, 100, MIB)
+    assert counts.hit_rate == 0.8
+
+
+def test_an_object_that_was_replaced_is_another_one(bucket, folder):
+    read(opened(bucket, folder), 0, SIZE)
+    (bucket.folder / "part").write_bytes(OTHER)
+    assert read(opened(bucket, folder), 0, SIZE) == OTHER
+
+
+def test_a_damaged_block_comes_again(bucket, folder):
+    read(opened(bucket, folder), 0, SIZE)
+    (copy,) = folder.glob("*/*/*")
+    with copy.open("r+b") as file:
+        file.seek(MIB + 10)
+        file.write(b"x")
+    objects = opened(bucket, folder)
+    assert read(objects, 0, SIZE) == DATA
+    assert len(bucket.asked) == 5
+    assert read(opened(bucket, folder), 0, SIZE) == DATA
+
+
+def test_a_store_larger_than_the_cache_is_read_right_and_in_part_from_the_disk(
+    bucket, folder, caplog
+):
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            objects = opened(bucket, folder, 2 * MIB + MIB // 2)
+            assert read(objects, 0, SIZE) == DATA
+            assert sum(one.stat().st_blocks * 512 for one in folder.rglob("*")) <= 2.5 * MIB
+    assert objects.cache.counts.hit_rate == pytest.approx(2 * MIB / SIZE)
+    assert ["is full" in message for message in caplog.messages] == [True] * 3  # one of each run
+
+
+def test_a_full_disk_ends_the_caching_with_one_warning(bucket, folder, monkeypatch, caplog):
+    objects = opened(bucket, folder)
+    assert read(objects, 0, 10) == DATA[:10]
+    pwrite = os.pwrite
+
+    def half_of_it(descriptor, data, at):
+        if len(data) < MIB:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(descriptor, data[: MIB // 2], at)
+
+    monkeypatch.setattr(os, "pwrite", half_of_it)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            objects.start("part", [(0, SIZE)])
+            assert read(objects, 0, SIZE) == DATA
+    assert ["No space left" in message for message in caplog.messages] == [True]
+    monkeypatch.undo()
+    assert read(opened(bucket, folder), 0, SIZE) == DATA
+
+
+def _read_at_random(bucket, folder, seed):
+    rng = random.Random(seed)
+    objects = opened(bucket, folder)
+    spans = [sorted(rng.randrange(SIZE) for _ in range(2)) for _ in range(50)]
+    spans.append([0, SIZE])
+    objects.start("part", spans[:25])
+    for start, end in spans:
+        assert read(objects, start, end) == DATA[start:end]
+
+
+def test_processes_share_one_cache(bucket, folder):
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_read_at_random, args=(bucket, folder, seed)) for seed in (1, 2)
+    ]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join()
+    assert [one.exitcode for one in processes] == [0, 0]
+    assert len(bucket.asked) <= 2 * 4
+    asked = bucket.asked
+    assert read(opened(bucket, folder), 0, SIZE) == DATA
+    assert bucket.asked == asked
+
+
+def test_a_copy_in_another_process_and_one_behind_a_fork_read_for_themselves(bucket, folder):
+    objects = opened(bucket, folder)
+    objects.start("part", [(0, MIB)])
+    assert read(pickle.loads(pickle.dumps(objects)), 0, 10) == DATA[:10]
+    child = multiprocessing.get_context("fork").Process(target=read, args=(objects, 0, SIZE))
+    child.start()
+    child.join(timeout=60)
+    assert child.exitcode == 0
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_an_error(address, folder):
+    bucket = Bucket(address)
+    bucket.put("part", DATA)
+    objects = opened(bucket, folder)
+    assert read(objects, 0, 10) == DATA[:10]
+    bucket.put("part", OTHER)
+    with pytest.raises(StoreError, match="was replaced since the store was opened"):
+        read(objects, MIB, MIB + 10)
+
+
+def test_an_object_that_is_gone_is_an_error(address, folder):
+    objects = opened(Bucket(address), folder)
+    objects.start("part", [(0, 10)])
+    with pytest.raises(StoreError, match="is gone; the store was compacted"):
+        read(objects, 0, 10)
+
+
+class TestCachedStore(StoreContract):
+    @pytest.fixture
+    def path(self, address, folder, monkeypatch):
+        cached = partial(open_store, cache=DiskCache(folder, 100 * MIB))
+        monkeypatch.setattr(cache_schema.testing, "open_store", cached)
+        return address
+
+
+def test_rows_are_those_of_the_store_before_and_after_all_are_here(address, folder):
+    make_store(address, {"a": 3000, "b": 2000}, row_shape=(256,))  # 1.5 and 1 MiB
+    expected = open_store(address).stream()
+    cache = DiskCache(folder, 100 * MIB)
+    stream = open_store(address, cache=cache).stream()
+    windows = [("a", 2990, 10), ("b", 0, 2000), ("a", 0, 3000)]
+    for _ in range(2):
+        out, right = (np.ones((3, 3000, 256), np.float16) for _ in range(2))
+        stream.fetch(windows)
+        stream.read_windows(windows, out)
+        expected.read_windows(windows, right)
+        assert np.array_equal(out, right)
+        rows = stream.read("b", 10.0, 20.0)
+        assert np.array_equal(rows.values, expected.read("b", 10.0, 20.0).values)
+        assert np.array_equal(rows.times_R2, expected.read("b", 10.0, 20.0).times_R2)
+    assert stream.parts[0].rows._rows is not None
