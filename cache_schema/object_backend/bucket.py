@@ -6,12 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from cache_schema.errors import StoreError
-from cache_schema.object_backend.bucket_errors import bucket_errors
+from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts
 from cache_schema.object_backend.open_bucket import open_bucket
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = ["IN_FLIGHT", "Bucket", "ObjectIdentity", "StoredObject", "requests"]
@@ -34,8 +35,6 @@ class ObjectIdentity(NamedTuple):
     """What tells an object from any other that has had its name."""
 
     num_bytes: int
-    e_tag: str | None
-    """What a request for a part of just this object may name; None if there is nothing such."""
     version: str
     """Another text for another object, as far as the server knows."""
 
@@ -59,9 +58,11 @@ class Bucket:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._client: ObjectStore | None = None
+        self._versions: dict[str, str | None] = {}
+        """The tag of each object of which a range was read, as far as the server gives one."""
 
     def __getstate__(self) -> dict[str, object]:
-        return {"address": self.address, "_client": None}
+        return {"address": self.address, "_client": None, "_versions": {}}
 
     def get(self, key: str) -> bytes | None:
         """Return an object's bytes; None if there is none.
@@ -73,7 +74,7 @@ class Bucket:
 
         with bucket_errors(f"{self.address}/{key}", doing="read"):
             try:
-                return bytes(obstore.get(self._open(), key).bytes())
+                return despite_cuts(lambda: bytes(obstore.get(self._open(), key).bytes()))
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -84,7 +85,7 @@ class Bucket:
         return requests().map(self.get, keys)
 
     def identity(self, key: str) -> ObjectIdentity:
-        """Return what tells an object from any other that has had its name.
+        """Return what tells an object from any other of its name; ranges are of this one now.
 
         Raises:
             StoreError: if it cannot be read, or is not there.
@@ -94,52 +95,52 @@ class Bucket:
         where = f"{self.address}/{key}"
         with bucket_errors(where, doing="read"):
             try:
-                found = obstore.head(self._open(), key)
+                found = despite_cuts(lambda: obstore.head(self._open(), key))
             except FileNotFoundError:
                 raise _gone(where) from None
-        tag = found["e_tag"]
-        # A weak tag ("W/...") matches nothing when a range is asked for.
-        strong = tag if tag is not None and not tag.startswith("W/") else None
-        return ObjectIdentity(found["size"], strong, tag or found["last_modified"].isoformat())
+        tag = self._versions.setdefault(key, found["e_tag"])
+        return ObjectIdentity(found["size"], tag or found["last_modified"].isoformat())
 
-    def get_range(self, key: str, start: int, end: int, *, e_tag: str | None = None) -> bytes:
+    def get_range(self, key: str, start: int, end: int) -> bytes:
         """Return the bytes of an object from ``start`` to before ``end``, as far as there are any.
 
-        Args:
-            key: Its name.
-            start: First byte.
-            end: The one behind the last.
-            e_tag: That of the object which is meant; None takes any.
-
         Raises:
-            StoreError: if it cannot be read, is not there, or is another one than is meant.
+            StoreError: if it cannot be read, is not there, or is not the one it was before.
         """
         import obstore
 
         where = f"{self.address}/{key}"
-        options: obstore.GetOptions = {"range": (start, end)}
-        if e_tag is not None:
-            options["if_match"] = e_tag
+        options: GetOptions = {"range": (start, end)}
+        version = self._versions.get(key)
+        if version and not version.startswith("W/"):  # a weak tag matches nothing
+            options["if_match"] = version
         with bucket_errors(where, doing="read"):
             try:
-                return bytes(obstore.get(self._open(), key, options=options).bytes())
+                data, version = despite_cuts(lambda: self._range(key, options))
+                if self._versions.setdefault(key, version) != version:
+                    raise _changed(where)
+                return data
+            except obstore.exceptions.PreconditionError:
+                raise _changed(where) from None
             except FileNotFoundError:
                 raise _gone(where) from None
-            except obstore.exceptions.PreconditionError:
-                raise StoreError(
-                    f"{where}: was replaced since the store was opened. Open it again."
-                ) from None
             except obstore.exceptions.GenericError as error:
                 if "416 Range" in str(error):
                     return b""
                 raise
+
+    def _range(self, key: str, options: "GetOptions") -> tuple[bytes, str | None]:
+        import obstore
+
+        found = obstore.get(self._open(), key, options=options)
+        return bytes(found.bytes()), found.meta["e_tag"]
 
     def folders(self, prefix: str = "") -> list[str]:
         """Return the names, sorted, that stand between ``prefix/`` and the next slash of keys."""
         import obstore
 
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            found = obstore.list_with_delimiter(self._open(), prefix or None)
+            found = despite_cuts(lambda: obstore.list_with_delimiter(self._open(), prefix or None))
         return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
 
     def folders_from(self, prefix: str, first: str) -> list[str]:
@@ -147,24 +148,24 @@ class Bucket:
 
         For the end of a long list: every object below them is listed.
         """
-        import obstore
-
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            pages = obstore.list(self._open(), prefix, offset=f"{prefix}/{first}")
-            keys = [one["path"].removeprefix(f"{prefix}/") for page in pages for one in page]
+            found = despite_cuts(lambda: self._list(prefix, after=f"{prefix}/{first}"))
+            keys = [one["path"].removeprefix(f"{prefix}/") for one in found]
         return sorted({key.partition("/")[0] for key in keys if "/" in key})
 
     def objects(self, prefix: str = "") -> dict[str, "StoredObject"]:
         """Return all objects below ``prefix/`` by their key."""
-        import obstore
-
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            pages = obstore.list(self._open(), prefix or None)
             return {
                 one["path"]: StoredObject(one["size"], one["last_modified"].timestamp())
-                for page in pages
-                for one in page
+                for one in despite_cuts(lambda: self._list(prefix))
             }
+
+    def _list(self, prefix: str, after: str | None = None) -> "list[ObjectMeta]":
+        import obstore
+
+        pages = obstore.list(self._open(), prefix or None, offset=after)
+        return [one for page in pages for one in page]
 
     def put(self, key: str, data: bytes | IO[bytes]) -> None:
         """Make or replace an object: it is there as a whole or not at all.
@@ -172,10 +173,15 @@ class Bucket:
         Raises:
             StoreError: if it cannot be written.
         """
+        with bucket_errors(f"{self.address}/{key}", doing="written"):
+            despite_cuts(lambda: self._put(key, data))
+
+    def _put(self, key: str, data: bytes | IO[bytes]) -> None:
         import obstore
 
-        with bucket_errors(f"{self.address}/{key}", doing="written"):
-            obstore.put(self._open(), key, data, chunk_size=PIECE_BYTES, max_concurrency=4)
+        if not isinstance(data, bytes):
+            data.seek(0)
+        obstore.put(self._open(), key, data, chunk_size=PIECE_BYTES, max_concurrency=4)
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Make an object only if there is none of this name; False if there is another.
@@ -189,10 +195,15 @@ class Bucket:
 
         with bucket_errors(f"{self.address}/{key}", doing="written"):
             try:
-                obstore.put(self._open(), key, data, mode="create", use_multipart=False)
+                despite_cuts(lambda: self._create(key, data))
             except obstore.exceptions.AlreadyExistsError:
                 return self.get(key) == data
         return True
+
+    def _create(self, key: str, data: bytes) -> None:
+        import obstore
+
+        obstore.put(self._open(), key, data, mode="create", use_multipart=False)
 
     def remove(self, keys: Sequence[str]) -> None:
         """Take objects away, in any order; those that are not there are passed over.
@@ -208,7 +219,7 @@ class Bucket:
 
         with bucket_errors(f"{self.address}/{key}", doing="removed"):
             try:
-                obstore.delete(self._open(), key)
+                despite_cuts(lambda: obstore.delete(self._open(), key))
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -227,4 +238,11 @@ def _gone(where: str) -> StoreError:
     return StoreError(
         f"{where}: is gone; the store was compacted since it was opened, or is damaged. Open it "
         "again."
+    )
+
+
+def _changed(where: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{where}: was replaced while it was read, and objects of a store never change. Open the "
+        "store again and run vllm-store verify."
     )

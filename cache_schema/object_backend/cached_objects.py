@@ -27,7 +27,6 @@ class _Known:
     """An object whose size and identity are known."""
 
     key: str
-    e_tag: str | None
     copy: CachedObject
     coming: dict[int, "Future[bytes | None]"] = field(default_factory=dict)
     """Blocks that were asked for and not read yet: None once they are on the disk, else their
@@ -111,8 +110,8 @@ class CachedObjects:
         return found
 
     def _identified(self, key: str) -> _Known:
-        size, e_tag, version = self._bucket.identity(key)
-        return _Known(key, e_tag, self._copies.copy(key, version, size))
+        size, version = self._bucket.identity(key)
+        return _Known(key, self._copies.copy(key, version, size))
 
     def _start_known(self, one: _Known, spans: Sequence[Span]) -> None:
         for start, end in spans:
@@ -146,7 +145,7 @@ class CachedObjects:
         if self.cache.is_off or one.copy.has(block):  # or another process was faster
             return None
         start, end = one.copy.bounds(block)
-        data = self._bucket.get_range(one.key, start, end, e_tag=one.e_tag)
+        data = self._bucket.get_range(one.key, start, end)
         with self.cache.counts.lock:
             self.cache.counts.fetched_bytes += len(data)
         try:

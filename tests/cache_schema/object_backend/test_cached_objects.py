@@ -183,7 +183,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error(address, folder
     objects = opened(bucket, folder)
     assert read(objects, 0, 10) == DATA[:10]
     bucket.put("part", OTHER)
-    with pytest.raises(StoreError, match="was replaced since the store was opened"):
+    with pytest.raises(StoreError, match="was replaced while it was read"):
         read(objects, MIB, MIB + 10)
 
 
