@@ -340,11 +340,7 @@ class Stream:
         self._is_cold = (time.perf_counter() - started) * WARM_BYTES_PER_SECOND > out.nbytes
 
     def fetch(self, windows: Sequence[tuple[str, int, int]]) -> None:
-        """Begin to fetch windows that will be read later, if rows are far; does not wait.
-
-        Args:
-            windows: As of ``read_windows``.
-        """
+        """Begin to fetch windows for a later ``read_windows``, if rows are far; do not wait."""
         if self.is_far:
             for rows, spans in self._by_part([self._window(*window) for window in windows]):
                 rows.fetch(spans)

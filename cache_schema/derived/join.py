@@ -177,7 +177,7 @@ def _spans(
     video_ids: Sequence[str], rows: Sequence[NDArray[np.int32]]
 ) -> list[tuple[str, int, int]]:
     """Return the windows of a stream that hold the rows of each window."""
-    firsts = [max(0, int(own.min(initial=0))) for own in rows]
+    firsts = [max(0, int(own.min())) if len(own) else 0 for own in rows]
     lasts = [max(0, int(own.max(initial=0))) for own in rows]
     counts = [last + 1 - first for first, last in zip(firsts, lasts, strict=True)]
     return list(zip(video_ids, firsts, counts, strict=True))
