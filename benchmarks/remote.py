@@ -12,21 +12,24 @@ Epochs are read as training reads them: windows of 256 rows in the epoch's rando
     wait_share        of a device that needs half of what the link carries: the share of an epoch's
                       time in which it waits, first and second epoch. The device is a stand-in that
                       sleeps; its steps take as long as the link takes for twice their bytes.
+    statistics        link_share of the pass over all rows that a run makes before its first step
     later_epochs      seconds of the same store on the local disk / seconds of the cached one,
-                      page cache warm, in turn, median of rounds: batches as training reads them,
-                      and windows alone (``Stream.read_windows``)
+                      page cache warm, in turn, median of rounds with four caches and four copies
+                      of the store: batches as training reads them, and windows alone
+                      (``Stream.read_windows``)
     partly            the same with the longest video of each part left out, so that some blocks
-                      are never fetched and no part can be mapped as a whole
+                      are never fetched
     anonymous_mb      growth of the process's own memory over the first epoch
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +50,7 @@ from cache_schema.stream import Stream
 from cache_schema.testing import add_video, make_recipe
 from train.data import fetched_ahead as ahead
 from train.data.batches import Batch, BatchReader
+from train.data.feature_statistics import feature_statistics
 from train.data.prefetch import Prefetch
 from train.data.samples import find_rows
 from train.data.windows import TaskWindows, epoch_batches
@@ -178,32 +182,50 @@ class Bench:
             "anonymous_mb": peak() / 1e6,
         }
 
+    def statistics(self, name: str) -> Figures:
+        """Measure mean and deviation of all rows with an empty cache, as a run does first."""
+        epochs, cache = self.opened(name)
+        before, started = cache.counts.fetched_bytes, time.perf_counter()
+        feature_statistics(epochs.stream, epochs.rows)
+        seconds = time.perf_counter() - started
+        fetched = cache.counts.fetched_bytes - before
+        return {"link_share": fetched / seconds / self.rate, "seconds": seconds}
+
     def waiting(self, name: str) -> Figures:
         """Let a device wait that needs half of what the link carries."""
         epochs, _ = self.opened(name)
         first, second = (epochs.wait_share(number, 2 / self.rate) for number in range(2))
         return {"first_epoch": first, "second_epoch": second}
 
-    def later_epochs(self, name: str, rounds: int, *, leave_out: bool = False) -> Figures:
-        """Read epochs from the local store and from the cache in turn."""
-        local = Epochs(open_store(self.local).stream(), leave_out=leave_out)
-        far, cache = self.opened(name, leave_out=leave_out)
-        for one in (local, far):
-            one.read(1)
-        fetched, missed = cache.counts.fetched_bytes, cache.counts.missed_bytes
-        pairs = [(local.read(n), far.read(n)) for n in range(2, rounds + 2)]
-        alone = [(local.windows_alone(n), far.windows_alone(n)) for n in range(2, rounds + 2)]
+    def later_epochs(
+        self, names: Sequence[str], rounds: int, *, leave_out: bool = False
+    ) -> Figures:
+        """Read epochs from copies of the local store and from caches in turn.
+
+        Several, since how fast a file is copied from depends on where its pages came to lie.
+        """
+        batches: list[tuple[float, float]] = []
+        windows: list[tuple[float, float]] = []
+        fetched = missed = 0
+        for name in names:
+            copy = self.folder / f"local-{name}.zarr"
+            shutil.copytree(self.local, copy)
+            local = Epochs(open_store(copy).stream(), leave_out=leave_out)
+            far, cache = self.opened(name, leave_out=leave_out)
+            local.read(1), far.read(1)
+            fetched -= cache.counts.fetched_bytes
+            missed -= cache.counts.missed_bytes
+            for n in range(2, rounds + 2):
+                batches.append((local.read(n), far.read(n)))
+                windows.append((local.windows_alone(n), far.windows_alone(n)))
+            fetched += cache.counts.fetched_bytes
+            missed += cache.counts.missed_bytes
         return {
-            "batches_vs_local": median(here / there for here, there in pairs),
-            "windows_vs_local": median(here / there for here, there in alone),
-            "local_gb_per_second": _gb_per_second(local, [here for here, _ in pairs]),
-            "fetched_bytes": cache.counts.fetched_bytes - fetched,
-            "missed_bytes": cache.counts.missed_bytes - missed,
+            "batches_vs_local": median(here / there for here, there in batches),
+            "windows_vs_local": median(here / there for here, there in windows),
+            "fetched_bytes": fetched,
+            "missed_bytes": missed,
         }
-
-
-def _gb_per_second(epochs: Epochs, seconds: list[float]) -> float:
-    return epochs.stream.num_rows * epochs.stream.row_bytes / median(seconds) / 1e9
 
 
 @contextmanager
@@ -256,7 +278,7 @@ def bench(
 @click.option("--rate", default=50.0, help="Of the link, 10^6 bytes per second.")
 @click.option("--delay", default=20.0, help="Of each round trip, milliseconds.")
 @click.option("--megabytes", default=400, help="Size of the store.")
-@click.option("--rounds", default=9, help="Of later epochs.")
+@click.option("--rounds", default=5, help="Of later epochs, with each of several caches.")
 @click.option("--endpoint", help="http://HOST:PORT/BUCKET/NAME.zarr of another S3 server.")
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/remote.json")
 def main(
@@ -272,8 +294,9 @@ def main(
             "first_epoch": made.first_epoch("a"),
             "without_ahead": made.first_epoch("b", look_ahead_bytes=0),
             "wait_share": made.waiting("c"),
-            "later_epochs": made.later_epochs("a", rounds),
-            "partly": made.later_epochs("d", rounds, leave_out=True),
+            "statistics": made.statistics("d"),
+            "later_epochs": made.later_epochs("abcd", rounds),
+            "partly": made.later_epochs("efg", rounds, leave_out=True),
         }
     setting = {
         "rate_mb_per_second": rate,

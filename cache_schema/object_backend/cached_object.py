@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 __all__ = ["BLOCK_BYTES", "CachedObject"]
 
-BLOCK_BYTES = 2**20
-"""What is fetched by one request and kept as one: comes in a few round trips of 20 ms."""
+BLOCK_BYTES = 256 * 2**10
+"""What is kept as one. A window seldom ends where a block does: larger ones would fetch much that
+is not read yet, smaller ones would be many."""
 
 MARK = struct.Struct("<II")
 """CRC32C of a block, and 1."""
@@ -42,8 +43,9 @@ class CachedObject:
         self._marks_at = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         self._file_bytes = self._marks_at + self.num_blocks * MARK.size
         self._map: mmap.mmap | None = None
-        self._bytes: Bytes | None = None
-        self._is_checked = bytearray(self.num_blocks)
+        self.bytes: Bytes | None = None
+        """A map of the object, which holds what was put; None before there is any."""
+        self.is_checked = bytearray(self.num_blocks)
         """1 where this process has seen the block's checksum to be right."""
 
     def bounds(self, block: int) -> tuple[int, int]:
@@ -52,27 +54,21 @@ class CachedObject:
 
     def has(self, block: int) -> bool:
         """Tell whether a block seems to be here, by its mark alone."""
-        return bool(self._is_checked[block]) or self._mark(block)[1] == 1
+        return bool(self.is_checked[block]) or self._mark(block)[1] == 1
 
-    def held(self, start: int, end: int) -> Bytes | None:
-        """Return a view of bytes, if all blocks that hold them are here and were checked."""
+    def is_here(self, start: int, end: int) -> bool:
+        """Tell whether all blocks that hold these bytes are here and were checked."""
         first, last = start // BLOCK_BYTES, -(-end // BLOCK_BYTES)
-        if self._bytes is None or self._is_checked.find(0, first, last) >= 0:
-            return None
-        return self._bytes[start:end]
+        return self.is_checked.find(0, first, last) < 0
 
     def view(self, start: int, end: int) -> Bytes:
-        """Return a view of bytes of blocks that were checked."""
-        assert self._bytes is not None
-        return self._bytes[start:end]
-
-    def whole(self) -> Bytes | None:
-        """Return all bytes, if they are here and were checked."""
-        return self.held(0, self.size)
+        """Return a view of bytes that are here."""
+        assert self.bytes is not None
+        return self.bytes[start:end]
 
     def check(self, block: int) -> bool:
         """Tell whether a block is here with the bytes that were fetched; forget it if not."""
-        if not self._is_checked[block]:
+        if not self.is_checked[block]:
             checksum, is_there = self._mark(block)
             if is_there != 1:
                 return False
@@ -80,18 +76,23 @@ class CachedObject:
             if google_crc32c.value(self.view(start, end)) != checksum:
                 self._write(self._marks_at + block * MARK.size, bytes(MARK.size))
                 return False
-            self._is_checked[block] = 1
+            self.is_checked[block] = 1
         return True
 
-    def put(self, block: int, data: bytes) -> None:
-        """Keep a block.
+    def put(self, first_block: int, data: bytes) -> None:
+        """Keep consecutive blocks.
+
+        Args:
+            first_block: Where they begin.
+            data: All bytes of each.
 
         Raises:
-            OSError: if it cannot be written, for want of room or anything else.
+            OSError: if they cannot be written, for want of room or anything else.
         """
-        mark = MARK.pack(google_crc32c.value(data), 1)
-        self._write(block * BLOCK_BYTES, data)
-        self._write(self._marks_at + block * MARK.size, mark)
+        blocks = (data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
+        marks = b"".join(MARK.pack(google_crc32c.value(block), 1) for block in blocks)
+        self._write(first_block * BLOCK_BYTES, data)
+        self._write(self._marks_at + first_block * MARK.size, marks)
 
     def _write(self, at: int, data: bytes) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -128,6 +129,6 @@ class CachedObject:
                 found = mmap.mmap(file.fileno(), self._file_bytes, access=mmap.ACCESS_READ)
         except OSError:  # what cannot be opened holds nothing
             return False
-        self._bytes = np.frombuffer(found, np.uint8, self.size)
+        self.bytes = np.frombuffer(found, np.uint8, self.size)
         self._map = found
         return True

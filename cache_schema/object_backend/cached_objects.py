@@ -5,11 +5,12 @@ as from a local store. What the cache has no room for is read through ``ReadAhea
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,15 +23,27 @@ from cache_schema.object_backend.disk_cache import DiskCache, StoreCopies
 __all__ = ["CachedObjects"]
 
 
+REQUEST_BLOCKS = 4
+"""Neighbours that are fetched by one request: comes in a few round trips of 20 ms."""
+
+
+class _Request(NamedTuple):
+    """Consecutive blocks on their way."""
+
+    first_block: int
+    data: "Future[bytes | None]"
+    """None once they are on the disk; else their bytes, or None too if nothing was fetched because
+    they cannot be kept any more."""
+
+
 @dataclass(slots=True)
 class _Known:
-    """An object whose size and identity are known."""
+    """An object whose size and version are known."""
 
     key: str
     copy: CachedObject
-    coming: dict[int, "Future[bytes | None]"] = field(default_factory=dict)
-    """Blocks that were asked for and not read yet: None once they are on the disk, else their
-    bytes, or None too if they were not fetched for want of room."""
+    coming: dict[int, _Request] = field(default_factory=dict)
+    """Blocks that were asked for and not read yet."""
 
 
 class CachedObjects:
@@ -80,21 +93,19 @@ class CachedObjects:
         if end <= start:
             return 0
         self.cache.counts.read_bytes += end - start
-        held = one.copy.held(start, end)
-        if held is None:
-            self._read_blocks(one, start, out[: end - start])
+        if one.copy.is_here(start, end):
+            out[: end - start] = one.copy.view(start, end)
         else:
-            out[: end - start] = held
+            self._read_blocks(one, start, out[: end - start])
         return end - start
 
-    def whole(self, key: str) -> Bytes | None:
-        """Return all bytes of an object, mapped, once they are all here and were read."""
-        known = self._known.get(key)
-        return known.result().copy.whole() if known is not None and known.done() else None
+    def copy(self, key: str) -> CachedObject:
+        """Return what is here of an object."""
+        return self._object(key).result().copy
 
     def will_need(self, key: str, spans: Sequence[Span]) -> None:
         """Tell the system that bytes are about to be read, as far as they are here."""
-        copy = self._object(key).result().copy
+        copy = self.copy(key)
         for start, end in spans:
             copy.will_need(start, end)
 
@@ -115,41 +126,50 @@ class CachedObjects:
 
     def _start_known(self, one: _Known, spans: Sequence[Span]) -> None:
         for start, end in spans:
-            missing = False
-            for block in range(start // BLOCK_BYTES, -(-min(end, one.copy.size) // BLOCK_BYTES)):
-                if block not in one.coming and not one.copy.has(block):
-                    missing |= not self._ask(one, block)
-            if missing:
-                self._uncached.start(one.key, [(start, end)])
+            end = min(end, one.copy.size)
+            if start < end and not one.copy.is_here(start, end):
+                without_room = self._ask(one, start, end)
+                self._uncached.start(
+                    one.key,
+                    [(max(start, first), min(end, last)) for first, last in without_room],
+                )
 
-    def _ask(self, one: _Known, block: int) -> bool:
-        """Begin to fetch a block; False if there is no room for it."""
-        start, end = one.copy.bounds(block)
+    def _ask(self, one: _Known, start: int, end: int) -> list[Span]:
+        """Begin to fetch what is missing of a range; return the blocks there is no room for."""
+        without_room = []
+        first, last = start // BLOCK_BYTES, -(-end // BLOCK_BYTES)
         with self._lock:
-            if block in one.coming:
-                return True
-            if not self.cache.take(end - start):
-                return False
-            one.coming[block] = requests().submit(self._fetch, one, block)
-        return True
+            missing = [
+                block
+                for block in range(first, last)
+                if block not in one.coming and not one.copy.has(block)
+            ]
+            for run in _neighbours(missing):
+                span = one.copy.bounds(run[0])[0], one.copy.bounds(run[-1])[1]
+                size = span[1] - span[0]
+                if not self.cache.take(size):
+                    without_room.append(span)
+                    continue
+                request = _Request(run[0], requests().submit(self._fetch, one, run, size))
+                one.coming.update(dict.fromkeys(run, request))
+        return without_room
 
-    def _fetch(self, one: _Known, block: int) -> bytes | None:
-        """Fetch a block for which room was taken; return its bytes if it cannot be kept."""
-        start, end = one.copy.bounds(block)
+    def _fetch(self, one: _Known, blocks: Sequence[int], size: int) -> bytes | None:
+        """Fetch blocks for which room was taken; return their bytes if they cannot be kept."""
         try:
-            return self._kept(one, block)
+            return self._kept(one, blocks, size)
         finally:
-            self.cache.give_back(end - start)
+            self.cache.give_back(size)
 
-    def _kept(self, one: _Known, block: int) -> bytes | None:
-        if self.cache.is_off or one.copy.has(block):  # or another process was faster
+    def _kept(self, one: _Known, blocks: Sequence[int], size: int) -> bytes | None:
+        if self.cache.is_off or all(map(one.copy.has, blocks)):  # another process was faster
             return None
-        start, end = one.copy.bounds(block)
-        data = self._bucket.get_range(one.key, start, end)
+        start, _ = one.copy.bounds(blocks[0])
+        data = self._bucket.get_range(one.key, start, start + size)
         with self.cache.counts.lock:
             self.cache.counts.fetched_bytes += len(data)
         try:
-            one.copy.put(block, data)
+            one.copy.put(blocks[0], data)
         except OSError as error:
             self.cache.turn_off(error)
             return data
@@ -166,19 +186,17 @@ class CachedObjects:
 
     def _read_block(self, one: _Known, block: int, start: int, out: Bytes) -> None:
         """Fill ``out`` with bytes that lie in one block."""
-        coming = one.coming.get(block)
-        data = coming.result() if coming is not None else None
+        request = one.coming.get(block)
+        data = request.data.result() if request is not None else None
         one.coming.pop(block, None)  # not before it is here: others would ask for it again
-        if coming is None and one.copy.check(block):
+        is_here = one.copy.check(block)
+        if request is not None or not is_here:
+            self.cache.counts.missed_bytes += len(out)
+        if is_here:
             out[:] = one.copy.view(start, start + len(out))
-            return
-        counts = self.cache.counts
-        counts.missed_bytes += len(out)
-        if data is not None:
-            at = start - one.copy.bounds(block)[0]
+        elif request is not None and data is not None:
+            at = start - request.first_block * BLOCK_BYTES
             out[:] = np.frombuffer(data, np.uint8, len(out), at)
-        elif one.copy.check(block):
-            out[:] = one.copy.view(start, start + len(out))
         else:
             self._read_uncached(one, start, out)
 
@@ -191,3 +209,19 @@ class CachedObjects:
                 f"{self._bucket.address}/{one.key}: has changed since the store was opened. "
                 "Open it again."
             )
+
+
+def _neighbours(blocks: Sequence[int]) -> Iterator[list[int]]:
+    """Cut ascending numbers into runs without gaps, of ``REQUEST_BLOCKS`` at most.
+
+    >>> list(_neighbours([0, 1, 3, 4, 5, 6, 7]))
+    [[0, 1], [3, 4, 5, 6], [7]]
+    """
+    run: list[int] = []
+    for block in blocks:
+        if run and (block != run[-1] + 1 or len(run) == REQUEST_BLOCKS):
+            yield run
+            run = []
+        run.append(block)
+    if run:
+        yield run

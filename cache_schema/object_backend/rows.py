@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
 from cache_schema.object_backend.byte_ranges import ObjectReader, Span
+from cache_schema.object_backend.cached_object import CachedObject
 from cache_schema.object_backend.cached_objects import CachedObjects
+from cache_schema.object_backend.disk_cache import CacheCounts
 from cache_schema.stream import Array
 
 __all__ = ["CachedPartRows", "ObjectPartRows", "shard_key"]
@@ -83,8 +86,18 @@ class ObjectPartRows:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """What is on this machine of a part's features."""
+
+    rows: Array
+    """All of them, mapped; what is not here is no row."""
+    copy: CachedObject
+    counts: CacheCounts
+
+
 class CachedPartRows(ObjectPartRows):
-    """The same through a cache on disk; once all of a part is there, as fast as a local one."""
+    """The same through a cache on disk: what is there is read as a local part is."""
 
     _reader: CachedObjects
 
@@ -94,42 +107,39 @@ class CachedPartRows(ObjectPartRows):
         """See ``ObjectPartRows``."""
         super().__init__(reader, part, row_shape, store_dtype)
         self._row_shape = row_shape
-        self._rows: Array | None = None
+        self._here: _Here | None = None
 
     def __getstate__(self) -> dict[str, object]:
         # A memory map belongs to its process: a copy opens its own.
-        return {**self.__dict__, "_rows": None}
+        return {**self.__dict__, "_here": None}
 
     def copy_features(self, first_row: int, out: Array) -> None:
         """See ``PartRows``."""
-        if self._rows is None:
+        here, size = self._here, self._row_bytes
+        if here is None or not here.copy.is_here(first_row * size, (first_row + len(out)) * size):
             super().copy_features(first_row, out)
-            self._rows = self._mapped()
+            self._here = here or self._mapped()
             return
-        rows = self._rows[first_row : first_row + len(out)]
+        rows = here.rows[first_row : first_row + len(out)]
         if len(rows) != len(out):
             raise self._too_short(self._features)
         np.copyto(out, rows)
-        self._reader.cache.counts.read_bytes += out.nbytes
+        here.counts.read_bytes += out.nbytes
 
     def fetch_times(self, num_rows: int) -> None:
         """Begin to fetch the times of the part's rows: they are few, and needed at once."""
         self._reader.start(self._time, [(0, num_rows * 16)])
-
-    def fetch(self, spans: Sequence[tuple[int, int]]) -> None:
-        """See ``PartRows``."""
-        if self._rows is None:
-            super().fetch(spans)
 
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Ask for what is not here, and for the pages of what is."""
         self.fetch(spans)
         self._reader.will_need(self._features, self._byte_spans(spans))
 
-    def _mapped(self) -> Array | None:
-        data = self._reader.whole(self._features)
-        if data is None:
+    def _mapped(self) -> _Here | None:
+        copy = self._reader.copy(self._features)
+        if copy.bytes is None:
             return None
-        num_rows = len(data) // self._row_bytes
-        rows = data[: num_rows * self._row_bytes].view(self._dtype)
-        return rows.reshape(num_rows, *self._row_shape)
+        num_rows = copy.size // self._row_bytes
+        rows = copy.bytes[: num_rows * self._row_bytes].view(self._dtype)
+        shaped = rows.reshape(num_rows, *self._row_shape)
+        return _Here(shaped, copy, self._reader.cache.counts)

@@ -23,20 +23,30 @@ def test_blocks_are_read_as_they_were_put_also_by_others(tmp_path):
     ours.put(0, block(0))
     assert [others.has(number) for number in range(3)] == [True, False, True]
     assert [others.check(number) for number in range(3)] == [True, False, True]
-    assert others.held(10, 5000).tobytes() == DATA[10:5000]
-    assert others.held(2 * BLOCK_BYTES, SIZE).tobytes() == block(2)
-    assert others.held(BLOCK_BYTES - 1, BLOCK_BYTES + 1) is None
-    assert others.whole() is None
+    assert others.is_here(10, BLOCK_BYTES)
+    assert others.view(10, 5000).tobytes() == DATA[10:5000]
+    assert others.is_here(2 * BLOCK_BYTES, SIZE)
+    assert others.view(2 * BLOCK_BYTES, SIZE).tobytes() == block(2)
+    assert not others.is_here(BLOCK_BYTES - 1, BLOCK_BYTES + 1)
+    assert not others.is_here(BLOCK_BYTES, BLOCK_BYTES + 1)
+    assert not others.is_here(0, SIZE)
 
 
-def test_it_is_whole_once_every_block_was_put_and_checked(tmp_path):
+def test_neighbours_are_put_at_once(tmp_path):
     copy = CachedObject(tmp_path / "a", SIZE)
-    for number in range(3):
-        copy.put(number, block(number))
+    copy.put(1, DATA[BLOCK_BYTES:])
+    assert [copy.check(number) for number in range(3)] == [False, True, True]
+    assert copy.view(BLOCK_BYTES, SIZE).tobytes() == DATA[BLOCK_BYTES:]
+
+
+def test_bytes_are_here_once_their_blocks_were_checked(tmp_path):
+    copy = CachedObject(tmp_path / "a", SIZE)
+    copy.put(0, DATA)
     assert [copy.check(number) for number in (0, 1)] == [True, True]
-    assert copy.whole() is None
+    assert not copy.is_here(0, SIZE)
     assert copy.check(2)
-    assert copy.whole().tobytes() == DATA
+    assert copy.is_here(0, SIZE)
+    assert copy.bytes.tobytes() == DATA
 
 
 def test_only_blocks_that_are_there_take_room(tmp_path):
@@ -71,7 +81,7 @@ def test_what_was_opened_is_read_also_when_the_file_is_gone(tmp_path):
     copy.put(0, block(0))
     assert copy.check(0)
     (tmp_path / "a").unlink()
-    assert copy.held(0, 100).tobytes() == DATA[:100]
+    assert copy.view(0, 100).tobytes() == DATA[:100]
 
 
 def _put_for_ever(path):

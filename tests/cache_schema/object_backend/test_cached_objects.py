@@ -11,6 +11,7 @@ import pytest
 
 import cache_schema.testing
 from cache_schema.errors import StoreError
+from cache_schema.object_backend import cached_objects as module
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.cached_object import BLOCK_BYTES
 from cache_schema.object_backend.cached_objects import CachedObjects
@@ -19,8 +20,9 @@ from cache_schema.store import open_store
 from cache_schema.testing import StoreContract, make_store
 from tests.cache_schema.object_backend.folder_bucket import FolderBucket
 
+BLOCK = BLOCK_BYTES
 MIB = 2**20
-SIZE = 3 * BLOCK_BYTES + 1234
+SIZE = 3 * BLOCK + 1234
 DATA = random.Random(0).randbytes(SIZE)
 OTHER = random.Random(1).randbytes(SIZE)
 
@@ -48,34 +50,39 @@ def read(objects, start, end):
 
 def test_what_is_read_comes_in_whole_blocks_and_once(bucket, folder):
     objects = opened(bucket, folder)
-    assert read(objects, MIB - 10, MIB + 10) == DATA[MIB - 10 : MIB + 10]
-    assert read(objects, 5, 2 * MIB) == DATA[5 : 2 * MIB]
-    assert sorted(bucket.asked) == [("part", 0, MIB), ("part", MIB, 2 * MIB)]
+    assert read(objects, BLOCK - 10, BLOCK + 10) == DATA[BLOCK - 10 : BLOCK + 10]
+    assert read(objects, 5, 3 * BLOCK) == DATA[5 : 3 * BLOCK]
+    assert sorted(bucket.asked) == [("part", 0, 2 * BLOCK), ("part", 2 * BLOCK, 3 * BLOCK)]
 
 
 def test_what_was_started_is_on_its_way_and_not_asked_for_again(bucket, folder):
     objects = opened(bucket, folder)
     for _ in range(2):
-        objects.start("part", [(100, 200), (3 * MIB, SIZE)])
-    assert read(objects, 3 * MIB + 1, SIZE) == DATA[3 * MIB + 1 :]
+        objects.start("part", [(100, 200), (3 * BLOCK, SIZE)])
+    assert read(objects, 3 * BLOCK + 1, SIZE) == DATA[3 * BLOCK + 1 :]
     assert read(objects, 150, 160) == DATA[150:160]
-    assert sorted(bucket.asked) == [("part", 0, MIB), ("part", 3 * MIB, SIZE)]
+    assert sorted(bucket.asked) == [("part", 0, BLOCK), ("part", 3 * BLOCK, SIZE)]
+
+
+def test_a_long_range_comes_in_several_requests(bucket, folder, monkeypatch):
+    monkeypatch.setattr(module, "REQUEST_BLOCKS", 2)
+    objects = opened(bucket, folder)
+    assert read(objects, BLOCK, SIZE) == DATA[BLOCK:]
+    assert sorted(bucket.asked) == [("part", BLOCK, 3 * BLOCK), ("part", 3 * BLOCK, SIZE)]
 
 
 def test_behind_the_end_there_is_nothing(bucket, folder):
     objects = opened(bucket, folder)
-    objects.start("part", [(SIZE - 5, SIZE + 3 * MIB)])
+    objects.start("part", [(SIZE - 5, SIZE + 3 * BLOCK), (SIZE + BLOCK, SIZE + 2 * BLOCK)])
     assert read(objects, SIZE - 5, SIZE + 5) == DATA[-5:]
-    assert read(objects, SIZE + MIB, SIZE + 2 * MIB) == b""
+    assert read(objects, SIZE + BLOCK, SIZE + 2 * BLOCK) == b""
 
 
 def test_another_run_finds_it_on_the_disk(bucket, folder):
     read(opened(bucket, folder), 0, SIZE)
     asked = bucket.asked
     objects = opened(bucket, folder)
-    assert objects.whole("part") is None
     assert read(objects, 0, SIZE) == DATA
-    assert objects.whole("part").tobytes() == DATA
     assert bucket.asked == asked
     assert objects.cache.counts.hit_rate == 1.0
 
@@ -83,11 +90,11 @@ def test_another_run_finds_it_on_the_disk(bucket, folder):
 def test_the_hit_rate_is_of_the_bytes_that_were_asked_for(bucket, folder):
     read(opened(bucket, folder), 0, 1)
     objects = opened(bucket, folder)
-    objects.start("part", [(MIB, 2 * MIB)])
-    read(objects, MIB - 300, MIB + 100)  # 100 bytes are on their way, and so they were missed
-    read(objects, MIB, MIB + 100)
+    objects.start("part", [(BLOCK, 2 * BLOCK)])
+    read(objects, BLOCK - 300, BLOCK + 100)  # 100 bytes are on their way, and so they were missed
+    read(objects, BLOCK, BLOCK + 100)
     counts = objects.cache.counts
-    assert (counts.read_bytes, counts.missed_bytes, counts.fetched_bytes) == (500, 100, MIB)
+    assert (counts.read_bytes, counts.missed_bytes, counts.fetched_bytes) == (500, 100, BLOCK)
     assert counts.hit_rate == 0.8
 
 
@@ -101,11 +108,11 @@ def test_a_damaged_block_comes_again(bucket, folder):
     read(opened(bucket, folder), 0, SIZE)
     (copy,) = folder.glob("*/*/*")
     with copy.open("r+b") as file:
-        file.seek(MIB + 10)
+        file.seek(BLOCK + 10)
         file.write(b"x")
     objects = opened(bucket, folder)
     assert read(objects, 0, SIZE) == DATA
-    assert len(bucket.asked) == 5
+    assert bucket.asked[1:] == [("part", BLOCK, 2 * BLOCK)]
     assert read(opened(bucket, folder), 0, SIZE) == DATA
 
 
@@ -114,10 +121,11 @@ def test_a_store_larger_than_the_cache_is_read_right_and_in_part_from_the_disk(
 ):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            objects = opened(bucket, folder, 2 * MIB + MIB // 2)
-            assert read(objects, 0, SIZE) == DATA
-            assert sum(one.stat().st_blocks * 512 for one in folder.rglob("*")) <= 2.5 * MIB
-    assert objects.cache.counts.hit_rate == pytest.approx(2 * MIB / SIZE)
+            objects = opened(bucket, folder, 2 * BLOCK + BLOCK // 2)
+            whole = [read(objects, at, min(at + BLOCK, SIZE)) for at in range(0, SIZE, BLOCK)]
+            assert b"".join(whole) == DATA
+            assert sum(one.stat().st_blocks * 512 for one in folder.rglob("*")) <= 2.5 * BLOCK
+    assert objects.cache.counts.hit_rate == pytest.approx(2 * BLOCK / SIZE)
     assert ["is full" in message for message in caplog.messages] == [True] * 3  # one of each run
 
 
@@ -127,9 +135,9 @@ def test_a_full_disk_ends_the_caching_with_one_warning(bucket, folder, monkeypat
     pwrite = os.pwrite
 
     def half_of_it(descriptor, data, at):
-        if len(data) < MIB:
+        if len(data) < BLOCK:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return pwrite(descriptor, data[: MIB // 2], at)
+        return pwrite(descriptor, data[: BLOCK // 2], at)
 
     monkeypatch.setattr(os, "pwrite", half_of_it)
     with caplog.at_level(logging.WARNING):
@@ -169,7 +177,7 @@ def test_processes_share_one_cache(bucket, folder):
 
 def test_a_copy_in_another_process_and_one_behind_a_fork_read_for_themselves(bucket, folder):
     objects = opened(bucket, folder)
-    objects.start("part", [(0, MIB)])
+    objects.start("part", [(0, BLOCK)])
     assert read(pickle.loads(pickle.dumps(objects)), 0, 10) == DATA[:10]
     child = multiprocessing.get_context("fork").Process(target=read, args=(objects, 0, SIZE))
     child.start()
@@ -184,7 +192,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error(address, folder
     assert read(objects, 0, 10) == DATA[:10]
     bucket.put("part", OTHER)
     with pytest.raises(StoreError, match="was replaced while it was read"):
-        read(objects, MIB, MIB + 10)
+        read(objects, BLOCK, BLOCK + 10)
 
 
 def test_an_object_that_is_gone_is_an_error(address, folder):
@@ -217,4 +225,4 @@ def test_rows_are_those_of_the_store_before_and_after_all_are_here(address, fold
         rows = stream.read("b", 10.0, 20.0)
         assert np.array_equal(rows.values, expected.read("b", 10.0, 20.0).values)
         assert np.array_equal(rows.times_R2, expected.read("b", 10.0, 20.0).times_R2)
-    assert stream.parts[0].rows._rows is not None
+    assert cache.counts.missed_bytes < cache.counts.read_bytes
