@@ -9,9 +9,10 @@ Epochs are read as training reads them: windows of 256 rows in the epoch's rando
 
     link_share        bytes fetched / (seconds of the first epoch x the link's rate), reading alone
     without_ahead     the same where each batch is asked for when its turn comes
-    wait_share        of a device that needs half of what the link carries: the share of an epoch's
-                      time in which it waits, first and second epoch. The device is a stand-in that
-                      sleeps; its steps take as long as the link takes for twice their bytes.
+    device            that needs half of what the link carries, in the first epoch and the second:
+                      how long it waits for its first batch, and the share of the rest in which it
+                      waits. A stand-in that sleeps; its steps take as long as the link takes for
+                      twice their bytes
     statistics        link_share of the pass over all rows that a run makes before its first step
     later_epochs      seconds of the same store on the local disk / seconds of the cached one,
                       page cache warm, in turn, median of rounds with four caches and four copies
@@ -128,18 +129,20 @@ class Epochs:
             self.stream.read_windows(one, out[: len(one)])
         return time.perf_counter() - started
 
-    def wait_share(self, epoch: int, seconds_per_byte: float) -> float:
-        """Return the share of an epoch's time in which a device of this speed waits for rows."""
-        waited = worked = 0.0
+    def waiting(self, epoch: int, seconds_per_byte: float) -> Figures:
+        """Return how long a device of this speed waits for the first batch, and then for rows."""
+        waits: list[float] = []
+        worked = 0.0
         started = time.perf_counter()
         for batch in self.batches(epoch):
-            waited += time.perf_counter() - started
+            waits.append(time.perf_counter() - started)
             num_rows = sum(window.num_rows for window in batch.windows)
             step = num_rows * self.stream.row_bytes * seconds_per_byte
             time.sleep(step)
             worked += step
             started = time.perf_counter()
-        return waited / (waited + worked)
+        first, waited = waits[0], sum(waits[1:])
+        return {"first_batch_seconds": first, "wait_share": waited / (waited + worked)}
 
 
 def longest_of_each_part(stream: Stream) -> set[str]:
@@ -194,7 +197,7 @@ class Bench:
     def waiting(self, name: str) -> Figures:
         """Let a device wait that needs half of what the link carries."""
         epochs, _ = self.opened(name)
-        first, second = (epochs.wait_share(number, 2 / self.rate) for number in range(2))
+        first, second = (epochs.waiting(number, 2 / self.rate) for number in range(2))
         return {"first_epoch": first, "second_epoch": second}
 
     def later_epochs(
@@ -212,7 +215,8 @@ class Bench:
             shutil.copytree(self.local, copy)
             local = Epochs(open_store(copy).stream(), leave_out=leave_out)
             far, cache = self.opened(name, leave_out=leave_out)
-            local.read(1), far.read(1)
+            feature_statistics(far.stream, far.rows)  # fetches all, as a run does first
+            local.read(1)
             fetched -= cache.counts.fetched_bytes
             missed -= cache.counts.missed_bytes
             for n in range(2, rounds + 2):
@@ -293,7 +297,7 @@ def main(
         figures = {
             "first_epoch": made.first_epoch("a"),
             "without_ahead": made.first_epoch("b", look_ahead_bytes=0),
-            "wait_share": made.waiting("c"),
+            "device": made.waiting("c"),
             "statistics": made.statistics("d"),
             "later_epochs": made.later_epochs("abcd", rounds),
             "partly": made.later_epochs("efg", rounds, leave_out=True),

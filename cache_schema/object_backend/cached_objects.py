@@ -6,9 +6,10 @@ as from a local store. What the cache has no room for is read through ``ReadAhea
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Lock
 from typing import NamedTuple
 
@@ -25,6 +26,20 @@ __all__ = ["CachedObjects"]
 
 REQUEST_BLOCKS = 4
 """Neighbours that are fetched by one request: comes in a few round trips of 20 ms."""
+
+
+IN_FLIGHT = 32
+"""Requests for blocks at a time: 32 MiB keep any link busy for some round trips. More would share
+it, and what is read first would come late."""
+
+
+@cache
+def _requests() -> ThreadPoolExecutor:
+    """Return the threads that fetch blocks; like those of ``bucket.requests``."""
+    return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="blocks")
+
+
+os.register_at_fork(after_in_child=_requests.cache_clear)
 
 
 class _Request(NamedTuple):
@@ -150,7 +165,7 @@ class CachedObjects:
                 if not self.cache.take(size):
                     without_room.append(span)
                     continue
-                request = _Request(run[0], requests().submit(self._fetch, one, run, size))
+                request = _Request(run[0], _requests().submit(self._fetch, one, run, size))
                 one.coming.update(dict.fromkeys(run, request))
         return without_room
 
