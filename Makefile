@@ -45,7 +45,7 @@ unit:
 # Installs Debian's SLURM if it is missing (root or sudo), starts it as two virtual nodes, stops it.
 test-cluster: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
-	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py
+	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py tests/cluster/bucket_suite.py
 
 # Installs Debian's packages of Ceph if they are missing (root or sudo), starts its S3 server, stops it.
 test-remote: install

@@ -141,9 +141,9 @@ def store_exists(path: Place) -> bool:
 def stored_bytes(path: Place) -> int:
     """Return the size of all files or objects of a store."""
     if isinstance(path, Address):
-        from cache_schema.object_backend.bucket import Bucket
+        from cache_schema.object_backend.indexed import files_at
 
-        return sum(one.num_bytes for one in Bucket(path).objects().values())
+        return sum(one.num_bytes for one in files_at(path).objects().values())
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -165,10 +165,10 @@ def open_store(
     """
     path = to_place(path)
     if isinstance(path, Address):
-        from cache_schema.object_backend.bucket import Bucket
+        from cache_schema.object_backend.indexed import files_at
         from cache_schema.object_backend.reader import read_object_streams
 
-        return Store(path, read_object_streams(Bucket(path), on_damage, cache))
+        return Store(path, read_object_streams(files_at(path), on_damage, cache))
     if not path.exists():
         raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
     if is_hdf5(path):

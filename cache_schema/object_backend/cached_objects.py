@@ -17,6 +17,7 @@ import numpy as np
 
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket, requests
+from cache_schema.object_backend.bucket_errors import object_gone
 from cache_schema.object_backend.byte_ranges import ReadAhead, Span
 from cache_schema.object_backend.cached_object import BLOCK_BYTES, Bytes, CachedObject
 from cache_schema.object_backend.disk_cache import DiskCache, StoreCopies
@@ -136,8 +137,11 @@ class CachedObjects:
         return found
 
     def _identified(self, key: str) -> _Known:
-        size, version = self._bucket.identity(key)
-        return _Known(key, self._copies.copy(key, version, size))
+        facts = self._bucket.facts(key)
+        if facts is None:
+            raise object_gone(f"{self._bucket.address}/{key}")
+        self._bucket.pin(key, facts.version)
+        return _Known(key, self._copies.copy(key, facts.version, facts.num_bytes))
 
     def _start_known(self, one: _Known, spans: Sequence[Span]) -> None:
         for start, end in spans:

@@ -13,7 +13,7 @@ from cache_schema.place import Address
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["open_bucket"]
+__all__ = ["RETRY_SECONDS", "imported", "open_bucket"]
 
 MOST_RETRIES = 8
 RETRY_SECONDS = 120
@@ -21,16 +21,20 @@ RETRY_SECONDS = 120
 REQUEST_SECONDS = 60
 
 
-def open_bucket(address: Address) -> "ObjectStore":
+def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "ObjectStore":
     """Return a client whose names of objects follow the address.
 
     Credentials are found the standard way: environment, profile, role of the machine.
 
+    Args:
+        address: Where objects lie.
+        retry_seconds: What may go away by itself is tried again for so long.
+
     Raises:
         ConfigError: if a package is missing, or credentials that are named are not there.
     """
-    obstore_store = _imported("obstore.store", address)
-    url, options = address.url, _options(address)
+    obstore_store = imported("obstore.store", address)
+    url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
         return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
     endpoint, bucket, prefix = _s3_parts(address)
@@ -43,15 +47,15 @@ def open_bucket(address: Address) -> "ObjectStore":
     return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
 
 
-def _options(address: Address) -> dict[str, Any]:
+def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
     client = {
-        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "timeout": timedelta(seconds=min(REQUEST_SECONDS, retry_seconds)),
         "connect_timeout": timedelta(seconds=10),
         "allow_http": address.scheme == "http",
     }
     retry = {
         "max_retries": MOST_RETRIES,
-        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+        "retry_timeout": timedelta(seconds=retry_seconds),
     }
     return {"client_options": client, "retry_config": retry}
 
@@ -80,8 +84,8 @@ def _has_profile() -> bool:
 
 
 def _profile_credentials(address: Address) -> object:
-    boto3 = _imported("boto3", address)
-    made = _imported("obstore.auth.boto3", address)
+    boto3 = imported("boto3", address)
+    made = imported("obstore.auth.boto3", address)
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -94,7 +98,12 @@ def _profile_credentials(address: Address) -> object:
         ) from None
 
 
-def _imported(name: str, address: Address) -> Any:  # noqa: ANN401 - a module
+def imported(name: str, address: Address) -> Any:  # noqa: ANN401 - a module
+    """Return a module that only places like this one need.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache_schema.errors import StoreError, VideoError
+from cache_schema.place import Place, is_address, to_place
 from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
@@ -113,14 +114,14 @@ def _compare(stream: Stream, target: Target, video_id: str, rows: list[int]) -> 
     return [_difference(video_id, row, stored[row], made[row], stream.recipe) for row in rows]
 
 
-def _same_file(video: VideoRecord) -> Path:
+def _same_file(video: VideoRecord) -> Place:
     """Return a video's file if it is the one its rows were made from.
 
     Raises:
         VideoError: if it is gone, cannot be read, or is another one.
     """
-    path = Path(video.path)
-    if not path.exists():
+    path = to_place(video.path) if is_address(video.path) else Path(video.path)
+    if isinstance(path, Path) and not path.exists():
         raise VideoError(
             f"its file {path} is not there any more. Run this where the videos lie, with the "
             "paths they were extracted from."
@@ -131,14 +132,13 @@ def _same_file(video: VideoRecord) -> Path:
         raise VideoError(f"its file {path} {error}") from error
     if digest != video.digest:
         raise VideoError(
-            f"its file {path} was changed since its rows were made: it has "
-            f"{path.stat().st_size} bytes and digest {digest}, recorded are {video.size_bytes} "
-            f"and {video.digest}. Put the old file back, or extract into a new store."
+            f"its file {path} was changed since its rows were made: its digest is {digest}, "
+            f"recorded is {video.digest}. Put the old file back, or extract into a new store."
         )
     return path
 
 
-def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Floats]:
+def _rows_again(target: Target, path: Place, wanted: set[int]) -> dict[int, Floats]:
     """Return the wanted rows, each encoded alone."""
     sampling = target.recipe.sampling
     windows = WindowAssembler(sampling.frames_per_window, sampling.stride_frames)
@@ -153,7 +153,7 @@ def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Float
     return made
 
 
-def _windows(target: Target, path: Path, windows: WindowAssembler) -> Iterator[Tensor]:
+def _windows(target: Target, path: Place, windows: WindowAssembler) -> Iterator[Tensor]:
     assert target.recipe.decoder is not None
     source = open_video(path, target.recipe.decoder.backend)
     encoder = target.encoder

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from cache_schema.object_backend.bucket import ObjectIdentity, requests
+from cache_schema.object_backend.bucket import StoredObject, requests
 from cache_schema.place import to_place
 
 
@@ -23,9 +23,12 @@ class FolderBucket:
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         return [(key, int(start), int(end)) for key, start, end in map(str.split, lines)]
 
-    def identity(self, key):
+    def facts(self, key):
         data = (self.folder / key).read_bytes()
-        return ObjectIdentity(len(data), hashlib.sha256(data).hexdigest())
+        return StoredObject(len(data), 0.0, hashlib.sha256(data).hexdigest())
+
+    def pin(self, key, version):
+        pass
 
     def get_range(self, key, start, end):
         with self._log.open("a") as file:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import resource
 from functools import partial
 
 import numpy as np
@@ -183,6 +184,29 @@ def test_a_copy_in_another_process_and_one_behind_a_fork_read_for_themselves(buc
     child.start()
     child.join(timeout=60)
     assert child.exitcode == 0
+
+
+@pytest.fixture
+def few_files():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_store_may_have_more_parts_than_a_process_begins_with_open_files(
+    bucket, folder, few_files
+):
+    names = [f"part{number}" for number in range(300)]
+    for name in names:
+        (bucket.folder / name).write_bytes(name.encode())
+    objects = opened(bucket, folder)
+    out = np.zeros(7, np.uint8)
+    for _ in range(2):
+        for name in names:
+            count = objects.read_into(name, 0, out)
+            assert out[:count].tobytes() == name.encode()
+    assert len(bucket.asked) == 300
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_an_error(address, folder):
