@@ -17,7 +17,8 @@ Epochs are read as training reads them: windows of 256 rows in the epoch's rando
     later_epochs      seconds of the same store on the local disk / seconds of the cached one,
                       page cache warm, in turn, median of rounds with four caches and four copies
                       of the store: batches as training reads them, and windows alone
-                      (``Stream.read_windows``)
+                      (``Stream.read_windows``); ``_cpu`` of CPU time, since on a shared machine
+                      only that repeats
     partly            the same with the longest video of each part left out, so that some blocks
                       are never fetched
     anonymous_mb      growth of the process's own memory over the first epoch
@@ -34,7 +35,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from threading import Event, Thread
 from unittest.mock import patch
 from urllib.parse import urlsplit
@@ -63,6 +63,8 @@ BATCH = 8
 NUM_PARTS = 4
 CREDENTIALS = {"AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1"}
 Figures = dict[str, object]
+Clocks = NDArray[np.float64]
+"""(2,) seconds of wall and of CPU time."""
 
 
 def build(place: Place, megabytes: int) -> None:
@@ -111,23 +113,23 @@ class Epochs:
         with Prefetch(read) as prefetched:
             yield from prefetched
 
-    def read(self, epoch: int) -> float:
-        """Read an epoch and do nothing with it; return its seconds."""
-        started = time.perf_counter()
+    def read(self, epoch: int) -> Clocks:
+        """Read an epoch and do nothing with it."""
+        started = clocks()
         for _ in self.batches(epoch):
             pass
-        return time.perf_counter() - started
+        return clocks() - started
 
-    def windows_alone(self, epoch: int) -> float:
-        """Read the windows of an epoch into one buffer, without tensors; return the seconds."""
+    def windows_alone(self, epoch: int) -> Clocks:
+        """Read the windows of an epoch into one buffer, without tensors."""
         reader = BatchReader(_ask, self.stream, self.rows, torch.device("cpu"))
         planned = epoch_batches([self.windows], WINDOW_ROWS, BATCH, seed=0, epoch=epoch)
         spans = [reader.spans(batch) for _, batch in planned]
         out = np.empty((BATCH, WINDOW_ROWS, WIDTH), np.float16)
-        started = time.perf_counter()
+        started = clocks()
         for one in spans:
             self.stream.read_windows(one, out[: len(one)])
-        return time.perf_counter() - started
+        return clocks() - started
 
     def waiting(self, epoch: int, seconds_per_byte: float) -> Figures:
         """Return how long a device of this speed waits for the first batch, and then for rows."""
@@ -143,6 +145,11 @@ class Epochs:
             started = time.perf_counter()
         first, waited = waits[0], sum(waits[1:])
         return {"first_batch_seconds": first, "wait_share": waited / (waited + worked)}
+
+
+def clocks() -> Clocks:
+    """Return seconds of wall time, and of this process's CPU time."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def longest_of_each_part(stream: Stream) -> set[str]:
@@ -175,7 +182,7 @@ class Bench:
         epochs, cache = self.opened(name)
         before = cache.counts.fetched_bytes
         with patch.object(ahead, "AHEAD_BYTES", look_ahead_bytes), peak_memory() as peak:
-            seconds = epochs.read(0)
+            seconds = float(epochs.read(0)[0])
         fetched = cache.counts.fetched_bytes - before
         return {
             "link_share": fetched / seconds / self.rate,
@@ -207,8 +214,8 @@ class Bench:
 
         Several, since how fast a file is copied from depends on where its pages came to lie.
         """
-        batches: list[tuple[float, float]] = []
-        windows: list[tuple[float, float]] = []
+        batches: list[Clocks] = []
+        windows: list[Clocks] = []
         fetched = missed = 0
         for name in names:
             copy = self.folder / f"local-{name}.zarr"
@@ -220,16 +227,21 @@ class Bench:
             fetched -= cache.counts.fetched_bytes
             missed -= cache.counts.missed_bytes
             for n in range(2, rounds + 2):
-                batches.append((local.read(n), far.read(n)))
-                windows.append((local.windows_alone(n), far.windows_alone(n)))
+                batches.append(local.read(n) / far.read(n))
+                windows.append(local.windows_alone(n) / far.windows_alone(n))
             fetched += cache.counts.fetched_bytes
             missed += cache.counts.missed_bytes
         return {
-            "batches_vs_local": median(here / there for here, there in batches),
-            "windows_vs_local": median(here / there for here, there in windows),
+            **_medians("batches_vs_local", batches),
+            **_medians("windows_vs_local", windows),
             "fetched_bytes": fetched,
             "missed_bytes": missed,
         }
+
+
+def _medians(name: str, ratios: Sequence[Clocks]) -> Figures:
+    wall, cpu = np.median(ratios, axis=0).tolist()
+    return {name: wall, f"{name}_cpu": cpu}
 
 
 @contextmanager

@@ -130,6 +130,15 @@ class CachedPartRows(ObjectPartRows):
         """Begin to fetch the times of the part's rows: they are few, and needed at once."""
         self._reader.start(self._time, [(0, num_rows * 16)])
 
+    def fetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """See ``PartRows``."""
+        missing = self._byte_spans(spans)
+        if self._here is not None:
+            is_here = self._here.copy.is_here
+            missing = [span for span in missing if not is_here(*span)]
+        if missing:
+            self._reader.start(self._features, missing)
+
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Ask for what is not here, and for the pages of what is."""
         self.fetch(spans)

@@ -1,6 +1,8 @@
 import logging
+import multiprocessing
 import os
 import pickle
+import signal
 
 import pytest
 
@@ -122,3 +124,26 @@ def test_a_pickled_copy_counts_for_itself(tmp_path):
     again = pickle.loads(pickle.dumps(cache))
     assert (again.folder, again.size_bytes, again.counts.read_bytes) == (tmp_path, 100 * SIZE, 0)
     assert again.counts.hit_rate is None
+
+
+def _use_for_ever(folder, pipe):
+    copies = DiskCache(folder, 4 * SIZE).copies(OTHER)
+    pipe.send(copies.cache.is_off)
+    signal.pause()
+
+
+def test_a_reader_keeps_its_copies_until_it_ends_however_it_does(tmp_path):
+    cache = DiskCache(tmp_path, 2 * SIZE)
+    fill(cache, OTHER, "a")
+    ours, theirs = multiprocessing.Pipe()
+    reader = multiprocessing.get_context("spawn").Process(
+        target=_use_for_ever, args=(tmp_path, theirs)
+    )
+    reader.start()
+    assert ours.poll(60)
+    assert not DiskCache(tmp_path, 2 * SIZE).take(2 * SIZE)
+    assert held(cache, OTHER, "a") == ["a"]
+    os.kill(reader.pid, signal.SIGKILL)
+    reader.join()
+    assert DiskCache(tmp_path, 2 * SIZE).take(2 * SIZE)
+    assert held(cache, OTHER, "a") == []
