@@ -19,8 +19,8 @@ Epochs are read as training reads them: windows of 256 rows in the epoch's rando
                       of the store: batches as training reads them, and windows alone
                       (``Stream.read_windows``); ``_cpu`` of CPU time, since on a shared machine
                       only that repeats
-    partly            the same with the longest video of each part left out, so that some blocks
-                      are never fetched
+    partly            the same with the longest videos left out, so that some blocks are never
+                      fetched
     anonymous_mb      growth of the process's own memory over the first epoch
 """
 
@@ -99,7 +99,7 @@ class Epochs:
 
     def __init__(self, stream: Stream, *, leave_out: bool = False) -> None:
         self.stream = stream
-        left_out = longest_of_each_part(stream) if leave_out else set()
+        left_out = longest(stream) if leave_out else set()
         samples = [whole_video(name) for name in stream.video_ids if name not in left_out]
         self.rows = find_rows(samples, stream, allow_missing=0).rows
         self.windows = TaskWindows(lengths=[rows.num_rows for rows in self.rows])
@@ -152,9 +152,9 @@ def clocks() -> Clocks:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def longest_of_each_part(stream: Stream) -> set[str]:
-    """Return the video with the most rows in each part: some of its blocks hold only rows of it."""
-    return {max(part.commits.ids, key=stream.rows_of) for part in stream.parts}
+def longest(stream: Stream) -> set[str]:
+    """Return the videos with the most rows: some of their blocks hold rows of no other."""
+    return set(sorted(stream.video_ids, key=stream.rows_of)[-NUM_PARTS:])
 
 
 def _ask(*_: object) -> dict[str, NDArray[np.float64]]:
