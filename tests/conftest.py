@@ -1,6 +1,6 @@
 """Tests that need a GPU: skipped where there is none, failed where one is promised.
 
-And what opens pages in a browser, for all tests.
+And what opens pages in a browser, and a hub, for all tests.
 """
 
 import logging
@@ -9,8 +9,9 @@ import os
 import pytest
 
 from tests.browser import chromium, open_page
+from tests.hub import hub
 
-__all__ = ["chromium", "open_page"]
+__all__ = ["chromium", "hub", "open_page"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Stores and runs on a hub: pushed, pulled, read from the hub's own cache."""
