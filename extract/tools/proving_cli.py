@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from cache_schema.place import Place
 from extract.tools.cli_options import JSON, QUIET, STORE, STREAM, row_bar
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["repair", "verify"]
 def verify(
     context: click.Context,
     /,
-    path: Path,
+    path: Place,
     recompute: int | None,
     seed: int,
     encoder: str | None,
@@ -79,7 +79,7 @@ def verify(
 @JSON
 @click.pass_context
 def repair(
-    context: click.Context, /, path: Path, dry_run: bool, quiet_hours: float, as_json: bool
+    context: click.Context, /, path: Place, dry_run: bool, quiet_hours: float, as_json: bool
 ) -> None:
     """Put back the files a .zarr store lost, as far as what is left proves what they were.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache_schema.errors import ConfigError
+from cache_schema.place import Place
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from extract import Failure
@@ -38,7 +39,7 @@ class Asked:
     places: tuple[str, ...]
     """Runs, then videos."""
     out: str
-    features: Path | None
+    features: Place | None
     video_ids: tuple[str, ...]
     queries: tuple[str, ...]
     format_name: str
@@ -148,7 +149,7 @@ def submit(asked: Asked, subsets: Sequence[Subset]) -> PredictReport:
     return report
 
 
-def _check_submitted(asked: Asked, subsets: Sequence[Subset]) -> Path:
+def _check_submitted(asked: Asked, subsets: Sequence[Subset]) -> Place:
     """Return the store, where nothing is missing and nothing would do nothing."""
     if asked.features is None:
         raise ConfigError("--subset needs --features: the store with the videos' features.")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.memory import memory_stream
+from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
@@ -48,7 +49,7 @@ class Run:
 
     def predict(
         self,
-        features: str | Path | Store | Stream,
+        features: str | Place | Store | Stream,
         videos: Sequence[str] | None = None,
         *,
         queries: Sequence[str] = (),
@@ -98,7 +99,7 @@ class Run:
         self,
         videos: str | Path | Sequence[str | Path],
         *,
-        features: str | Path | None = None,
+        features: str | Place | None = None,
         queries: Sequence[str] = (),
         encoder: str | None = None,
         workers: int = 1,
@@ -118,7 +119,7 @@ class Run:
         with features_of(
             self._ensemble,
             list(map(str, inputs)),
-            features=None if features is None else Path(features),
+            features=None if features is None else to_place(features),
             encoder=encoder,
             device=self._ensemble.runs[0].device.type,
             workers=workers,
@@ -154,7 +155,7 @@ class Run:
         with feed_of(self._ensemble, source, encoder=encoder, realtime=realtime) as feed:
             yield from live_answers(rows, self._ensemble.answers, feed, video=name_of(source))
 
-    def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
+    def _streams(self, features: str | Place | Store | Stream) -> list[Stream]:
         if isinstance(features, Stream):
             for run in self._ensemble.runs:
                 check_stream(features, run.checkpoint)

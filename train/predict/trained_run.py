@@ -14,6 +14,7 @@ import torch
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
@@ -135,7 +136,7 @@ class Trained:
                 )
         return recipes
 
-    def stream(self, features: Path, names: Sequence[str] = ()) -> Stream:
+    def stream(self, features: Place, names: Sequence[str] = ()) -> Stream:
         """Return the stream of a store that has features of the run's recipe."""
         return self.choose_stream(open_store(features), names)
 

@@ -4,7 +4,7 @@ from cache_schema import journal, layout
 from cache_schema.records import encode_line, read_journal
 from cache_schema.store import create_store
 from cache_schema.testing import add_video, make_recipe, make_rows
-from extract.plan.committed import CommittedVideos
+from extract.plan.committed import committed_videos
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_line_that_is_being_written_counts_when_it_is_whole(part):
     path = part / layout.COMMITS
     first, second = map(encode_line, read_journal(path))
     path.write_bytes(first + second[:50])
-    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed = committed_videos(part.parents[2], ["tiny"])
     assert committed.refresh() == 1
     assert is_missing(committed, "a", "b") == [False, True]
     path.write_bytes(first + second)
@@ -38,7 +38,7 @@ def test_only_what_a_journal_has_grown_by_is_read(part, monkeypatch):
     path = part / layout.COMMITS
     first, second = map(encode_line, read_journal(path))
     path.write_bytes(first)
-    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed = committed_videos(part.parents[2], ["tiny"])
     committed.refresh()
     path.write_bytes(first + second)
     decoded = []
@@ -54,7 +54,7 @@ def test_only_what_a_journal_has_grown_by_is_read(part, monkeypatch):
 def test_a_damaged_journal_is_looked_over_and_what_was_seen_of_it_stays(part):
     path = part / layout.COMMITS
     lines = path.read_bytes()
-    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed = committed_videos(part.parents[2], ["tiny"])
     committed.refresh()
     path.write_bytes(lines + b"no line\n" + lines)
     committed.refresh()

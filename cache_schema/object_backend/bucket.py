@@ -1,0 +1,184 @@
+"""The objects of one store: fetched, listed and put, many requests at a time."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from cache_schema.errors import StoreError
+from cache_schema.object_backend.bucket_errors import bucket_errors
+from cache_schema.object_backend.open_bucket import open_bucket
+from cache_schema.place import Address
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["IN_FLIGHT", "Bucket", "StoredObject", "requests"]
+
+IN_FLIGHT = 64
+"""Requests at a time, over all stores of a process. A request waits 20 ms for its first byte."""
+PIECE_BYTES = 8 * 2**20
+"""A larger object is sent in pieces of this size, four at a time."""
+
+
+class StoredObject(NamedTuple):
+    """What a listing says of an object."""
+
+    num_bytes: int
+    modified_seconds: float
+    """Since 1970, by the server's clock."""
+
+
+@cache
+def requests() -> ThreadPoolExecutor:
+    """Return the threads that wait for answers. Nothing that runs in one may wait for another."""
+    return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="objects")
+
+
+# Threads are not there after a fork, and nobody would answer.
+os.register_at_fork(after_in_child=requests.cache_clear)
+
+
+class Bucket:
+    """Objects whose names begin with an address. Picklable; a copy opens its own client.
+
+    Names ("keys") are those behind the address and its slash.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._client: ObjectStore | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"address": self.address, "_client": None}
+
+    def get(self, key: str) -> bytes | None:
+        """Return an object's bytes; None if there is none.
+
+        Raises:
+            StoreError: if it cannot be read.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{key}", doing="read"):
+            try:
+                return bytes(obstore.get(self._open(), key).bytes())
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return None
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
+        """Yield what ``get`` does for each key, in their order."""
+        return requests().map(self.get, keys)
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes of an object from ``start`` to before ``end``, as far as there are any.
+
+        Raises:
+            StoreError: if it cannot be read, or is not there.
+        """
+        import obstore
+
+        where = f"{self.address}/{key}"
+        with bucket_errors(where, doing="read"):
+            try:
+                return bytes(obstore.get_range(self._open(), key, start=start, end=end))
+            except FileNotFoundError:
+                raise StoreError(
+                    f"{where}: is gone; the store was compacted since it was opened, or is "
+                    "damaged. Open it again."
+                ) from None
+            except obstore.exceptions.GenericError as error:
+                if "416 Range" in str(error):
+                    return b""
+                raise
+
+    def folders(self, prefix: str = "") -> list[str]:
+        """Return the names, sorted, that stand between ``prefix/`` and the next slash of keys."""
+        import obstore
+
+        with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
+            found = obstore.list_with_delimiter(self._open(), prefix or None)
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
+
+    def folders_from(self, prefix: str, first: str) -> list[str]:
+        """Return the names ``folders`` does that sort behind or at ``first``.
+
+        For the end of a long list: every object below them is listed.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
+            pages = obstore.list(self._open(), prefix, offset=f"{prefix}/{first}")
+            keys = [one["path"].removeprefix(f"{prefix}/") for page in pages for one in page]
+        return sorted({key.partition("/")[0] for key in keys if "/" in key})
+
+    def objects(self, prefix: str = "") -> dict[str, "StoredObject"]:
+        """Return all objects below ``prefix/`` by their key."""
+        import obstore
+
+        with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
+            pages = obstore.list(self._open(), prefix or None)
+            return {
+                one["path"]: StoredObject(one["size"], one["last_modified"].timestamp())
+                for page in pages
+                for one in page
+            }
+
+    def put(self, key: str, data: bytes | IO[bytes]) -> None:
+        """Make or replace an object: it is there as a whole or not at all.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{key}", doing="written"):
+            obstore.put(self._open(), key, data, chunk_size=PIECE_BYTES, max_concurrency=4)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Make an object only if there is none of this name; False if there is another.
+
+        One that is there with these very bytes is ours: the answer to a first try was lost.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{key}", doing="written"):
+            try:
+                obstore.put(self._open(), key, data, mode="create", use_multipart=False)
+            except obstore.exceptions.AlreadyExistsError:
+                return self.get(key) == data
+        return True
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Take objects away, in any order; those that are not there are passed over.
+
+        Raises:
+            StoreError: if one cannot be removed.
+        """
+        for gone in [requests().submit(self._remove, key) for key in keys]:
+            gone.result()
+
+    def _remove(self, key: str) -> None:
+        import obstore
+
+        with bucket_errors(f"{self.address}/{key}", doing="removed"):
+            try:
+                obstore.delete(self._open(), key)
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+
+    def fetch(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Future[bytes]]:
+        """See ``ByteRanges``."""
+        return [requests().submit(self.get_range, key, start, end) for start, end in spans]
+
+    def _open(self) -> "ObjectStore":
+        if self._client is None:
+            self._client = open_bucket(self.address)
+        return self._client
