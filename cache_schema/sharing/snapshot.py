@@ -18,7 +18,7 @@ from cache_schema.sharing.address import HubAddress
 from cache_schema.sharing.hub import file_digest
 from cache_schema.sharing.hub_errors import hub_errors
 from cache_schema.user_cache import user_cache_folder
-from cache_schema.writing.shared_lines import append_lines, read_lines
+from cache_schema.shared_lines import append_lines, read_lines
 
 __all__ = ["hub_snapshot"]
 
