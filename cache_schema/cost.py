@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from cache_schema.errors import StoreError
 from cache_schema.parsing import parse, record, to_json
-from cache_schema.place import Place
+from cache_schema.place import Address, Place
 from cache_schema.shared_lines import append_lines, read_lines
 
 __all__ = ["ExtractionCost", "append_cost", "costs_path", "read_costs"]
@@ -54,6 +54,8 @@ def append_cost(store: Place, cost: ExtractionCost) -> None:
 
 def read_costs(store: Place) -> list[ExtractionCost]:
     """Return what the runs cost, oldest first; lines that are no cost are passed over."""
+    if isinstance(store, Address) and store.is_hub:
+        return []  # they lie beside a store, and only the store is shared
     costs, path = [], costs_path(store)
     for number, line in enumerate(read_lines(path), start=1):
         try:

@@ -1,1 +1,1 @@
-"""Stores and runs on a hub: pushed, pulled, read from the hub's own cache."""
+"""Stores brought to a hub or a bucket and back, with a card that says what they are."""

@@ -12,7 +12,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cache_schema.recipe import Recipe
-from cache_schema.sharing.address import HubAddress
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 
@@ -24,17 +23,19 @@ END = "<!-- end of facts -->"
 
 
 def store_card(
-    store: Store, address: HubAddress, *, digest: str | None, old: str | None = None
+    store: Store, *, title: str, address: str, digest: str | None, old: str | None = None
 ) -> str:
     """Return the card of a store.
 
     Args:
         store: What is there; its rows are not read.
-        address: Where it is there.
+        title: What it is called.
+        address: Where it is, for the commands in the card.
         digest: Its logical digest; None where whoever pushes has not all of its rows.
         old: The card that is there, whose text outside the marks is kept.
     """
     values = {
+        "title": title,
         "address": address,
         "digest": digest,
         "streams": [_facts(stream) for stream in store.streams.values()],

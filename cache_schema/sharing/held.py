@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from cache_schema import layout
 from cache_schema.errors import StoreNotFoundError
-from cache_schema.sharing.hub import HubRepository
+from cache_schema.hub.repository import HubRepository
 from cache_schema.store import Store
 from cache_schema.zarr_backend.reader import read_zarr_streams
 from cache_schema.zarr_backend.rows import shard_path

@@ -5,7 +5,7 @@ rename each. Killed at any instant, the store holds whole videos, and the same c
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +15,14 @@ from tempfile import TemporaryDirectory
 from cache_schema import layout
 from cache_schema.convert.transfer import holds
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreNotFoundError
+from cache_schema.hub.address import HubAddress
+from cache_schema.hub.repository import HubRepository, open_repository
+from cache_schema.place import Address, Place
 from cache_schema.progress_bars import no_progress_bars
 from cache_schema.proof.zarr_files import sealed_part_problems
-from cache_schema.sharing.address import HubAddress
 from cache_schema.sharing.card import CARD
 from cache_schema.sharing.held import HeldStore, part_files
-from cache_schema.sharing.hub import HubRepository, open_repository
+from cache_schema.sharing.transfer import Progress, Transferred
 from cache_schema.store import Store, is_hdf5, open_store
 from cache_schema.stream import Stream
 from cache_schema.writing.durable import make_folders, replaced_file, sync_path
@@ -29,12 +31,10 @@ from cache_schema.writing.write_errors import write_errors
 from cache_schema.zarr_backend.headers import StreamHeader
 from cache_schema.zarr_backend.store import create_zarr_store, create_zarr_stream
 
-__all__ = ["Pull", "Pulled", "planned_pull"]
+__all__ = ["planned_pull"]
 
 NUM_THREADS = 4
 """Parts that come at a time."""
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,20 +52,6 @@ class PartToFetch:
         return sum(map(self.stream.rows_of, self.video_ids))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pulled:
-    """What was fetched."""
-
-    source: str
-    commit: str
-    """The hub's name of the state that was read."""
-    target: str
-    num_videos: int
-    num_rows: int
-    num_held: int
-    """Videos that were here before."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pull:
     """What is to be fetched. Made by ``planned_pull``."""
@@ -77,22 +63,25 @@ class Pull:
     parts: Sequence[PartToFetch]
 
     @property
-    def num_videos(self) -> int:
-        """That are missing here."""
-        return sum(len(one.video_ids) for one in self.parts)
-
-    @property
-    def num_rows(self) -> int:
-        """Of these videos."""
+    def bar_rows(self) -> int:
+        """Rows that are missing here."""
         return sum(one.num_rows for one in self.parts)
 
     @property
-    def num_bytes(self) -> int:
-        """Of the files that are to be fetched."""
-        files = self.repository.files
-        return sum(files[path].size for one in self.parts for path in self._files(one))
+    def outlook(self) -> Transferred:
+        """What will have been fetched."""
+        num_videos = sum(len(one.video_ids) for one in self.parts)
+        in_all = sum(len(stream.video_ids) for stream in self.source.streams.values())
+        return Transferred(
+            source=str(self.repository.address),
+            target=str(self.target),
+            num_videos=num_videos,
+            num_rows=self.bar_rows,
+            num_held=in_all - num_videos,
+            commit=self.repository.commit,
+        )
 
-    def fetch(self, progress: Progress = lambda num_rows: None) -> Pulled:
+    def run(self, progress: Progress) -> Transferred:
         """Fetch it.
 
         Args:
@@ -113,18 +102,7 @@ class Pull:
             if CARD in self.repository.files:
                 self._fetch_card(staging)
             shutil.rmtree(staging, ignore_errors=True)
-        return self._pulled()
-
-    def _pulled(self) -> Pulled:
-        in_all = sum(len(stream.video_ids) for stream in self.source.streams.values())
-        return Pulled(
-            source=str(self.repository.address),
-            commit=self.repository.commit or "",
-            target=str(self.target),
-            num_videos=self.num_videos,
-            num_rows=self.num_rows,
-            num_held=in_all - self.num_videos,
-        )
+        return self.outlook
 
     def _files(self, one: PartToFetch) -> list[str]:
         """Return the paths of a part's files that are there."""
@@ -160,7 +138,7 @@ def _put(staged: Path, place: Path) -> None:
 
 
 @contextmanager
-def planned_pull(address: HubAddress, target: Path) -> Iterator[Pull]:
+def planned_pull(address: HubAddress, target: Place) -> Iterator[Pull]:
     """Compare what the hub holds with a local store; nothing is written.
 
     Args:
@@ -172,10 +150,10 @@ def planned_pull(address: HubAddress, target: Path) -> Iterator[Pull]:
         HubError: if the hub cannot be asked.
         StoreError: if there is no store, or the target holds other rows under the same names.
     """
-    if is_hdf5(target):
+    if isinstance(target, Address) or is_hdf5(target):
         raise ConfigError(
-            f"{target}: parts of a store are pulled into a .zarr folder. Pull into "
-            f"{target.with_suffix('.zarr')}, and copy that with vllm-store export."
+            f"{target}: parts of a store are pulled from a hub into a .zarr folder. Pull into one, "
+            f"and copy it with 'vllm-store export NAME.zarr {target}'."
         )
     repository = open_repository(address)
     with TemporaryDirectory(prefix="vllm-pull-") as scratch:

@@ -6,9 +6,9 @@ what lies on the hub is never changed, only added to, and holds each video once,
 from wherever it is pushed. Each commit on the hub adds whole parts, so readers see whole videos.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,27 +17,27 @@ from huggingface_hub import CommitOperationAdd
 from cache_schema import layout
 from cache_schema.convert.transfer import copy_video, holds
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
+from cache_schema.hub.address import HubAddress
+from cache_schema.hub.repository import HubRepository, open_repository
+from cache_schema.place import Address, Place
 from cache_schema.progress_bars import no_progress_bars
 from cache_schema.proof.blocks import checked_blocks
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.zarr_files import is_sealed, sealed_part_problems
-from cache_schema.sharing.address import HubAddress
 from cache_schema.sharing.card import CARD, store_card
 from cache_schema.sharing.held import HeldStore, part_files
-from cache_schema.sharing.hub import HubRepository, open_repository
+from cache_schema.sharing.transfer import Progress, Transferred
 from cache_schema.store import Store, create_store, is_hdf5, open_store
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.writing.pending import check_same_stream
 from cache_schema.zarr_backend.headers import StreamHeader
 
-__all__ = ["Push", "Pushed", "planned_push"]
+__all__ = ["planned_push"]
 
 COMMIT_BYTES = 8 * 2**30
 COMMIT_FILES = 300
 """A commit on the hub is made when either is reached: few enough not to be slowed down by the hub,
 many enough for little to be sent again."""
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,25 +58,12 @@ class PartToSend:
         return sum(map(self.stream.rows_of, self.video_ids))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pushed:
-    """What was sent."""
-
-    target: str
-    num_videos: int
-    num_rows: int
-    num_held: int
-    """Videos that were there before."""
-    commit: str | None
-    """The hub's name of the state that has them; None where nothing was to be sent."""
-    is_new: bool
-    """Whether the repository was made."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Push:
     """What is to be sent. Made by ``planned_push``."""
 
+    folder: Path
+    """Of the store."""
     store: Store
     repository: HubRepository
     held: HeldStore
@@ -85,16 +72,24 @@ class Push:
     """For parts that have to be made."""
 
     @property
-    def num_videos(self) -> int:
-        """That are missing there."""
-        return sum(len(one.video_ids) for one in self.parts)
-
-    @property
-    def num_rows(self) -> int:
-        """Of these videos."""
+    def bar_rows(self) -> int:
+        """Rows that are missing there."""
         return sum(one.num_rows for one in self.parts)
 
-    def send(self, progress: Progress = lambda num_rows: None) -> Pushed:
+    @property
+    def outlook(self) -> Transferred:
+        """What will have been sent."""
+        num_videos = sum(len(one.video_ids) for one in self.parts)
+        in_all = sum(len(stream.video_ids) for stream in self.store.streams.values())
+        return Transferred(
+            source=str(self.folder),
+            target=str(self.repository.address),
+            num_videos=num_videos,
+            num_rows=self.bar_rows,
+            num_held=in_all - num_videos,
+        )
+
+    def run(self, progress: Progress) -> Transferred:
         """Send it, and bring the card up to date.
 
         Args:
@@ -104,28 +99,19 @@ class Push:
             HubError: if the hub does not take it.
             StoreCorruptError: if rows or files are not those that were committed.
         """
-        is_new = self.repository.make()
-        commit = None
+        is_new, commit = self.repository.make(), None
         if self.parts or CARD not in self.repository.files:
             with no_progress_bars():
                 commit = self._send(progress)
-        in_all = sum(len(stream.video_ids) for stream in self.store.streams.values())
-        return Pushed(
-            target=str(self.repository.address),
-            num_videos=self.num_videos,
-            num_rows=self.num_rows,
-            num_held=in_all - self.num_videos,
-            commit=commit,
-            is_new=is_new,
-        )
+        return replace(self.outlook, commit=commit, is_new=is_new)
 
     def _send(self, progress: Progress) -> str:
         batch = _Batch(self.repository, self.held)
-        for path in _headers(self.store):
+        for path in _headers(self.folder, self.store):
             if path not in self.repository.files:
-                batch.add(path, self.store.path / path)
+                batch.add(path, self.folder / path)
         for number, one in enumerate(self.parts):
-            for store, part in _sealed(one, self.scratch / f"{number}.zarr", self.store.path):
+            for store, part in _sealed(one, self.scratch / f"{number}.zarr", self.folder):
                 row_ndim = len(one.stream.row_shape)
                 for path in part_files(one.stream.name, part, row_ndim=row_ndim):
                     # Parts from before there were copies of journals have none.
@@ -147,10 +133,11 @@ class Push:
         if CARD in self.repository.files:
             old = self.repository.fetch(CARD, self.scratch / "card")
         else:
-            old = self.store.path / CARD
+            old = self.folder / CARD
         text = store_card(
             there,
-            self.repository.address,
+            title=self.repository.address.name,
+            address=str(self.repository.address),
             digest=store_digest(self.store) if is_same else None,
             old=old.read_text(encoding="utf-8") if old.exists() else None,
         )
@@ -193,7 +180,7 @@ class _Batch:
 
 
 @contextmanager
-def planned_push(path: Path, address: HubAddress) -> Iterator[Push]:
+def planned_push(path: Place, address: HubAddress) -> Iterator[Push]:
     """Compare a store with what the hub holds; nothing is sent.
 
     Args:
@@ -201,14 +188,14 @@ def planned_push(path: Path, address: HubAddress) -> Iterator[Push]:
         address: Of the repository, which may not be there.
 
     Raises:
-        ConfigError: if the store is not a folder of parts.
+        ConfigError: if the store is not a folder of parts on this machine.
         HubError: if the hub cannot be asked.
         StoreError: if there is no store, or the hub holds other rows under the same names.
     """
-    if is_hdf5(path):
+    if isinstance(path, Address) or is_hdf5(path):
         raise ConfigError(
-            f"{path}: an HDF5 store is one file, which would be sent as a whole each time. Copy it "
-            f"with 'vllm-store export {path} {path.with_suffix('.zarr')}', and push that."
+            f"{path}: what is sent to a hub are the parts of a .zarr folder. Make one with "
+            f"'vllm-store export {path} NAME.zarr', and push that."
         )
     store = open_store(path)
     repository = open_repository(address, may_be_missing=True)
@@ -219,17 +206,22 @@ def planned_push(path: Path, address: HubAddress) -> Iterator[Push]:
         for name, stream in store.streams.items():
             if name in there:
                 check_same_stream(str(address), there[name], stream.recipe, stream.row_shape)
-            parts += list(_missing(store, stream, there.get(name)))
+            parts += list(_missing(path, stream, there.get(name)))
         yield Push(
-            store=store, repository=repository, held=held, parts=parts, scratch=Path(scratch)
+            folder=path,
+            store=store,
+            repository=repository,
+            held=held,
+            parts=parts,
+            scratch=Path(scratch),
         )
 
 
-def _missing(store: Store, stream: Stream, held: Stream | None) -> Iterator[PartToSend]:
+def _missing(store: Path, stream: Stream, held: Stream | None) -> Iterator[PartToSend]:
     for part in stream.parts:
         ids = [video_id for video_id, counts in stream.counted(part) if counts]
         missing = [video_id for video_id in ids if not holds(held, stream, video_id)]
-        folder = store.path / stream.name / layout.PARTS / part.id
+        folder = store / stream.name / layout.PARTS / part.id
         is_untouched = held is None or not any(one in held for one in part.commits.ids)
         if missing:
             yield PartToSend(
@@ -241,11 +233,11 @@ def _missing(store: Store, stream: Stream, held: Stream | None) -> Iterator[Part
             )
 
 
-def _headers(store: Store) -> Iterator[str]:
+def _headers(folder: Path, store: Store) -> Iterator[str]:
     yield layout.ZARR_JSON
     for name in store.streams:
         yield f"{name}/{layout.ZARR_JSON}"
-        if (store.path / name / layout.PARTS / layout.ZARR_JSON).exists():
+        if (folder / name / layout.PARTS / layout.ZARR_JSON).exists():
             yield f"{name}/{layout.PARTS}/{layout.ZARR_JSON}"
 
 

@@ -12,7 +12,6 @@ from cache_schema.recipe import (
     Recipe,
     SamplingRecipe,
 )
-from cache_schema.sharing.address import HubAddress
 from cache_schema.sharing.card import BEGIN, END, filled_in, store_card
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_rows, make_store
@@ -21,7 +20,6 @@ from tests.hub import LIBRARY_WARNS
 
 pytestmark = LIBRARY_WARNS
 
-ADDRESS = HubAddress(kind="dataset", name="lab/feats")
 RECIPE = Recipe(
     origin="extracted",
     encoder=EncoderRecipe(
@@ -49,12 +47,17 @@ def make(path, source):
     return open_store(path)
 
 
+def card_of(store, digest):
+    address = "hf://datasets/lab/feats"
+    return store_card(store, title="lab/feats", address=address, digest=digest)
+
+
 def on_hub(hub):
     return hub.content("datasets", NAME, "README.md").decode()
 
 
 def test_a_card_says_how_the_rows_came_to_be_and_how_many_they_are(tmp_path):
-    card = store_card(make(tmp_path / "s.zarr", "openai/clip"), ADDRESS, digest="cd" * 32)
+    card = card_of(make(tmp_path / "s.zarr", "openai/clip"), "cd" * 32)
     # At two rows a second, 1,440 rows are 12 minutes; of six values of two bytes each.
     assert "2 videos, 1,440 rows, 0.20 hours of video,\n17,280 bytes of features." in card
     for said in (
@@ -77,7 +80,7 @@ def test_a_card_says_how_the_rows_came_to_be_and_how_many_they_are(tmp_path):
 
 
 def test_a_card_guesses_no_licence_and_names_no_folder_of_this_machine(tmp_path):
-    card = store_card(make(tmp_path / "s.zarr", "/home/me/nets/clip"), ADDRESS, digest=None)
+    card = card_of(make(tmp_path / "s.zarr", "/home/me/nets/clip"), None)
     assert "license" not in yaml.safe_load(card.split("---")[1]), "left for a person to say"
     assert card.count("TO FILL IN") == 6
     assert "/home/me" not in card

@@ -4,9 +4,9 @@ import signal
 import pytest
 
 from cache_schema.errors import ConfigError, HubError, StoreError, StoreNotFoundError
+from cache_schema.hub.address import HubAddress
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
-from cache_schema.sharing.address import HubAddress
 from cache_schema.sharing.pull import planned_pull
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
@@ -18,7 +18,7 @@ pytestmark = LIBRARY_WARNS
 
 def pull(target, address=ADDRESS):
     with planned_pull(address, target) as planned:
-        return planned.fetch()
+        return planned.run(lambda num_rows: None)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_is_no_store_and_what_cannot_take_one_are_told(hub, source, tmp_pat
     hub.repositories["datasets", "me/empty"] = type(hub.repositories["datasets", NAME])(False)
     with pytest.raises(StoreNotFoundError, match="hf://datasets/me/empty: holds no feature store"):
         pull(tmp_path / "t.zarr", HubAddress(kind="dataset", name="me/empty"))
-    with pytest.raises(ConfigError, match=r"Pull into .*t\.zarr, and copy that"):
+    with pytest.raises(ConfigError, match=r"vllm-store export NAME\.zarr .*t\.h5"):
         pull(tmp_path / "t.h5")
 
 
@@ -146,10 +146,11 @@ def test_a_cut_connection_is_gone_over(hub, source, tmp_path):
 CHILD = """
 import sys
 from pathlib import Path
-from cache_schema.sharing.address import hub_address
+from cache_schema.place import to_place
+from cache_schema.hub.address import hub_address
 from cache_schema.sharing.pull import planned_pull
-with planned_pull(hub_address(sys.argv[1], "dataset"), Path(sys.argv[2])) as planned:
-    planned.fetch()
+with planned_pull(hub_address(to_place(sys.argv[1]), "dataset"), Path(sys.argv[2])) as planned:
+    planned.run(lambda num_rows: None)
 """
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cache_schema.errors import ConfigError, HubError, RecipeMismatchError, StoreError
+from cache_schema.hub.address import HubAddress
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.sharing import push as push_module
-from cache_schema.sharing.address import HubAddress
 from cache_schema.sharing.push import planned_push
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows, make_store
@@ -26,7 +26,7 @@ PART = re.compile(r"tiny/parts/(\d{13}-[0-9a-f]{8})/commits\.log")
 
 def push(path):
     with planned_push(path, ADDRESS) as planned:
-        return planned.send()
+        return planned.run(lambda num_rows: None)
 
 
 def checkout(hub, folder):
@@ -145,7 +145,7 @@ def test_damaged_rows_are_not_pushed(hub, tmp_path):
 
 def test_an_hdf5_store_says_what_to_do(hub, tmp_path):
     make_store(tmp_path / "s.h5")
-    with pytest.raises(ConfigError, match=r"vllm-store export .*s\.h5 .*s\.zarr"):
+    with pytest.raises(ConfigError, match=r"vllm-store export .*s\.h5 NAME\.zarr"):
         push(tmp_path / "s.h5")
 
 
@@ -188,10 +188,11 @@ CHILD = """
 import sys
 from pathlib import Path
 from cache_schema.sharing import push
-from cache_schema.sharing.address import hub_address
+from cache_schema.place import to_place
+from cache_schema.hub.address import hub_address
 push.COMMIT_FILES = 14  # two parts
-with push.planned_push(Path(sys.argv[1]), hub_address(sys.argv[2], "dataset")) as planned:
-    planned.send()
+with push.planned_push(Path(sys.argv[1]), hub_address(to_place(sys.argv[2]), "dataset")) as planned:
+    planned.run(lambda num_rows: None)
 """
 
 

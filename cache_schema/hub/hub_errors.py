@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 
 from cache_schema.errors import HubError, PipelineError
-from cache_schema.sharing.address import HubAddress
+from cache_schema.hub.address import HubAddress
 
 __all__ = ["hub_errors"]
 

@@ -1,8 +1,8 @@
 import pytest
 
 from cache_schema.errors import HubError
+from cache_schema.hub.snapshot import hub_snapshot
 from cache_schema.proof.digest import store_digest
-from cache_schema.sharing.snapshot import hub_snapshot
 from cache_schema.store import open_store
 from tests.cache_schema.sharing.test_push import ADDRESS, NAME, part_of, push
 from tests.hub import LIBRARY_WARNS

@@ -15,8 +15,8 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from cache_schema.errors import HubError
-from cache_schema.sharing.address import HubAddress
-from cache_schema.sharing.hub_errors import hub_errors
+from cache_schema.hub.address import HubAddress
+from cache_schema.hub.hub_errors import hub_errors
 
 __all__ = ["HubFile", "HubRepository", "file_digest", "open_repository"]
 

@@ -7,12 +7,12 @@ Nothing of the hub's library is imported before there is an address.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from cache_schema.errors import ConfigError
+from cache_schema.place import Address
 
-__all__ = ["HubAddress", "hub_address", "is_hub"]
+__all__ = ["HubAddress", "hub_address"]
 
 Kind = Literal["dataset", "model"]
 
@@ -35,17 +35,8 @@ class HubAddress:
         return f"hf://{prefix}{self.name}{f'@{self.revision}' if self.revision else ''}"
 
 
-def is_hub(place: str | Path) -> bool:
-    """Tell whether a place is an address of the hub; a path has lost one of the slashes.
-
-    >>> is_hub("hf://user/name"), is_hub(Path("hf://user/name")), is_hub("hf.zarr")
-    (True, True, False)
-    """
-    return str(place).startswith(("hf://", "hf:/"))
-
-
-def hub_address(place: str | Path, kind: Kind) -> HubAddress:
-    """Return what an address says.
+def hub_address(place: Address, kind: Kind) -> HubAddress:
+    """Return what an address of the hub says.
 
     Args:
         place: See the head of this file.
@@ -57,17 +48,16 @@ def hub_address(place: str | Path, kind: Kind) -> HubAddress:
     from huggingface_hub import parse_hf_uri
     from huggingface_hub.errors import HfUriError
 
-    text = "hf://" + str(place).removeprefix("hf:").lstrip("/")
     try:
-        uri = parse_hf_uri(text)
+        uri = parse_hf_uri(place.url)
     except HfUriError as error:
         reason = error.msg.strip().rstrip(".")
         raise ConfigError(
-            f"{text}: is no address of the hub ({reason}). {_expected(kind)}"
+            f"{place}: is no address of the hub ({reason}). {_expected(kind)}"
         ) from error
     if uri.type != kind or uri.path_in_repo:
         got = f"the path {uri.path_in_repo} in it" if uri.path_in_repo else f"a {uri.type}"
-        raise ConfigError(f"{text}: names {got}. {_expected(kind)}")
+        raise ConfigError(f"{place}: names {got}. {_expected(kind)}")
     return HubAddress(kind=kind, name=uri.id, revision=uri.revision)
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from cache_schema.errors import HubError
+from cache_schema.hub.address import HubAddress
+from cache_schema.hub.hub_errors import hub_errors
+from cache_schema.hub.repository import file_digest
 from cache_schema.progress_bars import no_progress_bars
-from cache_schema.sharing.address import HubAddress
-from cache_schema.sharing.hub import file_digest
-from cache_schema.sharing.hub_errors import hub_errors
-from cache_schema.user_cache import user_cache_folder
 from cache_schema.shared_lines import append_lines, read_lines
+from cache_schema.user_cache import user_cache_folder
 
 __all__ = ["hub_snapshot"]
 

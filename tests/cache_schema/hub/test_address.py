@@ -1,9 +1,8 @@
-from pathlib import Path
-
 import pytest
 
 from cache_schema.errors import ConfigError
-from cache_schema.sharing.address import HubAddress, hub_address, is_hub
+from cache_schema.hub.address import HubAddress, hub_address
+from cache_schema.place import to_place
 
 
 @pytest.mark.parametrize(
@@ -16,15 +15,8 @@ from cache_schema.sharing.address import HubAddress, hub_address, is_hub
 )
 def test_an_address_names_a_repository_and_its_state(text, kind, name, revision):
     expected = HubAddress(kind=kind, name=name, revision=revision)
-    assert hub_address(text, kind) == expected
+    assert hub_address(to_place(text), kind) == expected
     assert str(expected) == text
-    assert hub_address(Path(text), kind) == expected, "a path has lost a slash"
-
-
-def test_paths_are_no_addresses():
-    assert is_hub("hf://me/run")
-    assert is_hub(Path("hf://me/run"))
-    assert not any(map(is_hub, ["feats.zarr", "/hf/feats.zarr", "s3://hf/feats.zarr"]))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +27,6 @@ def test_paths_are_no_addresses():
             "dataset",
             r"no address of the hub \(.*'namespace/name'.*USER/NAME",
         ),
-        ("hf://", "dataset", r"no address of the hub \(Empty"),
         ("hf://me/run", "dataset", r"names a model\. A store is hf://datasets/USER/NAME"),
         ("hf://datasets/me/feats", "model", r"names a dataset\. A run is hf://USER/NAME"),
         ("hf://datasets/me/a/b.zarr", "dataset", r"names the path b\.zarr in it"),
@@ -43,4 +34,4 @@ def test_paths_are_no_addresses():
 )
 def test_what_is_no_address_of_a_repository_is_refused(text, kind, said):
     with pytest.raises(ConfigError, match=said):
-        hub_address(text, kind)
+        hub_address(to_place(text), kind)
