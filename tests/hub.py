@@ -301,6 +301,8 @@ class Answer:
             elif said["key"] == "lfsFile":
                 assert value["oid"] in self.hub.objects
                 files[value["path"]] = Blob(value["oid"], value["size"], is_lfs=True)
+            elif said["key"] == "deletedFile":
+                del files[value["path"]]
         sha = repository.add(files)
         page = f"{self.hub.url}/{place}/commit/{sha}"
         self.answer(200, {"commitUrl": page, "commitOid": sha})
@@ -341,11 +343,12 @@ def running_hub():
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub that the library of this process talks to, with a token that may write."""
-    from huggingface_hub import constants, file_download
+    from huggingface_hub import constants, file_download, hf_api
     from huggingface_hub.utils import _http
 
     with running_hub() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(hf_api.api, "endpoint", server.url)
         template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
@@ -66,14 +66,12 @@ class HubRepository:
             )
         return file
 
-    def is_same(self, path: str, file: Path) -> bool:
-        """Tell whether a local file has the content of one of the repository."""
-        listed = self.files[path]
-        try:
-            is_same_size = file.stat().st_size == listed.size
-            return is_same_size and file_digest(file, listed.digest) == listed.digest
-        except FileNotFoundError:
+    def has(self, path: str, file: Path) -> bool:
+        """Tell whether a local file, if there is one, lies in the repository under a path."""
+        listed = self.files.get(path)
+        if listed is None or not file.exists() or file.stat().st_size != listed.size:
             return False
+        return file_digest(file, listed.digest) == listed.digest
 
     def make(self) -> bool:
         """Make the repository, private, unless it is there; tell whether it was made."""
@@ -90,8 +88,10 @@ class HubRepository:
         with hub_errors(self.address):
             HfApi().preupload_lfs_files(additions=files, free_memory=False, **self._branch)
 
-    def commit_files(self, files: Iterable[CommitOperationAdd], message: str) -> str:
-        """Put files in their places, all at one instant; return the hub's name of that state."""
+    def commit_files(
+        self, files: Iterable[CommitOperationAdd | CommitOperationDelete], message: str
+    ) -> str:
+        """Put files in place, or take them away, all at one instant; return that state's name."""
         with hub_errors(self.address):
             done = HfApi().create_commit(operations=files, commit_message=message, **self._branch)
         return str(done.oid)

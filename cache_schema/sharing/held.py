@@ -42,7 +42,7 @@ class HeldStore:
         self.folder = folder
         missing = []
         for path in filter(_is_small, repository.files):
-            if repository.is_same(path, store / path):
+            if repository.has(path, store / path):
                 self.add(path, store / path)
             else:
                 missing.append(path)
