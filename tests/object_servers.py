@@ -1,9 +1,16 @@
 """Servers of buckets as child processes of the tests: nothing of them outlives the tests."""
 
+import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+
+from cache_schema.place import to_place
 
 BUCKET = "features"
 CREDENTIALS = {
@@ -11,6 +18,8 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
     "AWS_REGION": "us-east-1",
 }
+
+NUMBERS = itertools.count()
 
 MOTO = """
 import sys
@@ -53,3 +62,21 @@ def moto_server() -> Iterator[str]:
             yield endpoint
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def moto():
+    with moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def credentials():
+    with patch.dict(os.environ, CREDENTIALS):
+        yield
+
+
+@pytest.fixture
+def address(moto, credentials):
+    """Where a store of this test may lie."""
+    return to_place(f"s3+{moto}/{BUCKET}/{next(NUMBERS)}/store.zarr")

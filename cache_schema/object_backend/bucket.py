@@ -6,12 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from cache_schema.errors import StoreError
-from cache_schema.object_backend.bucket_errors import bucket_errors
+from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts
 from cache_schema.object_backend.open_bucket import open_bucket
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = ["IN_FLIGHT", "Bucket", "StoredObject", "requests"]
@@ -49,9 +50,11 @@ class Bucket:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._client: ObjectStore | None = None
+        self._versions: dict[str, str | None] = {}
+        """The tag of each object of which a range was read, as far as the server gives one."""
 
     def __getstate__(self) -> dict[str, object]:
-        return {"address": self.address, "_client": None}
+        return {"address": self.address, "_client": None, "_versions": {}}
 
     def get(self, key: str) -> bytes | None:
         """Return an object's bytes; None if there is none.
@@ -63,7 +66,7 @@ class Bucket:
 
         with bucket_errors(f"{self.address}/{key}", doing="read"):
             try:
-                return bytes(obstore.get(self._open(), key).bytes())
+                return despite_cuts(lambda: bytes(obstore.get(self._open(), key).bytes()))
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -77,14 +80,22 @@ class Bucket:
         """Return the bytes of an object from ``start`` to before ``end``, as far as there are any.
 
         Raises:
-            StoreError: if it cannot be read, or is not there.
+            StoreError: if it cannot be read, is not there, or is not the one it was before.
         """
         import obstore
 
         where = f"{self.address}/{key}"
+        options: GetOptions = {"range": (start, end)}
+        if version := self._versions.get(key):
+            options["if_match"] = version
         with bucket_errors(where, doing="read"):
             try:
-                return bytes(obstore.get_range(self._open(), key, start=start, end=end))
+                data, version = despite_cuts(lambda: self._range(key, options))
+                if self._versions.setdefault(key, version) != version:
+                    raise _changed(where)
+                return data
+            except obstore.exceptions.PreconditionError:
+                raise _changed(where) from None
             except FileNotFoundError:
                 raise StoreError(
                     f"{where}: is gone; the store was compacted since it was opened, or is "
@@ -95,12 +106,18 @@ class Bucket:
                     return b""
                 raise
 
+    def _range(self, key: str, options: "GetOptions") -> tuple[bytes, str | None]:
+        import obstore
+
+        found = obstore.get(self._open(), key, options=options)
+        return bytes(found.bytes()), found.meta["e_tag"]
+
     def folders(self, prefix: str = "") -> list[str]:
         """Return the names, sorted, that stand between ``prefix/`` and the next slash of keys."""
         import obstore
 
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            found = obstore.list_with_delimiter(self._open(), prefix or None)
+            found = despite_cuts(lambda: obstore.list_with_delimiter(self._open(), prefix or None))
         return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
 
     def folders_from(self, prefix: str, first: str) -> list[str]:
@@ -108,24 +125,24 @@ class Bucket:
 
         For the end of a long list: every object below them is listed.
         """
-        import obstore
-
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            pages = obstore.list(self._open(), prefix, offset=f"{prefix}/{first}")
-            keys = [one["path"].removeprefix(f"{prefix}/") for page in pages for one in page]
+            found = despite_cuts(lambda: self._list(prefix, after=f"{prefix}/{first}"))
+            keys = [one["path"].removeprefix(f"{prefix}/") for one in found]
         return sorted({key.partition("/")[0] for key in keys if "/" in key})
 
     def objects(self, prefix: str = "") -> dict[str, "StoredObject"]:
         """Return all objects below ``prefix/`` by their key."""
-        import obstore
-
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            pages = obstore.list(self._open(), prefix or None)
             return {
                 one["path"]: StoredObject(one["size"], one["last_modified"].timestamp())
-                for page in pages
-                for one in page
+                for one in despite_cuts(lambda: self._list(prefix))
             }
+
+    def _list(self, prefix: str, after: str | None = None) -> "list[ObjectMeta]":
+        import obstore
+
+        pages = obstore.list(self._open(), prefix or None, offset=after)
+        return [one for page in pages for one in page]
 
     def put(self, key: str, data: bytes | IO[bytes]) -> None:
         """Make or replace an object: it is there as a whole or not at all.
@@ -133,10 +150,15 @@ class Bucket:
         Raises:
             StoreError: if it cannot be written.
         """
+        with bucket_errors(f"{self.address}/{key}", doing="written"):
+            despite_cuts(lambda: self._put(key, data))
+
+    def _put(self, key: str, data: bytes | IO[bytes]) -> None:
         import obstore
 
-        with bucket_errors(f"{self.address}/{key}", doing="written"):
-            obstore.put(self._open(), key, data, chunk_size=PIECE_BYTES, max_concurrency=4)
+        if not isinstance(data, bytes):
+            data.seek(0)
+        obstore.put(self._open(), key, data, chunk_size=PIECE_BYTES, max_concurrency=4)
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Make an object only if there is none of this name; False if there is another.
@@ -150,10 +172,15 @@ class Bucket:
 
         with bucket_errors(f"{self.address}/{key}", doing="written"):
             try:
-                obstore.put(self._open(), key, data, mode="create", use_multipart=False)
+                despite_cuts(lambda: self._create(key, data))
             except obstore.exceptions.AlreadyExistsError:
                 return self.get(key) == data
         return True
+
+    def _create(self, key: str, data: bytes) -> None:
+        import obstore
+
+        obstore.put(self._open(), key, data, mode="create", use_multipart=False)
 
     def remove(self, keys: Sequence[str]) -> None:
         """Take objects away, in any order; those that are not there are passed over.
@@ -169,7 +196,7 @@ class Bucket:
 
         with bucket_errors(f"{self.address}/{key}", doing="removed"):
             try:
-                obstore.delete(self._open(), key)
+                despite_cuts(lambda: obstore.delete(self._open(), key))
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -182,3 +209,10 @@ class Bucket:
         if self._client is None:
             self._client = open_bucket(self.address)
         return self._client
+
+
+def _changed(where: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{where}: was replaced while it was read, and objects of a store never change. Open the "
+        "store again and run vllm-store verify."
+    )

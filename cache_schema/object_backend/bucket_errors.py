@@ -5,12 +5,19 @@ it what the request was signed with.
 """
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from cache_schema.errors import StoreError, StoreNotFoundError
 
-__all__ = ["bucket_errors"]
+__all__ = ["bucket_errors", "despite_cuts"]
+
+T = TypeVar("T")
+
+CUT = "response body error"
+CUT_PAUSES_SECONDS = (0.1, 0.3, 1.0, 3.0)
 
 STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
 CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -19,6 +26,24 @@ EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
 UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"}
 BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"}
 AGAIN = "What was committed is kept: run the same command again."
+
+
+def despite_cuts(call: Callable[[], T]) -> T:
+    """Return what a request brings, asked again if its answer is cut off.
+
+    obstore asks again for everything else that may go away. It does not here, where a request may
+    have been done already; ours do no harm when they are done twice.
+    """
+    from obstore.exceptions import GenericError
+
+    for pause_seconds in CUT_PAUSES_SECONDS:
+        try:
+            return call()
+        except GenericError as error:
+            if CUT not in str(error):
+                raise
+            time.sleep(pause_seconds)
+    return call()
 
 
 @contextmanager

@@ -94,7 +94,6 @@ class SpooledPart:
     def _put_all(self, bucket: Bucket, objects: dict[str, bytes], features: str) -> None:
         sent = [requests().submit(bucket.put, key, data) for key, data in objects.items()]
         self._features.write(shard_end(self.committed_rows, self._row_bytes))
-        self._features.seek(0)
         try:
             bucket.put(features, self._features)  # here: its pieces are sent by other threads
         finally:
