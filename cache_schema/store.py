@@ -24,6 +24,7 @@ __all__ = [
     "create_store",
     "is_hdf5",
     "open_store",
+    "refuse_hub",
     "store_exists",
     "stored_bytes",
     "stream_names",
@@ -131,7 +132,7 @@ def store_exists(path: Place) -> bool:
     """
     if isinstance(path, Path):
         return path.exists()
-    _refuse_hub(path)
+    refuse_hub(path)
     from cache_schema.object_backend.bucket import Bucket
 
     return Bucket(path).get(layout.ZARR_JSON) is not None
@@ -196,7 +197,7 @@ def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
     """
     path = to_place(path)
     if isinstance(path, Address):
-        _refuse_hub(path)
+        refuse_hub(path)
         from cache_schema.object_backend.store import ObjectStoreWriter
 
         return ObjectStoreWriter(path, part_bytes=layout.PART_BYTES if of_copies else 0)
@@ -209,8 +210,13 @@ def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
     return ZarrStoreWriter(path)
 
 
-def _refuse_hub(path: Address) -> None:
-    if path.is_hub:
+def refuse_hub(path: Place) -> None:
+    """Raise where a store is to be written or changed that lies on a hub.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    if isinstance(path, Address) and path.is_hub:
         raise ConfigError(
             f"{path}: a hub takes stores that lie somewhere else. Write into a folder, and send "
             f"that with 'vllm-store push FOLDER {path}'."

@@ -76,7 +76,8 @@ class Hub:
         self.requests = []
         """Method and path of each."""
         self.fault = lambda method, path: None
-        """Returns a status to answer with, or None; may also wait, or change what is there."""
+        """Returns a status to answer with, or None; 0 hangs up, -1 does so halfway through. It may
+        also kill somebody."""
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
@@ -109,6 +110,7 @@ class Hub:
 def _handler(hub):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        sends_half = False
 
         def log_message(self, *args):
             pass
@@ -134,9 +136,11 @@ def _handler(hub):
             status = hub.fault(self.command, path)
             if status is not None:
                 self.close_connection = True
-                if status:  # 0 hangs up
+                if status > 0:
                     self.answer(status, {"error": "made by a test"})
-                return
+                if status >= 0:
+                    return
+            self.sends_half = status == -1
             with hub.lock:
                 Answer(hub, self, path, parse_qs(url.query), body).find()
 
@@ -157,7 +161,7 @@ def _handler(hub):
                 self.send_header(name, text)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                self.wfile.write(data[: len(data) // 2] if self.sends_half else data)
 
     return Handler
 

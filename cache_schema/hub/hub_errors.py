@@ -31,6 +31,10 @@ def hub_errors(address: HubAddress) -> Iterator[None]:
         raise
     except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError, RuntimeError) as error:
         raise HubError(f"{address}: {_sentence(error)}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise  # of this machine's disk
+        raise HubError(f"{address}: {_sentence(error)}") from error
     except ValueError as error:
         if "README.md" not in str(error):
             raise

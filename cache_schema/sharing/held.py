@@ -19,8 +19,10 @@ from cache_schema.zarr_backend.rows import shard_path
 
 __all__ = ["HeldStore", "part_files"]
 
-HEADERS = re.compile(r"(?:[^/]+/(?:parts/)?)?zarr\.json")
-JOURNALS = re.compile(r"[^/]+/parts/[^/]+/commits\.log")
+STREAM = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+HEADERS = re.compile(rf"(?:{STREAM}/(?:parts/)?)?zarr\.json")
+JOURNALS = re.compile(rf"{STREAM}/parts/[0-9A-Za-z-]+/commits\.log")
+"""No other names: what comes from elsewhere becomes a path here."""
 NUM_THREADS = 8
 """Small files that come at a time."""
 

@@ -67,8 +67,9 @@ def test_a_store_on_a_hub_is_looked_at_in_place(hub, path, tmp_path):
 
 
 def test_nothing_is_written_into_a_hub_but_by_push(hub, path):
-    with pytest.raises(ConfigError, match=f"vllm-store push FOLDER {ADDRESS}"):
-        vllm_store("export", path, ADDRESS)
+    for command in (("export", path, ADDRESS), ("compact", ADDRESS)):
+        with pytest.raises(ConfigError, match=f"vllm-store push FOLDER {ADDRESS}"):
+            vllm_store(*command)
 
 
 @pytest.mark.parametrize("words", [("push", "a.zarr", "b.zarr"), ("pull", "a.zarr", "b.zarr")])
