@@ -4,7 +4,7 @@ An address is no path: ``pathlib`` would make ``s3:/bucket`` of ``s3://bucket``.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -27,6 +27,8 @@ class Address:
 
     url: str
     """Without a slash at its end."""
+    version: str = field(default="", compare=False)
+    """Of one object, the tag of the content that is meant; empty for whatever is there."""
 
     def __str__(self) -> str:
         return self.url
@@ -53,6 +55,10 @@ class Address:
     def suffix(self) -> str:
         """The end of the name from its last dot on, as of a path."""
         return PurePosixPath(self.name).suffix
+
+    def at(self, version: str) -> "Address":
+        """Return the address of this version of the object."""
+        return Address(self.url, version)
 
     def with_name(self, name: str) -> "Address":
         """Return the address beside this one that has another last name."""

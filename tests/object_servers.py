@@ -32,16 +32,20 @@ sys.stdin.read()
 """
 
 
-def make_bucket(endpoint, bucket=BUCKET):
+def s3_client(endpoint):
     import boto3
 
-    client = boto3.client(
+    return boto3.client(
         "s3",
         endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
+
+
+def make_bucket(endpoint, bucket=BUCKET):
+    client = s3_client(endpoint)
     client.create_bucket(Bucket=bucket)
     client.close()
 

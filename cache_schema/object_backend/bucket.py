@@ -8,19 +8,23 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts
-from cache_schema.object_backend.open_bucket import open_bucket
+from cache_schema.object_backend.open_bucket import RETRY_SECONDS, open_bucket
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
-__all__ = ["IN_FLIGHT", "Bucket", "StoredObject", "requests"]
+__all__ = ["IN_FLIGHT", "Bucket", "NoRangesError", "StoredObject", "requests"]
 
 IN_FLIGHT = 64
 """Requests at a time, over all stores of a process. A request waits 20 ms for its first byte."""
 PIECE_BYTES = 8 * 2**20
 """A larger object is sent in pieces of this size, four at a time."""
+
+
+class NoRangesError(StoreError):
+    """A server knows no ranges."""
 
 
 class StoredObject(NamedTuple):
@@ -29,6 +33,8 @@ class StoredObject(NamedTuple):
     num_bytes: int
     modified_seconds: float
     """Since 1970, by the server's clock."""
+    version: str
+    """Its tag, which differs whenever the content does; when it was changed if there is none."""
 
 
 @cache
@@ -47,14 +53,15 @@ class Bucket:
     Names ("keys") are those behind the address and its slash.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self.address = address
+        self._retry_seconds = retry_seconds
         self._client: ObjectStore | None = None
-        self._versions: dict[str, str | None] = {}
-        """The tag of each object of which a range was read, as far as the server gives one."""
+        self._versions: dict[str, str] = {}
+        """Of each object of which a range was read."""
 
     def __getstate__(self) -> dict[str, object]:
-        return {"address": self.address, "_client": None, "_versions": {}}
+        return {**self.__dict__, "_client": None, "_versions": {}}
 
     def get(self, key: str) -> bytes | None:
         """Return an object's bytes; None if there is none.
@@ -76,17 +83,39 @@ class Bucket:
         """Yield what ``get`` does for each key, in their order."""
         return requests().map(self.get, keys)
 
+    def facts(self, key: str) -> "StoredObject | None":
+        """Return what is known of an object without reading it; None if there is none.
+
+        Raises:
+            StoreError: if it cannot be asked.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{key}", doing="read"):
+            try:
+                return _stored(obstore.head(self._open(), key))
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return None
+
+    def pin(self, key: str, version: str) -> None:
+        """From now on take any other version of an object for an error."""
+        self._versions[key] = version
+
     def get_range(self, key: str, start: int, end: int) -> bytes:
         """Return the bytes of an object from ``start`` to before ``end``, as far as there are any.
 
         Raises:
+            NoRangesError: if the server sends whole objects only.
             StoreError: if it cannot be read, is not there, or is not the one it was before.
         """
         import obstore
 
         where = f"{self.address}/{key}"
         options: GetOptions = {"range": (start, end)}
-        if version := self._versions.get(key):
+        version = self._versions.get(key, "")
+        if version.startswith('"'):  # a weak tag matches nothing
             options["if_match"] = version
         with bucket_errors(where, doing="read"):
             try:
@@ -94,6 +123,8 @@ class Bucket:
                 if self._versions.setdefault(key, version) != version:
                     raise _changed(where)
                 return data
+            except obstore.exceptions.NotSupportedError:
+                raise NoRangesError(f"{where}: its server sends no ranges of files.") from None
             except obstore.exceptions.PreconditionError:
                 raise _changed(where) from None
             except FileNotFoundError:
@@ -106,11 +137,23 @@ class Bucket:
                     return b""
                 raise
 
-    def _range(self, key: str, options: "GetOptions") -> tuple[bytes, str | None]:
+    def _range(self, key: str, options: "GetOptions") -> tuple[bytes, str]:
         import obstore
 
         found = obstore.get(self._open(), key, options=options)
-        return bytes(found.bytes()), found.meta["e_tag"]
+        return bytes(found.bytes()), _stored(found.meta).version
+
+    def copy_to(self, key: str, file: IO[bytes]) -> None:
+        """Write all bytes of an object to a file, a few at a time.
+
+        Raises:
+            StoreError: if it cannot be read, or is not there.
+        """
+        import obstore
+
+        with bucket_errors(f"{self.address}/{key}", doing="read"):
+            for block in obstore.get(self._open(), key).stream(min_chunk_size=PIECE_BYTES):
+                file.write(block)
 
     def folders(self, prefix: str = "") -> list[str]:
         """Return the names, sorted, that stand between ``prefix/`` and the next slash of keys."""
@@ -133,10 +176,7 @@ class Bucket:
     def objects(self, prefix: str = "") -> dict[str, "StoredObject"]:
         """Return all objects below ``prefix/`` by their key."""
         with bucket_errors(f"{self.address}/{prefix}", doing="listed"):
-            return {
-                one["path"]: StoredObject(one["size"], one["last_modified"].timestamp())
-                for one in despite_cuts(lambda: self._list(prefix))
-            }
+            return {one["path"]: _stored(one) for one in despite_cuts(lambda: self._list(prefix))}
 
     def _list(self, prefix: str, after: str | None = None) -> "list[ObjectMeta]":
         import obstore
@@ -207,7 +247,7 @@ class Bucket:
 
     def _open(self) -> "ObjectStore":
         if self._client is None:
-            self._client = open_bucket(self.address)
+            self._client = open_bucket(self.address, self._retry_seconds)
         return self._client
 
 
@@ -216,3 +256,8 @@ def _changed(where: str) -> StoreCorruptError:
         f"{where}: was replaced while it was read, and objects of a store never change. Open the "
         "store again and run vllm-store verify."
     )
+
+
+def _stored(meta: "ObjectMeta") -> StoredObject:
+    modified = meta["last_modified"].timestamp()
+    return StoredObject(meta["size"], modified, meta["e_tag"] or f"of {modified:.0f}")

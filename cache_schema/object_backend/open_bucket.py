@@ -21,16 +21,20 @@ RETRY_SECONDS = 120
 REQUEST_SECONDS = 60
 
 
-def open_bucket(address: Address) -> "ObjectStore":
+def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "ObjectStore":
     """Return a client whose names of objects follow the address.
 
     Credentials are found the standard way: environment, profile, role of the machine.
+
+    Args:
+        address: Where objects lie.
+        retry_seconds: What may go away by itself is tried again for so long.
 
     Raises:
         ConfigError: if a package is missing, or credentials that are named are not there.
     """
     obstore_store = _imported("obstore.store", address)
-    url, options = address.url, _options(address)
+    url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
         return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
     endpoint, bucket, prefix = _s3_parts(address)
@@ -43,15 +47,15 @@ def open_bucket(address: Address) -> "ObjectStore":
     return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
 
 
-def _options(address: Address) -> dict[str, Any]:
+def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
     client = {
-        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "timeout": timedelta(seconds=min(REQUEST_SECONDS, retry_seconds)),
         "connect_timeout": timedelta(seconds=10),
         "allow_http": address.scheme == "http",
     }
     retry = {
         "max_retries": MOST_RETRIES,
-        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+        "retry_timeout": timedelta(seconds=retry_seconds),
     }
     return {"client_options": client, "retry_config": retry}
 

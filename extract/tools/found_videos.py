@@ -1,10 +1,10 @@
-"""Which of a stream's videos lie in a folder of this machine, whatever they are called there."""
+"""Which of a stream's videos lie in a folder, whatever they are called there."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from cache_schema.errors import StoreError
+from cache_schema.place import Place
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Stream
 from extract.sources.videos import content_digest, find_videos
@@ -12,7 +12,7 @@ from extract.sources.videos import content_digest, find_videos
 __all__ = ["found_below"]
 
 
-def found_below(folder: Path, stream: Stream) -> dict[str, Path]:
+def found_below(folder: Place, stream: Stream) -> dict[str, Place]:
     """Return the files of a stream's videos by the videos' ids.
 
     A video is what has its id below this folder, or the content its rows were made from.
@@ -23,7 +23,7 @@ def found_below(folder: Path, stream: Stream) -> dict[str, Path]:
     """
     files = find_videos([str(folder)])
     by_id = {file.id: file.path for file in files}
-    by_size: dict[int, list[Path]] = defaultdict(list)
+    by_size: dict[int, list[Place]] = defaultdict(list)
     for file in files:
         by_size[file.size_bytes].append(file.path)
     found = {}
@@ -39,5 +39,5 @@ def found_below(folder: Path, stream: Stream) -> dict[str, Path]:
     return found
 
 
-def _same_content(video: VideoRecord, paths: Sequence[Path]) -> Path | None:
+def _same_content(video: VideoRecord, paths: Sequence[Place]) -> Place | None:
     return next((path for path in paths if content_digest(path) == video.digest), None)

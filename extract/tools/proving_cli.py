@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cache_schema.place import Place
+from cache_schema.place_option import PLACE
 from extract.tools.cli_options import JSON, QUIET, STORE, STREAM, row_bar
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["repair", "verify"]
 )
 @click.option(
     "--videos",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=PLACE,
     metavar="FOLDER",
     help="Where some of the videos are, if not where they were: --recompute draws from those.",
 )
@@ -41,7 +41,7 @@ def verify(
     recompute: int | None,
     seed: int,
     encoder: str | None,
-    videos: Path | None,
+    videos: Place | None,
     stream_name: str | None,
     as_json: bool,
 ) -> None:

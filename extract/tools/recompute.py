@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache_schema.errors import StoreError, VideoError
+from cache_schema.place import Place, is_address, to_place
 from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
@@ -60,7 +61,7 @@ def recompute_rows(
     num_rows: int,
     seed: int = 0,
     encoder: str | None = None,
-    videos: Path | None = None,
+    videos: Place | None = None,
 ) -> Recomputed:
     """Decode and encode random rows of a stream again.
 
@@ -111,7 +112,7 @@ def _target(stream: Stream, encoder: str | None) -> Target:
 
 
 def _compare(
-    stream: Stream, target: Target, video_id: str, rows: list[int], place: Path | None
+    stream: Stream, target: Target, video_id: str, rows: list[int], place: Place | None
 ) -> list[RowDifference]:
     path = _same_file(stream.commit(video_id).video, place)
     stored = as_float32(stream.read(video_id).values, stream.recipe.store_dtype)
@@ -124,7 +125,7 @@ def _compare(
     return [_difference(video_id, row, stored[row], made[row], stream.recipe) for row in rows]
 
 
-def _same_file(video: VideoRecord, place: Path | None) -> Path:
+def _same_file(video: VideoRecord, place: Place | None) -> Place:
     """Return a video's file if it is the one its rows were made from.
 
     Args:
@@ -134,8 +135,9 @@ def _same_file(video: VideoRecord, place: Path | None) -> Path:
     Raises:
         VideoError: if it is gone, cannot be read, or is another one.
     """
-    path = place or Path(video.path)
-    if not path.exists():
+    was = to_place(video.path) if is_address(video.path) else Path(video.path)
+    path = place or was
+    if isinstance(path, Path) and not path.exists():
         raise VideoError(
             f"its file {path} is not there any more. Run this where the videos lie, with the "
             "paths they were extracted from, or name their folder with --videos."
@@ -146,14 +148,13 @@ def _same_file(video: VideoRecord, place: Path | None) -> Path:
         raise VideoError(f"its file {path} {error}") from error
     if digest != video.digest:
         raise VideoError(
-            f"its file {path} was changed since its rows were made: it has "
-            f"{path.stat().st_size} bytes and digest {digest}, recorded are {video.size_bytes} "
-            f"and {video.digest}. Put the old file back, or extract into a new store."
+            f"its file {path} was changed since its rows were made: its digest is {digest}, "
+            f"recorded is {video.digest}. Put the old file back, or extract into a new store."
         )
     return path
 
 
-def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Floats]:
+def _rows_again(target: Target, path: Place, wanted: set[int]) -> dict[int, Floats]:
     """Return the wanted rows, each encoded alone."""
     sampling = target.recipe.sampling
     windows = WindowAssembler(sampling.frames_per_window, sampling.stride_frames)
@@ -168,7 +169,7 @@ def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Float
     return made
 
 
-def _windows(target: Target, path: Path, windows: WindowAssembler) -> Iterator[Tensor]:
+def _windows(target: Target, path: Place, windows: WindowAssembler) -> Iterator[Tensor]:
     assert target.recipe.decoder is not None
     source = open_video(path, target.recipe.decoder.backend)
     encoder = target.encoder

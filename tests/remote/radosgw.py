@@ -55,7 +55,8 @@ mgr data = {folder}/mgr
 rgw data = {folder}/gateway
 keyring = {folder}/keyring
 [client.gateway]
-rgw frontends = beast endpoint=127.0.0.1:{gateway}
+# Small answers wait 40 ms for the client's acknowledgement otherwise.
+rgw frontends = beast endpoint=127.0.0.1:{gateway} tcp_nodelay=1
 rgw dns name = 127.0.0.1
 rgw thread pool size = 16
 rgw run sync thread = false

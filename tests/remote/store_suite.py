@@ -55,8 +55,8 @@ def quick(monkeypatch):
     """Try again at once, and not for long."""
     options = open_bucket._options
 
-    def hasty(address):
-        made = options(address)
+    def hasty(*asked):
+        made = options(*asked)
         wait = {
             "init_backoff": timedelta(milliseconds=5),
             "max_backoff": timedelta(milliseconds=50),
