@@ -111,6 +111,8 @@ class Push:
             if path not in self.repository.files:
                 batch.add(path, self.folder / path)
         for number, one in enumerate(self.parts):
+            if batch.is_full:
+                batch.commit()
             for store, part in _sealed(one, self.scratch / f"{number}.zarr", self.folder):
                 row_ndim = len(one.stream.row_shape)
                 for path in part_files(one.stream.name, part, row_ndim=row_ndim):
@@ -119,8 +121,6 @@ class Push:
                         batch.add(path, store / path)
             batch.upload()
             progress(one.num_rows)
-            if batch.is_full:
-                batch.commit()
         batch.add(CARD, self._card())
         return batch.commit()
 

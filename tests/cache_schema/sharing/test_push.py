@@ -15,7 +15,7 @@ from cache_schema.sharing import push as push_module
 from cache_schema.sharing.push import planned_push
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows, make_store
-from tests.hub import LIBRARY_WARNS
+from tests.hub import LIBRARY_WARNS, TOKEN
 
 pytestmark = LIBRARY_WARNS
 
@@ -63,6 +63,7 @@ def test_a_store_lies_on_the_hub_as_it_is_and_verifies_there(hub, tmp_path):
         if path.is_file() and path.name != "README.md":
             assert path.read_bytes() == (store.path / path.relative_to(there)).read_bytes()
     assert hub.repositories["datasets", NAME].is_private, "nobody has said yet what may be done"
+    assert not any(TOKEN.encode() in data for data in hub.objects.values())
 
 
 def test_a_second_push_sends_only_what_is_missing(hub, tmp_path):
