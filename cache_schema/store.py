@@ -168,10 +168,10 @@ def open_store(path: str | Place, on_damage: OnDamage = raise_damage) -> Store:
 
         path = hub_snapshot(hub_address(path, "dataset"))
     if isinstance(path, Address):
-        from cache_schema.object_backend.bucket import Bucket
+        from cache_schema.object_backend.indexed import files_at
         from cache_schema.object_backend.reader import read_object_streams
 
-        return Store(path, read_object_streams(Bucket(path), on_damage))
+        return Store(path, read_object_streams(files_at(path), on_damage))
     if not path.exists():
         raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
     if is_hdf5(path):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple
 
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts
@@ -52,6 +52,9 @@ class Bucket:
 
     Names ("keys") are those behind the address and its slash.
     """
+
+    must_find_parts: ClassVar[bool] = False
+    """Whether a part that is listed was committed: then one without a journal is an error."""
 
     def __init__(self, address: Address, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self.address = address

@@ -118,7 +118,7 @@ class ObjectFile(io.RawIOBase):
         where = f"{self._bucket.address}/{self._name}"
         if self._size > MOST_SPOOLED_BYTES:
             raise StoreError(
-                f"{where}: has {self._size / 2**30:.0f} GiB, and its server sends whole files only. "
+                f"{where}: has {self._size / 2**30:.0f} GiB, and its server sends no ranges. "
                 "Download it, or put it into a bucket."
             )
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - see close

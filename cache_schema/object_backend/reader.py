@@ -134,6 +134,11 @@ def committed_journals(bucket: Bucket, stream: str) -> dict[str, bytes]:
         answers = dict(zip(asked, bucket.get_many(keys), strict=True))
         found.update({part: data for part, data in answers.items() if data is not None})
         news = {part for part, data in answers.items() if data is None} - missed
+        if news and bucket.must_find_parts:
+            raise StoreError(
+                f"{bucket.address}: part {min(news)} of stream '{stream}' is gone since the index "
+                "was made. Make it again with 'vllm-store index STORE' where it was written."
+            )
         if not news:
             return found
         missed |= news

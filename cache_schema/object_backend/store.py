@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema import layout
-from cache_schema.errors import StoreError
+from cache_schema.errors import ConfigError, StoreError
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.part import SpooledPart
 from cache_schema.object_backend.part_names import PartNames
@@ -147,6 +147,11 @@ class ObjectStoreWriter(ClosedOnExit):
     """A store in a bucket, open for writing; any number of processes may hold one at a time."""
 
     def __init__(self, address: Address, *, part_bytes: int = 0) -> None:
+        if address.scheme in ("http", "https"):
+            raise ConfigError(
+                f"{address}: a web server takes no rows. Write to a folder or a bucket (a server "
+                "that speaks S3: s3+http://)."
+            )
         self._bucket = Bucket(address)
         self._part_bytes = part_bytes
         _make_store(self._bucket)

@@ -19,6 +19,7 @@ from cache_schema.convert.transfer import copy_video, holds
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
 from cache_schema.hub.address import HubAddress
 from cache_schema.hub.repository import HubRepository, open_repository
+from cache_schema.object_backend.indexed import index_text
 from cache_schema.place import Address, Place
 from cache_schema.progress_bars import no_progress_bars
 from cache_schema.proof.blocks import checked_blocks
@@ -121,12 +122,15 @@ class Push:
                         batch.add(path, store / path)
             batch.upload()
             progress(one.num_rows)
-        batch.add(CARD, self._card())
+        there = self.held.open()
+        parts = {name: [one.id for one in stream.parts] for name, stream in there.streams.items()}
+        (self.scratch / layout.INDEX).write_bytes(index_text(parts))
+        batch.add(layout.INDEX, self.scratch / layout.INDEX)
+        batch.add(CARD, self._card(there))
         return batch.commit()
 
-    def _card(self) -> Path:
+    def _card(self, there: Store) -> Path:
         """Write the card that suits what is there now."""
-        there = self.held.open()
         is_same = {name: stream.video_ids for name, stream in there.streams.items()} == {
             name: stream.video_ids for name, stream in self.store.streams.items()
         }

@@ -2,7 +2,7 @@
 
 import click
 
-from extract.tools.converting_cli import compact, export
+from extract.tools.converting_cli import compact, export, index
 from extract.tools.importing_cli import import_command
 from extract.tools.looking_cli import info, ls, report
 from extract.tools.proving_cli import repair, verify
@@ -20,8 +20,10 @@ def main() -> None:
 
 @click.group(name="vllm-store")
 def store_command() -> None:
-    """Look at, check and convert feature stores (.zarr folders and .h5 files)."""
+    """Look at, check and convert feature stores (.zarr folders, .h5 files, buckets)."""
 
 
-for command in (ls, info, report, verify, repair, import_command, export, compact, push, pull):
+COMMANDS = (ls, info, report, verify, repair, import_command, export, compact, index, push, pull)
+
+for command in COMMANDS:
     store_command.add_command(command)

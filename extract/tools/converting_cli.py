@@ -1,4 +1,4 @@
-"""``vllm-store export`` and ``compact``: features out of and within a store."""
+"""``vllm-store export``, ``compact`` and ``index``: features out of and within a store."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from cache_schema.place import Address, Place
 from cache_schema.place_option import PLACE
 from extract.tools.cli_options import JSON, QUIET, STORE, bar, row_bar
 
-__all__ = ["compact", "export"]
+__all__ = ["compact", "export", "index"]
 
 
 @click.command()
@@ -62,3 +62,19 @@ def compact(path: Place, quiet_hours: float, as_json: bool) -> None:
         )
         for part, reason in stream.left_alone.items():
             click.echo(f"  {part} was left alone: {reason}.")
+
+
+@click.command()
+@STORE
+@JSON
+def index(path: Place, as_json: bool) -> None:
+    """Name the parts of a store in a file, for readers who get it from a web server.
+
+    Such a server lists nothing: https://... is read by this index. Make it again after compaction,
+    and whenever there is more to be seen.
+    """
+    from cache_schema.convert.index import write_index
+
+    parts = write_index(path)
+    text = "\n".join(f"{name}: {count} parts" for name, count in parts.items())
+    click.echo(json.dumps(parts, indent=1) if as_json else text)

@@ -60,7 +60,7 @@ def test_a_store_lies_on_the_hub_as_it_is_and_verifies_there(hub, tmp_path):
     assert verify_store(there).problems == []
     assert store_digest(open_store(there)) == store_digest(open_store(store.path))
     for path in there.rglob("*"):
-        if path.is_file() and path.name != "README.md":
+        if path.is_file() and path.name not in ("README.md", "index.json"):
             assert path.read_bytes() == (store.path / path.relative_to(there)).read_bytes()
     assert hub.repositories["datasets", NAME].is_private, "nobody has said yet what may be done"
     assert not any(TOKEN.encode() in data for data in hub.objects.values())
@@ -77,6 +77,15 @@ def test_a_second_push_sends_only_what_is_missing(hub, tmp_path):
     more = push(tmp_path / "s.zarr")
     assert (more.num_videos, more.num_held) == (1, 1)
     assert hub.count("PUT", "/lfs/") == 1, "features; its times are those of the first part"
+
+
+def test_a_public_repository_is_read_where_it_lies_by_its_web_address(hub, tmp_path):
+    part_of(tmp_path / "s.zarr", "a", "b")
+    part_of(tmp_path / "s.zarr", "c", seed=5)
+    push(tmp_path / "s.zarr")
+    hub.repositories["datasets", NAME].is_private = False
+    there = open_store(f"{hub.url}/datasets/{NAME}/resolve/main")
+    assert store_digest(there) == store_digest(open_store(tmp_path / "s.zarr"))
 
 
 def test_a_store_that_was_compacted_brings_nothing_twice(hub, tmp_path):
