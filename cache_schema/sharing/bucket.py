@@ -9,7 +9,7 @@ from cache_schema.object_backend.bucket import Bucket
 from cache_schema.place import Address, Place
 from cache_schema.proof.digest import store_digest
 from cache_schema.sharing.card import CARD, store_card
-from cache_schema.sharing.transfer import Progress, Transferred
+from cache_schema.sharing.transfer import Progress, Transferred, same_videos
 from cache_schema.store import Store, open_store, store_exists
 
 __all__ = ["planned_copy"]
@@ -38,7 +38,7 @@ class Copy:
     def _write_card(self, target: Address) -> None:
         bucket, there = Bucket(target), open_store(target)
         old = bucket.get(CARD)
-        is_same = _video_ids(there) == _video_ids(self.source)
+        is_same = same_videos(there, self.source)
         card = store_card(
             there,
             title=target.name,
@@ -73,7 +73,3 @@ def planned_copy(source: Place, target: Place) -> Iterator[Copy]:
         num_held=in_all - len(rows),
     )
     yield Copy(source=store, target=target, outlook=outlook)
-
-
-def _video_ids(store: Store) -> dict[str, list[str]]:
-    return {name: stream.video_ids for name, stream in store.streams.items()}

@@ -1,11 +1,12 @@
 """Send a store to the hub: whole parts, only those with videos that are not there.
 
 A part that is sealed goes as it is. Of one that is not (its writer lives, or was killed), and of
-one with videos that others have sent, a sealed part is made of the videos that are missing. So
+one with videos that others have sent or committed, a sealed part is made of those missing. So
 what lies on the hub is never changed, only added to, and holds each video once, however often and
 from wherever it is pushed. Each commit on the hub adds whole parts, so readers see whole videos.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from cache_schema.proof.digest import store_digest
 from cache_schema.proof.zarr_files import is_sealed, sealed_part_problems
 from cache_schema.sharing.card import CARD, store_card
 from cache_schema.sharing.held import HeldStore, part_files
-from cache_schema.sharing.transfer import Progress, Transferred
+from cache_schema.sharing.transfer import Progress, Transferred, same_videos
 from cache_schema.store import Store, create_store, is_hdf5, open_store
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.writing.pending import check_same_stream
@@ -114,6 +115,8 @@ class Push:
         for number, one in enumerate(self.parts):
             if batch.is_full:
                 batch.commit()
+                for made in self.scratch.glob("*.zarr"):
+                    shutil.rmtree(made)
             for store, part in _sealed(one, self.scratch / f"{number}.zarr", self.folder):
                 row_ndim = len(one.stream.row_shape)
                 for path in part_files(one.stream.name, part, row_ndim=row_ndim):
@@ -131,9 +134,6 @@ class Push:
 
     def _card(self, there: Store) -> Path:
         """Write the card that suits what is there now."""
-        is_same = {name: stream.video_ids for name, stream in there.streams.items()} == {
-            name: stream.video_ids for name, stream in self.store.streams.items()
-        }
         if CARD in self.repository.files:
             old = self.repository.fetch(CARD, self.scratch / "card")
         else:
@@ -142,7 +142,7 @@ class Push:
             there,
             title=self.repository.address.name,
             address=str(self.repository.address),
-            digest=store_digest(self.store) if is_same else None,
+            digest=store_digest(self.store) if same_videos(there, self.store) else None,
             old=old.read_text(encoding="utf-8") if old.exists() else None,
         )
         new = self.scratch / CARD
@@ -226,14 +226,15 @@ def _missing(store: Path, stream: Stream, held: Stream | None) -> Iterator[PartT
         ids = [video_id for video_id, counts in stream.counted(part) if counts]
         missing = [video_id for video_id in ids if not holds(held, stream, video_id)]
         folder = store / stream.name / layout.PARTS / part.id
-        is_untouched = held is None or not any(one in held for one in part.commits.ids)
+        is_untouched = held is None or not any(one in held for one in ids)
+        has_copies = len(ids) < len(part.commits)
         if missing:
             yield PartToSend(
                 stream=stream,
                 part=part,
                 folder=folder,
                 video_ids=missing,
-                goes_whole=is_untouched and is_sealed(folder),
+                goes_whole=is_untouched and not has_copies and is_sealed(folder),
             )
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Progress", "Transfer", "Transferred"]
+from cache_schema.store import Store
+
+__all__ = ["Progress", "Transfer", "Transferred", "same_videos"]
 
 Progress = Callable[[int], object]
 """Called with a number of rows."""
@@ -24,6 +26,14 @@ class Transferred:
     """The hub's name of the state that was read or made; None for buckets, and if nothing was."""
     is_new: bool = False
     """Whether a repository was made."""
+
+
+def same_videos(one: Store, other: Store) -> bool:
+    """Tell whether two stores have streams and videos of the same names."""
+    left, right = (
+        {name: stream.video_ids for name, stream in store.streams.items()} for store in (one, other)
+    )
+    return left == right
 
 
 class Transfer(Protocol):

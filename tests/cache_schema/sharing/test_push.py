@@ -115,9 +115,27 @@ def test_committed_videos_of_a_living_writer_go_sealed_and_later_only_the_rest(h
         add_video(stream, "b", make_rows(5, seed=1))
     assert (push(path).num_videos, len(parts_on(hub))) == (1, 2)
     there = checkout(hub, tmp_path / "second.zarr")
-    assert verify_store(there) == verify_store(there)
     assert (verify_store(there).problems, verify_store(there).notes) == ([], [])
     assert store_digest(open_store(there)) == store_digest(open_store(path))
+
+
+def test_what_two_living_writers_committed_twice_goes_once(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(push_module, "COMMIT_FILES", 1)  # one for each part
+    path = tmp_path / "s.zarr"
+    with create_store(path) as one, create_store(path) as two:
+        first, second = (writer.stream("tiny", make_recipe(), (4,)) for writer in (one, two))
+        add_video(first, "a", make_rows(5))
+        add_video(second, "a", make_rows(5))
+        add_video(second, "b", make_rows(5, seed=1))
+        assert push(path).num_videos == 2
+    there = checkout(hub, tmp_path / "there.zarr")
+    assert verify_store(there).problems == verify_store(there).notes == []
+    assert store_digest(open_store(there)) == store_digest(open_store(path))
+    assert len(verify_store(path).notes) == 1, "the copy is here"
+    part_of(tmp_path / "t.zarr", "c", seed=2)
+    part_of(tmp_path / "t.zarr", "c", "d", seed=2)
+    assert push(tmp_path / "t.zarr").num_videos == 2
+    assert verify_store(checkout(hub, tmp_path / "again.zarr")).notes == []
 
 
 def test_two_machines_fill_one_repository(hub, tmp_path):
