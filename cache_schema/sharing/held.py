@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from cache_schema import layout
 from cache_schema.errors import StoreNotFoundError
 from cache_schema.hub.repository import HubRepository
+from cache_schema.progress_bars import no_progress_bars
 from cache_schema.store import Store
 from cache_schema.zarr_backend.reader import read_zarr_streams
 from cache_schema.zarr_backend.rows import shard_path
@@ -48,7 +49,7 @@ class HeldStore:
                 self.add(path, store / path)
             else:
                 missing.append(path)
-        with ThreadPoolExecutor(NUM_THREADS) as threads:
+        with no_progress_bars(), ThreadPoolExecutor(NUM_THREADS) as threads:
             list(threads.map(lambda path: repository.fetch(path, folder), missing))
 
     def add(self, path: str, file: Path) -> None:
