@@ -4,7 +4,7 @@ from cache_schema.errors import HubError
 from cache_schema.hub.snapshot import hub_snapshot
 from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
-from tests.cache_schema.sharing.test_push import ADDRESS, NAME, part_of, push
+from tests.cache_schema.sharing.shared_stores import ADDRESS, NAME, part_of, push
 from tests.hub import LIBRARY_WARNS
 
 pytestmark = LIBRARY_WARNS

@@ -7,7 +7,7 @@ from cache_schema.proof.verify import verify_store
 from cache_schema.sharing.bucket import planned_copy
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
-from tests.cache_schema.sharing.test_push import part_of
+from tests.cache_schema.sharing.shared_stores import part_of
 from tests.hub import LIBRARY_WARNS
 
 pytestmark = LIBRARY_WARNS
@@ -67,7 +67,7 @@ def test_other_rows_under_the_same_name_are_refused(address, tmp_path):
 
 def test_what_lies_on_a_hub_goes_on_to_a_bucket(hub, address, tmp_path):
     from cache_schema.place import to_place
-    from tests.cache_schema.sharing.test_push import ADDRESS, push
+    from tests.cache_schema.sharing.shared_stores import ADDRESS, push
 
     part_of(tmp_path / "s.zarr", "a")
     push(tmp_path / "s.zarr")

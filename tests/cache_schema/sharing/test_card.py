@@ -15,7 +15,7 @@ from cache_schema.recipe import (
 from cache_schema.sharing.card import BEGIN, END, filled_in, store_card
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_rows, make_store
-from tests.cache_schema.sharing.test_push import NAME, part_of, push
+from tests.cache_schema.sharing.shared_stores import NAME, part_of, push
 from tests.hub import LIBRARY_WARNS
 
 pytestmark = LIBRARY_WARNS

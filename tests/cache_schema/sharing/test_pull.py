@@ -10,7 +10,7 @@ from cache_schema.proof.verify import verify_store
 from cache_schema.sharing.pull import planned_pull
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
-from tests.cache_schema.sharing.test_push import ADDRESS, NAME, child, part_of, push
+from tests.cache_schema.sharing.shared_stores import ADDRESS, NAME, child, part_of, push
 from tests.hub import LIBRARY_WARNS
 
 pytestmark = LIBRARY_WARNS

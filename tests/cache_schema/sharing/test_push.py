@@ -1,54 +1,27 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cache_schema.errors import ConfigError, HubError, RecipeMismatchError, StoreError
-from cache_schema.hub.address import HubAddress
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.sharing import push as push_module
-from cache_schema.sharing.push import planned_push
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows, make_store
+from tests.cache_schema.sharing.shared_stores import ADDRESS, NAME, checkout, child, part_of, push
 from tests.hub import LIBRARY_WARNS, TOKEN
 
 pytestmark = LIBRARY_WARNS
 
-NAME = "me/feats"
-ADDRESS = HubAddress(kind="dataset", name=NAME)
 PART = re.compile(r"tiny/parts/(\d{13}-[0-9a-f]{8})/commits\.log")
-
-
-def push(path):
-    with planned_push(path, ADDRESS) as planned:
-        return planned.run(lambda num_rows: None)
-
-
-def checkout(hub, folder):
-    """Write what lies on the hub into a folder, without the code under test."""
-    for path in hub.repositories["datasets", NAME].files():
-        place = folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(hub.content("datasets", NAME, path))
-    return folder
 
 
 def parts_on(hub):
     paths = hub.repositories["datasets", NAME].files()
     return {match[1] for match in map(PART.fullmatch, paths) if match}
-
-
-def part_of(path, *videos, seed=0):
-    """Add one sealed part with these videos of five rows to a store."""
-    with create_store(path) as writer:
-        stream = writer.stream("tiny", make_recipe(), (4,))
-        for number, video in enumerate(videos):
-            add_video(stream, video, make_rows(5, seed=seed + number))
 
 
 def test_a_store_lies_on_the_hub_as_it_is_and_verifies_there(hub, tmp_path):
@@ -222,11 +195,6 @@ push.COMMIT_FILES = 14  # two parts
 with push.planned_push(Path(sys.argv[1]), hub_address(to_place(sys.argv[2]), "dataset")) as planned:
     planned.run(lambda num_rows: None)
 """
-
-
-def child(code, hub, *words):
-    offline = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": hub.url}
-    return subprocess.Popen([sys.executable, "-c", code, *words], env={**os.environ, **offline})
 
 
 @pytest.mark.parametrize("at", [2, 6, 11, 16, 21, 26])
