@@ -35,6 +35,7 @@ def part_of(path, *videos, seed=0):
             add_video(stream, video, make_rows(5, seed=seed + number))
 
 
-def child(code, hub, *words):
-    offline = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": hub.url}
-    return subprocess.Popen([sys.executable, "-c", code, *words], env={**os.environ, **offline})
+def child(code, hub, *words, **more):
+    """Start a process that talks to the stand-in; without Xet unless that is said."""
+    environment = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": hub.url, **more}
+    return subprocess.Popen([sys.executable, "-c", code, *words], env={**os.environ, **environment})

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import re
 import signal
@@ -229,3 +230,22 @@ def test_killed_at_any_request_the_hub_holds_whole_videos_and_the_next_push_goes
     there = checkout(hub, tmp_path / "whole.zarr")
     assert store_digest(open_store(there)) == store_digest(open_store(path))
     assert verify_store(there).problems == []
+
+
+def test_by_xet_too_what_is_there_has_the_digests_of_what_lies_here(hub, tmp_path):
+    path = tmp_path / "s.zarr"
+    for number in range(3):
+        part_of(path, f"v{number}", seed=number)
+    words = (CHILD, hub, str(path), str(ADDRESS))
+    xet = {"HF_HUB_DISABLE_XET": "0", "HF_HOME": str(tmp_path / "hf")}
+    assert child(*words, **xet).wait(60) == 0
+    assert hub.count("PUT", "/lfs/") == 0
+    assert hub.count("POST", "/xorbs/") > 0
+    blobs = hub.repositories["datasets", NAME].files()
+    large = [one for one in blobs if "/c/" in one]
+    assert len(large) == 6
+    for one in large:
+        assert blobs[one].digest == hashlib.sha256((path / one).read_bytes()).hexdigest()
+    hub.requests.clear()
+    assert child(*words, **xet).wait(60) == 0
+    assert {method for method, _ in hub.requests} <= {"GET", "HEAD"}, "all of it was there"
