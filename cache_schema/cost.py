@@ -53,11 +53,19 @@ def append_cost(store: Place, cost: ExtractionCost) -> None:
 
 
 def read_costs(store: Place) -> list[ExtractionCost]:
-    """Return what the runs cost, oldest first; lines that are no cost are passed over."""
+    """Return what the runs cost, oldest first; lines that are no cost are passed over.
+
+    So is all of it where it cannot be read: who may read a store may not always read beside it.
+    """
     if isinstance(store, Address) and store.is_hub:
-        return []  # they lie beside a store, and only the store is shared
+        return []  # only the store is shared, not what lies beside it
     costs, path = [], costs_path(store)
-    for number, line in enumerate(read_lines(path), start=1):
+    try:
+        lines = read_lines(path)
+    except StoreError as error:
+        _log.warning("costs are not known: %s", error)
+        return []
+    for number, line in enumerate(lines, start=1):
         try:
             costs += [parse(ExtractionCost, line, where=f"{path}: line {number}", error=StoreError)]
         except StoreError as error:

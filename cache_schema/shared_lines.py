@@ -46,8 +46,13 @@ def read_lines(path: Place) -> list[bytes]:
     """Return what stands between line breaks, oldest first; none if there is no file or object.
 
     The last may be the beginning of a line, and some may be empty.
+
+    Raises:
+        StoreError: if a bucket does not let us list them.
     """
     if isinstance(path, Address):
+        if path.scheme in ("http", "https"):
+            return []  # a web server lists nothing
         from cache_schema.object_backend.bucket import Bucket
 
         bucket = Bucket(path)

@@ -141,9 +141,9 @@ def store_exists(path: Place) -> bool:
 def stored_bytes(path: Place) -> int:
     """Return the size of all files or objects of a store."""
     if isinstance(path, Address):
-        from cache_schema.object_backend.bucket import Bucket
+        from cache_schema.object_backend.indexed import files_at
 
-        return sum(one.num_bytes for one in Bucket(path).objects().values())
+        return sum(one.num_bytes for one in files_at(path).objects().values())
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 

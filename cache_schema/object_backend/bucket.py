@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple
 
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts
-from cache_schema.object_backend.open_bucket import RETRY_SECONDS, open_bucket
+from cache_schema.object_backend.open_bucket import RETRY_SECONDS, imported, open_bucket
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Bucket:
     """Whether a part that is listed was committed: then one without a journal is an error."""
 
     def __init__(self, address: Address, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        imported("obstore", address)
         self.address = address
         self._retry_seconds = retry_seconds
         self._client: ObjectStore | None = None

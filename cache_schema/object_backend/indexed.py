@@ -4,7 +4,7 @@ import json
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
-from cache_schema.object_backend.bucket import Bucket
+from cache_schema.object_backend.bucket import Bucket, StoredObject
 from cache_schema.place import Address
 from cache_schema.records import parse_object
 
@@ -46,6 +46,17 @@ class IndexedFiles(Bucket):
         if not prefix:
             return sorted(streams)
         return sorted(streams.get(prefix.partition("/")[0], []))
+
+    def objects(self, prefix: str = "") -> dict[str, StoredObject]:
+        """Raise, because a web server lists nothing.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError(
+            f"{self.address}: a web server lists no files. Copy the store with vllm-store export, "
+            "or give the address of its bucket."
+        )
 
 
 def _are_names(parts: object) -> bool:

@@ -13,7 +13,7 @@ from cache_schema.place import Address
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["open_bucket"]
+__all__ = ["RETRY_SECONDS", "imported", "open_bucket"]
 
 MOST_RETRIES = 8
 RETRY_SECONDS = 120
@@ -33,7 +33,7 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
     Raises:
         ConfigError: if a package is missing, or credentials that are named are not there.
     """
-    obstore_store = _imported("obstore.store", address)
+    obstore_store = imported("obstore.store", address)
     url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
         return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
@@ -67,7 +67,8 @@ def _s3_parts(address: Address) -> tuple[str, str, str]:
         bucket, _, prefix = rest.partition("/")
         named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return (named or "").rstrip("/"), bucket, prefix
-    host, bucket, prefix = rest.split("/", 2)
+    host, _, below = rest.partition("/")
+    bucket, _, prefix = below.partition("/")
     return f"{scheme.removeprefix('s3+')}://{host}", bucket, prefix
 
 
@@ -84,8 +85,8 @@ def _has_profile() -> bool:
 
 
 def _profile_credentials(address: Address) -> object:
-    boto3 = _imported("boto3", address)
-    made = _imported("obstore.auth.boto3", address)
+    boto3 = imported("boto3", address)
+    made = imported("obstore.auth.boto3", address)
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -98,7 +99,12 @@ def _profile_credentials(address: Address) -> object:
         ) from None
 
 
-def _imported(name: str, address: Address) -> Any:  # noqa: ANN401 - a module
+def imported(name: str, address: Address) -> Any:  # noqa: ANN401 - a module
+    """Return a module that only places like this one need.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:

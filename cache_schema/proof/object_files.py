@@ -9,7 +9,6 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.rows import shard_key
-from cache_schema.place import Address
 from cache_schema.proof.report import Problem
 from cache_schema.proof.zarr_files import document_problem
 from cache_schema.records import parse_object
@@ -22,9 +21,8 @@ from cache_schema.zarr_backend.shard import shard_end
 __all__ = ["leftovers", "object_problems"]
 
 
-def object_problems(address: Address, store: Store) -> Iterator[Problem]:
+def object_problems(bucket: Bucket, store: Store) -> Iterator[Problem]:
     """Yield what is wrong with a store's objects, but for what opening it has found already."""
-    bucket = Bucket(address)
     yield from map(_of_store, _group_problems(bucket, [layout.ZARR_JSON]))
     for stream in store.streams.values():
         folder = f"{stream.name}/{layout.PARTS}"
@@ -37,12 +35,11 @@ def object_problems(address: Address, store: Store) -> Iterator[Problem]:
                 yield Problem(stream=stream.name, part=part.id, what=what)
 
 
-def leftovers(address: Address, store: Store) -> Iterator[Problem]:
+def leftovers(bucket: Bucket, store: Store) -> Iterator[Problem]:
     """Yield one note for each stream that has parts without a commit.
 
     A living writer is putting them, or a killed one left them.
     """
-    bucket = Bucket(address)
     for stream in store.streams.values():
         folder, known = f"{stream.name}/{layout.PARTS}", {part.id for part in stream.parts}
         others = [part for part in bucket.folders(folder) if part not in known]

@@ -40,10 +40,12 @@ def verify_store(
     store = open_store(path, on_damage)
     notes: list[Problem] = []
     if isinstance(store.path, Address):
+        from cache_schema.object_backend.indexed import files_at
         from cache_schema.proof.object_files import leftovers, object_problems
 
-        problems += object_problems(store.path, store)
-        notes += leftovers(store.path, store)
+        bucket = files_at(store.path)
+        problems += object_problems(bucket, store)
+        notes += leftovers(bucket, store)
     elif is_hdf5(store.path):
         problems += hdf5_problems(store.path, store)
     else:

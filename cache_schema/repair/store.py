@@ -50,7 +50,8 @@ def repair_store(
     """Mend what can be mended, and verify the store.
 
     Killed at any instant, the store is no worse, and the next repair goes on. An HDF5 file holds
-    nothing twice, so there it is only said what is lost.
+    nothing twice, and objects of a bucket are put whole and never changed: of both it is only said
+    what is lost.
 
     Args:
         path: Of the store.

@@ -94,7 +94,7 @@ def repair(
 
     Headers, the journal and the end of the shard files of sealed parts, and nothing else: no row
     is ever written, no part is touched whose writer lives. Then the store is verified, which names
-    what stays lost. An .h5 file is only verified.
+    what stays lost. An .h5 file and a store in a bucket are only verified.
 
     Exit codes: 0 nothing is wrong (any more), 1 problems are left.
     """

@@ -8,8 +8,10 @@ import pytest
 
 from cache_schema.convert.compact import compact_store
 from cache_schema.convert.index import write_index
+from cache_schema.cost import read_costs
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
 from cache_schema.object_backend.bucket import Bucket
+from cache_schema.place import to_place
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
@@ -58,6 +60,14 @@ def test_a_folder_behind_a_web_server_is_read_by_its_index(web, tmp_path):
     assert write_index(tmp_path / "s.zarr") == {"tiny": 1}
     assert store_digest(open_store(f"{web}/s.zarr")) == store_digest(local)
     assert verify_store(tmp_path / "s.zarr").problems == []
+
+
+def test_what_a_web_server_cannot_tell_is_said_or_taken_for_none(web, tmp_path):
+    make_store(tmp_path / "s.zarr", {"a": 5})
+    write_index(tmp_path / "s.zarr")
+    assert read_costs(to_place(f"{web}/s.zarr")) == []
+    with pytest.raises(StoreError, match=r"lists no files\. Copy the store with vllm-store export"):
+        verify_store(f"{web}/s.zarr")
 
 
 def test_what_is_written_later_is_seen_once_the_index_is_made_again(web, tmp_path):
