@@ -2,15 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tqdm import tqdm
 
 from cache_schema.energy import EnergyMeter
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
-from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store, stream_names
+from cache_schema.store import (
+    Store,
+    StoreWriter,
+    create_store,
+    is_hdf5,
+    open_store,
+    store_exists,
+    stream_names,
+)
 from extract.config import ExtractConfig
-from extract.plan.committed import CommittedVideos
+from extract.plan.committed import committed_videos
 from extract.plan.jobs import Plan, plan_jobs
 from extract.plan.remaining import Remaining
 from extract.plan.targets import (
@@ -37,7 +45,7 @@ class RunOptions:
     """What the command line and the settings ask for."""
 
     inputs: tuple[str, ...]
-    out: Path
+    out: Place
     config: ExtractConfig
     cluster: str | None
     """``slurm``, the address of a dask scheduler, or None for this machine."""
@@ -98,7 +106,7 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
 
 def _look(options: RunOptions, ledger: Ledger) -> _Outlook:
     """Plan; networks are loaded if there is work, or if their recipes are not remembered."""
-    store = open_store(options.out) if options.out.exists() else None
+    store = open_store(options.out) if store_exists(options.out) else None
     recipes = remembered_recipes(options.config)
     plan = None
     if recipes is not None:
@@ -203,8 +211,8 @@ def _energy_meter(targets: Sequence[Target], options: RunOptions) -> EnergyMeter
     return EnergyMeter({uuid for t in targets for uuid in gpu_uuids(t.encoder.device, workers)})
 
 
-def _remaining(plan: Plan, store: Path, report: RunReport) -> Remaining:
-    return Remaining(plan.jobs, CommittedVideos(store, report.streams), report)
+def _remaining(plan: Plan, store: Place, report: RunReport) -> Remaining:
+    return Remaining(plan.jobs, committed_videos(store, report.streams), report)
 
 
 def _extract_on_workers(

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Address, Place, is_address
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
@@ -44,7 +45,7 @@ OUT_OF_MEMORY_SCORE = "500"
 
 PR_SET_PDEATHSIG = 1
 
-Opener = Callable[[Path, str], FrameSource]
+Opener = Callable[[Place, str], FrameSource]
 
 
 def main() -> None:
@@ -88,7 +89,7 @@ class _Child:
                 self._answer(json.loads(requests.read(num_text)))
 
     def _answer(self, request: dict[str, Any]) -> None:
-        path = Path(request["path"])
+        path = _place(request["path"], request["version"])
         try:
             if request["kind"] == "probe":
                 self._send({"kind": "probed", "seconds": probe(path)})
@@ -104,7 +105,7 @@ class _Child:
         except Exception as error:
             self._fail(f"unexpected {type(error).__name__}: {error}")
 
-    def _decode(self, path: Path, backend: str, fps: Fraction | None) -> None:
+    def _decode(self, path: Place, backend: str, fps: Fraction | None) -> None:
         facts: list[VideoFacts] = []
         source = self._open_source(path, backend)
         for frame in sample_frames(source, fps, facts, self._say_alive):
@@ -148,6 +149,10 @@ class _Child:
         if raw:
             self._connection.sendall(raw)
         self._spoke = time.monotonic()
+
+
+def _place(path: str, version: str) -> Place:
+    return Address(path, version) if is_address(path) else Path(path)
 
 
 def _used() -> dict[str, object]:

@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Address, Place
 from extract.decode.frame_slots import FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
 from extract.decode.wire import HEAD, facts_of, pack
@@ -81,7 +81,7 @@ class DecoderProcess:
         self.close()
 
     def decode(
-        self, path: Path, backend: str, fps: Fraction | None
+        self, path: Place, backend: str, fps: Fraction | None
     ) -> Iterator[SampledFrame | VideoFacts]:
         """Yield a video's sampled frames and then its facts, as ``extract.decode`` makes them.
 
@@ -89,7 +89,7 @@ class DecoderProcess:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.
         """
         for fields, raw in self._ask(
-            kind="decode", path=str(path), backend=backend, fps=None if fps is None else str(fps)
+            kind="decode", **_named(path), backend=backend, fps=None if fps is None else str(fps)
         ):
             if fields["kind"] == "frame":
                 yield SampledFrame(rgb=self._frame(fields, raw), num_ticks=fields["num_ticks"])
@@ -104,13 +104,13 @@ class DecoderProcess:
             return raw.reshape(fields["shape"])
         return self._slots.take(fields["slot"], tuple(fields["shape"]))
 
-    def probe(self, path: Path) -> float:
+    def probe(self, path: Place) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.
 
         Raises:
             VideoError: if the file holds no video, or opening it hung or crashed.
         """
-        fields, _ = next(self._ask(kind="probe", path=str(path)))
+        fields, _ = next(self._ask(kind="probe", **_named(path)))
         return float(fields["seconds"])
 
     def close(self) -> None:
@@ -227,6 +227,11 @@ class DecoderProcess:
         return f"the decoder ended without an answer (exit code {code})."
 
 
+def _named(path: Place) -> dict[str, object]:
+    version = path.version if isinstance(path, Address) else ""
+    return {"path": str(path), "version": version}
+
+
 class Prober:
     """Reads headers in child processes; threads may share it.
 
@@ -252,7 +257,7 @@ class Prober:
         for process in self._all:
             process.close()
 
-    def probe(self, path: Path) -> float:
+    def probe(self, path: Place) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.
 
         Raises:

@@ -10,7 +10,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from cache_schema.errors import VideoError
+from cache_schema.errors import StoreError, VideoError
+from cache_schema.object_backend.object_file import ObjectFile
+from cache_schema.place import Address, Place
 from extract.decode.frames import Frame, FrameClock
 from extract.decode.skipping import SkippingDecoder, Unplain, is_plain
 from extract.decode.versions import pyav_version
@@ -32,7 +34,7 @@ STILL_IMAGES = ("_pipe", "image2")
 STILL = "is a still image, no video. Move it out of the folder."
 
 
-def probe(path: Path) -> float:
+def probe(path: Place) -> float:
     """Return the duration in seconds that the file's header declares; 0 if it does not.
 
     Raises:
@@ -46,7 +48,7 @@ def probe(path: Path) -> float:
 class PyavSource:
     """Forward decoding with PyAV (FFmpeg); the reference backend."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path = path
         self._open()
 
@@ -133,6 +135,8 @@ class PyavSource:
     def _decode(self) -> Iterator[VideoFrame]:
         try:
             yield from self._container.decode(self._stream)
+        except StoreError as error:
+            raise VideoError(f"cannot be read to its end: {error}") from error
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"cannot be decoded beyond {float(self._last_seconds):.2f} s: {av_reason(error)}. "
@@ -161,14 +165,16 @@ def start_seconds(container: av.container.InputContainer, stream: VideoStream) -
     return own if own is not None and abs(own - start) <= Fraction(1, 500_000) else start
 
 
-def open_container(path: Path) -> av.container.InputContainer:
-    """Open a file that may hold a video.
+def open_container(path: Place) -> av.container.InputContainer:
+    """Open a file, or an object, that may hold a video; of an object only ranges are read.
 
     Raises:
         VideoError: if it cannot be opened, or is a still image.
     """
     try:
-        container = av.open(str(path), mode="r")
+        container = av.open(ObjectFile(path) if isinstance(path, Address) else str(path), mode="r")
+    except StoreError as error:
+        raise VideoError(f"cannot be read: {error}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(_no_video(path, error)) from error
     if container.format.name.endswith(STILL_IMAGES):
@@ -177,10 +183,10 @@ def open_container(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _no_video(path: Path, error: Exception) -> str:
+def _no_video(path: Place, error: Exception) -> str:
     if not isinstance(error, av.error.InvalidDataError):
         return f"cannot be opened as a video: {av_reason(error)}."
-    if path.stat().st_size == 0:
+    if isinstance(path, Path) and path.stat().st_size == 0:
         return "is empty (0 bytes). Get the file again."
     return (
         f"cannot be opened as a video: {av_reason(error)}. It is no video, or its index was cut "

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
-from pathlib import Path
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Place
 from cache_schema.records import VideoRecord
 from cache_schema.store import Store
 from cache_schema.stream import Stream
@@ -104,7 +104,7 @@ class _Planner:
         streams: Sequence[Stream],
         wanted: Collection[str],
         ledger: Mapping[tuple[str, str], Failure],
-        probe: Callable[[Path], float],
+        probe: Callable[[Place], float],
     ) -> None:
         self.failed_before: list[Failure] = []
         self._probe = probe

@@ -10,19 +10,19 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import differences
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import StoreWriter, create_store
 from extract.config import ExtractConfig
 from extract.encode.cpu_threads import threads_for
 from extract.pipeline.extractor import extract_videos
-from extract.plan.committed import CommittedVideos
+from extract.plan.committed import CommittedVideos, committed_videos
 from extract.plan.jobs import Job
 from extract.plan.remaining import Remaining
 from extract.plan.targets import Target, build_targets
@@ -42,7 +42,7 @@ class Order:
     run: str
     """Tells this run from others on the same scheduler."""
     config: ExtractConfig
-    store: Path
+    store: Place
     streams: tuple[tuple[str, Recipe], ...]
     """Name and recipe for each encoder of the settings, in their order."""
     returns_rows: bool
@@ -117,7 +117,7 @@ class WorkerSession(WorkerPlugin):  # type: ignore[misc]  # distributed has no t
             self._writer = create_store(self._order.store)
         if self._commits is None:
             names = [name for name, _ in self._order.streams]
-            self._commits = CommittedVideos(self._order.store, names)
+            self._commits = committed_videos(self._order.store, names)
         left = Remaining(jobs, self._commits, report)
         extract_videos(
             left, self._targets, self._writer, *settings, advance=self._advance, num_threads=threads

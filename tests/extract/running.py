@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+from cache_schema.place import Place
 from cache_schema.store import StoreWriter, create_store, open_store
 from extract.config import ExtractConfig
 from extract.pipeline.extractor import extract_videos
@@ -35,7 +36,7 @@ def extract(
 
 
 def run(
-    folder: Path,
+    folder: Place,
     out: Path,
     *,
     shard: Shard | None = None,
