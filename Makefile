@@ -49,7 +49,8 @@ test-cluster: install
 
 # Installs Debian's packages of Ceph if they are missing (root or sudo), starts its S3 server, stops it.
 test-remote: install
-	$(TEST_ENV) $(BIN)/pytest tests/remote/store_suite.py tests/remote/commands_suite.py
+	$(TEST_ENV) $(BIN)/pytest -o faulthandler_timeout=900 \
+	  tests/remote/store_suite.py tests/remote/commands_suite.py
 
 # Installs Debian's Chromium if it is missing (root or sudo), opens every kind of page in it, then
 # those of the demo, of which it takes the pictures in docs/assets/pages. `make test` does the first

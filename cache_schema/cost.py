@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from cache_schema.errors import StoreError
 from cache_schema.parsing import parse, record, to_json
-from cache_schema.place import Place
+from cache_schema.place import Address, Place
 from cache_schema.shared_lines import append_lines, read_lines
 
 __all__ = ["ExtractionCost", "append_cost", "costs_path", "read_costs"]
@@ -57,6 +57,8 @@ def read_costs(store: Place) -> list[ExtractionCost]:
 
     So is all of it where it cannot be read: who may read a store may not always read beside it.
     """
+    if isinstance(store, Address) and store.is_hub:
+        return []  # only the store is shared, not what lies beside it
     costs, path = [], costs_path(store)
     try:
         lines = read_lines(path)

@@ -13,8 +13,9 @@ from cache_schema.errors import ConfigError
 
 __all__ = ["Address", "Place", "absolute_place", "is_address", "to_place"]
 
-SCHEMES = ("s3", "s3+http", "s3+https", "gs", "az", "http", "https")
-"""``s3+http://host:port/bucket/...`` names a server that speaks S3 and is not Amazon's."""
+SCHEMES = ("s3", "s3+http", "s3+https", "gs", "az", "http", "https", "hf")
+"""``s3+http://host:port/bucket/...`` names a server that speaks S3 and is not Amazon's; ``hf://``
+a repository of a hub, which is read out of its cache on this machine (``cache_schema.hub``)."""
 
 HAS_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 """Two letters at least: ``c:`` is none."""
@@ -31,6 +32,11 @@ class Address:
 
     def __str__(self) -> str:
         return self.url
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is a repository of a hub, and not objects in a bucket."""
+        return self.scheme == "hf"
 
     def __truediv__(self, name: str) -> "Address":
         return Address(f"{self.url}/{name}")

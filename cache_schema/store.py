@@ -27,6 +27,7 @@ __all__ = [
     "create_store",
     "is_hdf5",
     "open_store",
+    "refuse_hub",
     "store_exists",
     "stored_bytes",
     "stream_names",
@@ -126,13 +127,15 @@ def is_hdf5(path: Place) -> bool:
 
 
 def store_exists(path: Place) -> bool:
-    """Tell whether anything lies at a place, be it a store or not.
+    """Tell whether anything lies at a place that a store is to be written to, be it one or not.
 
     Raises:
+        ConfigError: if no store is written there.
         StoreError: if a bucket cannot be asked.
     """
     if isinstance(path, Path):
         return path.exists()
+    refuse_hub(path)
     from cache_schema.object_backend.bucket import Bucket
 
     return Bucket(path).get(layout.ZARR_JSON) is not None
@@ -154,16 +157,23 @@ def open_store(
     """Open a store for reading.
 
     Args:
-        path: A ``.zarr`` folder, an ``.h5`` file, or an address such as ``s3://bucket/f.zarr``.
+        path: A ``.zarr`` folder, an ``.h5`` file, or an address such as ``s3://bucket/f.zarr``. One
+            of a hub, ``hf://datasets/user/name``, is downloaded into the hub's cache.
         on_damage: Called for each part with a damaged journal, which is then left out.
         cache: Where rows from a bucket are kept on this machine; None keeps none. Of no use to
             paths.
 
     Raises:
+        HubError: if a hub does not give it.
         StoreNotFoundError: if nothing lies there.
         StoreError: if it is not a feature store, of another version, or damaged.
     """
     path = to_place(path)
+    if isinstance(path, Address) and path.is_hub:
+        from cache_schema.hub.address import hub_address
+        from cache_schema.hub.snapshot import hub_snapshot
+
+        path = hub_snapshot(hub_address(path, "dataset"))
     if isinstance(path, Address):
         from cache_schema.object_backend.indexed import files_at
         from cache_schema.object_backend.reader import read_object_streams
@@ -189,10 +199,12 @@ def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
             of one for each video, and a commit lasts from the end of its part on.
 
     Raises:
+        ConfigError: if the path is an address of a hub.
         StoreError: if the path holds something else.
     """
     path = to_place(path)
     if isinstance(path, Address):
+        refuse_hub(path)
         from cache_schema.object_backend.store import ObjectStoreWriter
 
         return ObjectStoreWriter(path, part_bytes=layout.PART_BYTES if of_copies else 0)
@@ -203,6 +215,19 @@ def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
     from cache_schema.zarr_backend.store import ZarrStoreWriter
 
     return ZarrStoreWriter(path)
+
+
+def refuse_hub(path: Place) -> None:
+    """Raise where a store is to be written or changed that lies on a hub.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    if isinstance(path, Address) and path.is_hub:
+        raise ConfigError(
+            f"{path}: a hub takes stores that lie somewhere else. Write into a folder, and send "
+            f"that with 'vllm-store push FOLDER {path}'."
+        )
 
 
 def stream_names(store: Store | None, recipes: Sequence[Recipe]) -> list[str]:

@@ -17,10 +17,13 @@ GB = 10**9
 def feature_cache(config: TrainConfig) -> DiskCache | None:
     """Return the cache of a run; None if its features lie on this machine, or none is wanted.
 
+    Those of a hub lie in the hub's own cache.
+
     Raises:
         ConfigError: if nothing says where the user's home is, nor the settings another folder.
     """
-    if not isinstance(to_place(config.features), Address) or not config.cache.gigabytes:
+    place = to_place(config.features)
+    if not isinstance(place, Address) or place.is_hub or not config.cache.gigabytes:
         return None
     return DiskCache(_folder(config.cache.folder), int(config.cache.gigabytes * GB))
 

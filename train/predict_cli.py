@@ -133,7 +133,8 @@ def predict(
 
     VIDEOS are files, folders, glob patterns or .txt lists; nothing needs to be annotated. Without
     them, all videos of --features are predicted, or those of --videos. A folder of numbered runs
-    stands for its newest one; several runs of one task, such as seeds, decide together.
+    stands for its newest one, hf://USER/NAME is a run on a hub; several runs of one task, such as
+    seeds, decide together.
 
     \b
     Example:

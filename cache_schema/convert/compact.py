@@ -19,7 +19,7 @@ from cache_schema.convert.transfer import copy_store, copy_video
 from cache_schema.errors import StoreError
 from cache_schema.hdf5_backend.store import replaced_store
 from cache_schema.place import Address, Place
-from cache_schema.store import Store, is_hdf5, open_store
+from cache_schema.store import Store, is_hdf5, open_store, refuse_hub
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.writing.durable import sync_path
 from cache_schema.writing.write_errors import write_errors
@@ -45,6 +45,7 @@ def compact_store(
     Raises:
         StoreError: if the store cannot be read or written; readers see what they saw before.
     """
+    refuse_hub(path)
     store = open_store(path)
     if isinstance(path, Address):
         from cache_schema.convert.compact_bucket import compact_bucket

@@ -8,7 +8,7 @@ from cache_schema.proof.blocks import checked_blocks
 from cache_schema.store import Store, StreamWriter, create_store, open_store, store_exists
 from cache_schema.stream import Stream
 
-__all__ = ["copy_store", "copy_video"]
+__all__ = ["copy_store", "copy_video", "holds"]
 
 
 def copy_store(
@@ -40,7 +40,7 @@ def copy_store(
         }
         for name, stream in source.streams.items():
             for video_id in stream.video_ids:
-                if not _holds(held.get(name), stream, video_id):
+                if not holds(held.get(name), stream, video_id):
                     copy_video(stream, video_id, writers[name])
                     num_copied += 1
                 progress(stream.rows_of(video_id))
@@ -60,7 +60,12 @@ def copy_video(stream: Stream, video_id: str, writer: StreamWriter) -> None:
     writer.commit(stream.commit(video_id).video, stream.times(video_id))
 
 
-def _holds(target: Stream | None, stream: Stream, video_id: str) -> bool:
+def holds(target: Stream | None, stream: Stream, video_id: str) -> bool:
+    """Tell whether another stream holds a video of this one.
+
+    Raises:
+        StoreError: if it holds other rows of it.
+    """
     if target is None or video_id not in target:
         return False
     ours, theirs = stream.commit(video_id), target.commit(video_id)

@@ -8,13 +8,14 @@ import tempfile
 from collections import OrderedDict
 from concurrent.futures import Future
 from typing import IO
+from urllib.parse import unquote
 
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket, NoRangesError, StoredObject
 from cache_schema.place import Address
 from cache_schema.writing.write_errors import write_errors
 
-__all__ = ["ObjectFile", "bucket_of", "object_facts"]
+__all__ = ["ObjectFile", "key_of", "object_facts"]
 
 BLOCK_BYTES = 2**20
 BLOCKS_AHEAD = 4
@@ -26,8 +27,13 @@ RETRY_SECONDS = 30
 """Less than a decoder may be silent before it is taken for hung."""
 
 
-def bucket_of(address: Address) -> Bucket:
-    """Return the objects beside one, among which it has the address's name."""
+def key_of(address: Address) -> str:
+    """Return an object's name among those beside it; a web server's addresses spell it out."""
+    return unquote(address.name) if address.scheme in ("http", "https") else address.name
+
+
+def _bucket_of(address: Address) -> Bucket:
+    """Return the objects beside one."""
     parent = Address(address.url.rpartition("/")[0])
     return Bucket(parent, retry_seconds=RETRY_SECONDS)
 
@@ -38,7 +44,7 @@ def object_facts(address: Address) -> StoredObject | None:
     Raises:
         StoreError: if it cannot be asked.
     """
-    return bucket_of(address).facts(address.name)
+    return _bucket_of(address).facts(key_of(address))
 
 
 class ObjectFile(io.RawIOBase):
@@ -54,8 +60,8 @@ class ObjectFile(io.RawIOBase):
             StoreError: if it is not there, or is another version than the address says.
         """
         super().__init__()
-        self._bucket = bucket_of(address)
-        self._name = address.name
+        self._bucket = _bucket_of(address)
+        self._name = key_of(address)
         facts = self._bucket.facts(self._name)
         if facts is None:
             raise StoreError(f"{address}: is not there (any more).")

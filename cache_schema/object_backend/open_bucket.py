@@ -67,7 +67,8 @@ def _s3_parts(address: Address) -> tuple[str, str, str]:
         bucket, _, prefix = rest.partition("/")
         named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return (named or "").rstrip("/"), bucket, prefix
-    host, bucket, prefix = rest.split("/", 2)
+    host, _, below = rest.partition("/")
+    bucket, _, prefix = below.partition("/")
     return f"{scheme.removeprefix('s3+')}://{host}", bucket, prefix
 
 

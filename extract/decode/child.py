@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from cache_schema.errors import VideoError
-from cache_schema.place import Address, Place, is_address, to_place
+from cache_schema.place import Address, Place, is_address
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
@@ -152,8 +152,7 @@ class _Child:
 
 
 def _place(path: str, version: str) -> Place:
-    place = to_place(path) if is_address(path) else Path(path)
-    return place.at(version) if isinstance(place, Address) else place
+    return Address(path, version) if is_address(path) else Path(path)
 
 
 def _used() -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cache_schema.errors import SourceError, StoreError
 from cache_schema.object_backend.bucket import Bucket, requests
-from cache_schema.object_backend.object_file import object_facts
+from cache_schema.object_backend.object_file import key_of, object_facts
 from cache_schema.place import Address, Place
 
 __all__ = ["Found", "listed_objects", "named_objects"]
@@ -29,7 +29,7 @@ def named_objects(address: Address, suffixes: Collection[str]) -> Iterator[Found
         StoreError: if the bucket cannot be read.
     """
     if (facts := object_facts(address)) is not None:
-        yield Found(address.at(facts.version), address.name, facts.num_bytes)
+        yield Found(address.at(facts.version), key_of(address), facts.num_bytes)
         return
     if address.scheme in ("http", "https"):
         raise SourceError(f"{address}: no such file. Check the address.")
@@ -49,5 +49,5 @@ def listed_objects(addresses: Sequence[Address]) -> Iterator[Found]:
 def _listed(address: Address) -> Found:
     with suppress(StoreError):
         if (facts := object_facts(address)) is not None:
-            return Found(address.at(facts.version), address.name, facts.num_bytes)
-    return Found(address, address.name, 0)
+            return Found(address.at(facts.version), key_of(address), facts.num_bytes)
+    return Found(address, key_of(address), 0)

@@ -1,4 +1,4 @@
-"""``vllm-store``: look at, check, repair, import into, convert and compact feature stores."""
+"""``vllm-store``: look at, check, repair, fill, convert, compact and share feature stores."""
 
 import click
 
@@ -6,6 +6,7 @@ from extract.tools.converting_cli import compact, export, index
 from extract.tools.importing_cli import import_command
 from extract.tools.looking_cli import info, ls, report
 from extract.tools.proving_cli import repair, verify
+from extract.tools.sharing_cli import pull, push
 
 __all__ = ["main", "store_command"]
 
@@ -22,5 +23,7 @@ def store_command() -> None:
     """Look at, check and convert feature stores (.zarr folders, .h5 files, buckets)."""
 
 
-for command in (ls, info, report, verify, repair, import_command, export, compact, index):
+COMMANDS = (ls, info, report, verify, repair, import_command, export, compact, index, push, pull)
+
+for command in COMMANDS:
     store_command.add_command(command)

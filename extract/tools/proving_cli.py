@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cache_schema.place import Place
+from cache_schema.place_option import PLACE
 from extract.tools.cli_options import JSON, QUIET, STORE, STREAM, row_bar
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ __all__ = ["repair", "verify"]
     "--encoder",
     help="Where to load the encoder from (a folder, ./file.py:Name), if not by its name.",
 )
+@click.option(
+    "--videos",
+    type=PLACE,
+    metavar="FOLDER",
+    help="Where some of the videos are, if not where they were: --recompute draws from those.",
+)
 @STREAM
 @JSON
 @click.pass_context
@@ -34,13 +41,15 @@ def verify(
     recompute: int | None,
     seed: int,
     encoder: str | None,
+    videos: Place | None,
     stream_name: str | None,
     as_json: bool,
 ) -> None:
     """Recompute every checksum and check times, values and files.
 
     With --recompute N, N random rows of the stream (--stream, if there are several) are decoded
-    and encoded again from the videos and compared.
+    and encoded again from the videos and compared. Whoever got the store from others names a folder
+    with those videos that they have (--videos).
 
     Exit codes: 0 nothing wrong, 1 problems were found.
     """
@@ -54,7 +63,7 @@ def verify(
         from extract.tools.recompute import recompute_rows
 
         stream = open_store(path, lambda damage: None).stream(stream_name)
-        again = recompute_rows(stream, recompute, seed, encoder)
+        again = recompute_rows(stream, recompute, seed, encoder, videos)
         problems, rows = [*problems, *again.problems], again.rows
     different = [row for row in rows if not row.ok]
     if as_json:

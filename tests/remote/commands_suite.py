@@ -6,6 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
+from cache_schema.object_backend.bucket import Bucket
+from cache_schema.place import to_place
 from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
 from demo.folder import write_demo
@@ -44,6 +46,28 @@ def test_features_in_a_bucket_are_those_in_a_folder(folder, extracted):
     assert info["digest"] == store_digest(open_store(folder / "feats.zarr"))
     listed = command(folder, f"vllm-store ls {extracted}").stdout
     assert listed == command(folder, "vllm-store ls feats.zarr").stdout
+
+
+def test_workers_fill_a_bucket_with_the_same_rows(folder, extracted):
+    store = f"s3://{BUCKET}/end/to/end/workers.zarr"
+    done = command(folder, f"vllm-extract set/videos --out {store} --workers 2")
+    assert done.returncode == 0, done.stderr
+    assert "6 videos extracted" in done.stdout
+    assert store_digest(open_store(store)) == store_digest(open_store(extracted))
+    writers = {part.id.rpartition("-")[2] for part in open_store(store).stream().parts}
+    assert len(writers) == 2
+
+
+def test_rows_are_made_again_of_videos_in_the_bucket(folder, extracted):
+    videos, store = f"s3://{BUCKET}/videos", f"s3://{BUCKET}/of/objects.zarr"
+    for path in (folder / "set" / "videos").iterdir():
+        Bucket(to_place(videos)).put(path.name, path.read_bytes())
+    done = command(folder, f"vllm-extract {videos} --out {store}")
+    assert done.returncode == 0, done.stderr
+    assert store_digest(open_store(store)) == store_digest(open_store(extracted))
+    again = command(folder, f"vllm-store verify {store} --recompute 5")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "5 rows made again: 0 problems" in again.stdout
 
 
 def test_what_is_there_is_skipped(folder, extracted):

@@ -95,6 +95,7 @@ def test_the_cache_lies_in_the_users_folder_unless_another_is_named(tmp_path, mo
     cache = feature_cache(replace(config, cache=named))
     assert (str(cache.folder), cache.size_bytes) == ("/scratch/features", 500_000_000)
     assert feature_cache(make_config(tmp_path)) is None
+    assert feature_cache(make_config(tmp_path, features="hf://datasets/user/name")) is None
 
 
 def test_without_a_home_a_folder_must_be_named(tmp_path, monkeypatch):

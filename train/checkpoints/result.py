@@ -13,6 +13,7 @@ __all__ = [
     "METRICS",
     "PAGE",
     "REPORT",
+    "RESULT",
     "CacheUse",
     "Machine",
     "RowCounts",

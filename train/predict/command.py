@@ -25,7 +25,7 @@ from train.predict.ensemble import Ensemble, open_runs
 from train.predict.from_videos import MadeFeatures, features_of
 from train.predict.live import StreamReport, check_streamed, stream
 from train.predict.subset import predict_subset
-from train.runs import chosen_run, is_run
+from train.runs import is_run, local_run
 from train.submission import challenge_of, check_written, submission_files
 from train.task import Subset
 
@@ -59,7 +59,7 @@ class Asked:
     @property
     def runs(self) -> list[Path]:
         """The first place, and those after it that are runs."""
-        return [chosen_run(Path(place)) for place in self.places[: self._num_runs]]
+        return [local_run(place) for place in self.places[: self._num_runs]]
 
     @property
     def videos(self) -> list[str]:

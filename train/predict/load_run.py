@@ -18,7 +18,7 @@ from train.checkpoints.checkpoint import check_stream
 from train.predict.answering import answer_videos
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.live import Source, feed_of, name_of, row_stream_of
-from train.runs import chosen_run
+from train.runs import local_run
 from train.stream.live import live_answers
 
 __all__ = ["Run", "load_run"]
@@ -174,7 +174,8 @@ def load_run(
 
     Args:
         *runs: Folder of a run, of one of its checkpoints, or of numbered runs, whose newest is
-            taken. Several runs of one task, such as seeds, decide together.
+            taken; or ``hf://user/name``, a run on a hub. Several runs of one task, such as seeds,
+            decide together.
         device: ``auto``, ``cpu`` or ``cuda``.
         task: Which of its tasks, of a run that learned several.
         options: Task options that differ from the run's, such as ``{"decoder": "argmax"}``.
@@ -183,5 +184,5 @@ def load_run(
         CheckpointError: if there is no checkpoint, or it is damaged.
         ConfigError: if the run has not learned the task, or an option is wrong.
     """
-    folders = [chosen_run(Path(run)) for run in runs]
+    folders = [local_run(run) for run in runs]
     return Run(open_runs(folders, device=device, task_name=task, options=options or {}))

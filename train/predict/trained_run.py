@@ -19,10 +19,8 @@ from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.checkpoints.checkpoint import (
-    BEST,
-    LAST,
     State,
-    has_checkpoint,
+    checkpoint_folder,
     read_checkpoint,
     require_stream,
 )
@@ -191,8 +189,7 @@ def load_trained_run(
         CheckpointError: if there is no checkpoint.
         ConfigError: if the run has not learned the task, or several and none is named.
     """
-    places = (run / BEST, run / LAST, run)
-    folder = next((place for place in places if has_checkpoint(place)), run)
+    folder = checkpoint_folder(run)
     checkpoint, state = read_checkpoint(folder)
     name = the_task(checkpoint.config, task_name)
     own = {**checkpoint.config.tasks.get(name, {}), **(options or {})}

@@ -10,6 +10,7 @@ from cache_schema.place import Address
 from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
 from extract.sources.videos import content_digest, find_videos
+from extract.tools.recompute import recompute_rows
 from tests.extract.running import run
 from tests.extract.videos import constant_pts, write_video
 from tests.object_servers import BUCKET, s3_client
@@ -121,6 +122,30 @@ def test_of_a_web_server_without_ranges_a_file_comes_as_a_whole(web, folder, tmp
     assert run(folder / "a.mp4", tmp_path / "here.zarr").num_done == 1
     digests = {store_digest(open_store(tmp_path / f"{name}.zarr")) for name in ("here", "there")}
     assert len(digests) == 1
+
+
+def test_an_address_on_a_web_server_may_spell_out_what_is_no_letter(web, folder):
+    (folder / "a.mp4").rename(folder / "ä b%c#.mp4")
+    (video,) = find_videos([f"{web}/%C3%A4%20b%25c%23.mp4"])
+    assert video.id == "ä b%c#"
+    assert content_digest(video.path) == content_digest(folder / "ä b%c#.mp4")
+
+
+@pytest.mark.parametrize("name", ["what?.mp4", "a#b.mp4", "ä b%20c.mp4"])
+def test_an_object_may_have_any_name(folder, address, tmp_path, name):
+    bucket = Bucket(address.with_name("odd"))
+    bucket.put(name, (folder / "a.mp4").read_bytes())
+    assert run(bucket.address, tmp_path / "f.zarr").num_done == 1
+    stream = open_store(tmp_path / "f.zarr").stream()
+    assert stream.video_ids == [name.removesuffix(".mp4")]
+    assert recompute_rows(stream, 1).problems == []
+
+
+def test_an_object_may_lie_right_in_its_bucket(folder, moto, credentials, tmp_path):
+    client = s3_client(moto)
+    client.put_object(Bucket=BUCKET, Key="top.mp4", Body=(folder / "a.mp4").read_bytes())
+    client.close()
+    assert run(f"s3+{moto}/{BUCKET}/top.mp4", tmp_path / "f.zarr").num_done == 1
 
 
 def test_a_web_server_is_not_searched(web):
