@@ -6,10 +6,10 @@ as from a local store. What the cache has no room for is read through ``ReadAhea
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from cache_schema.object_backend.bucket_errors import object_gone
 from cache_schema.object_backend.byte_ranges import ReadAhead, Span
 from cache_schema.object_backend.cached_object import BLOCK_BYTES, Bytes, CachedObject
 from cache_schema.object_backend.disk_cache import DiskCache, StoreCopies
+from cache_schema.object_backend.waiting_line import WaitingLine
 
 __all__ = ["CachedObjects"]
 
@@ -35,9 +36,9 @@ it, and what is read first would come late."""
 
 
 @cache
-def _requests() -> ThreadPoolExecutor:
-    """Return the threads that fetch blocks; like those of ``bucket.requests``."""
-    return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="blocks")
+def _requests() -> WaitingLine[bytes | None]:
+    """Return the threads that fetch blocks."""
+    return WaitingLine(IN_FLIGHT)
 
 
 os.register_at_fork(after_in_child=_requests.cache_clear)
@@ -169,7 +170,7 @@ class CachedObjects:
                 if not self.cache.take(size):
                     without_room.append(span)
                     continue
-                request = _Request(run[0], _requests().submit(self._fetch, one, run, size))
+                request = _Request(run[0], _requests().submit(partial(self._fetch, one, run, size)))
                 one.coming.update(dict.fromkeys(run, request))
         return without_room
 

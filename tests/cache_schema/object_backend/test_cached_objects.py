@@ -5,6 +5,8 @@ import os
 import pickle
 import random
 import resource
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -217,6 +219,31 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error(address, folder
     bucket.put("part", OTHER)
     with pytest.raises(StoreError, match="was replaced while it was read"):
         read(objects, BLOCK, BLOCK + 10)
+
+
+LEAVE_EARLY = """
+import pathlib, sys, time
+from cache_schema.object_backend.cached_objects import CachedObjects
+from cache_schema.object_backend.disk_cache import DiskCache
+from tests.cache_schema.object_backend.folder_bucket import FolderBucket
+
+class Slow(FolderBucket):
+    def get_range(self, *asked):
+        time.sleep(0.3)
+        return super().get_range(*asked)
+
+bucket, folder = map(pathlib.Path, sys.argv[1:])
+objects = CachedObjects(Slow(bucket), DiskCache(folder, 10**9))
+objects.copy("part")
+objects.start("part", [(0, 200 * 2**20)])
+"""
+
+
+def test_a_program_that_ends_does_not_wait_for_all_that_was_asked_for(bucket, folder):
+    with (bucket.folder / "part").open("r+b") as file:
+        file.truncate(200 * 2**20)
+    subprocess.run([sys.executable, "-c", LEAVE_EARLY, bucket.folder, folder], check=True)
+    assert len(bucket.asked) <= 2 * module.IN_FLIGHT  # of 200
 
 
 def test_an_object_that_is_gone_is_an_error(address, folder):
