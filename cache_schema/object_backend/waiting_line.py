@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -46,5 +45,11 @@ class WaitingLine(Generic[T]):
                 self._num_idle += 1
                 return
             following = self._waiting.popleft()
-        with suppress(RuntimeError):  # the program ends
+        try:
             self._threads.submit(self._serve, *following)
+        except RuntimeError:  # the program ends, and nobody may wait for what will not come
+            with self._lock:
+                for result, _ in (following, *self._waiting):
+                    result.cancel()
+                    result.set_running_or_notify_cancel()  # tells those who wait
+                self._waiting.clear()

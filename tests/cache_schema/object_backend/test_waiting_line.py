@@ -69,3 +69,18 @@ def test_a_program_that_ends_begins_nothing_more():
     # What was begun, and what others handed on before the end began.
     assert done.stdout.count("served") <= 2 * 4
     assert done.stderr == ""
+
+
+WAIT_AT_THE_END = """
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from cache_schema.object_backend.waiting_line import WaitingLine
+
+line = WaitingLine(2)
+ThreadPoolExecutor(1).submit(wait, [line.submit(lambda: time.sleep(0.2)) for _ in range(100)])
+"""
+
+
+def test_nobody_waits_for_what_is_not_begun_any_more():
+    # A thread that waited for ever would keep the program from ending.
+    subprocess.run([sys.executable, "-c", WAIT_AT_THE_END], check=True, timeout=60)
