@@ -10,6 +10,7 @@ from cache_schema.energy import EnergyMeter
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store, stream_names
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.plan.committed import CommittedVideos
 from extract.plan.jobs import Plan, plan_jobs
 from extract.plan.remaining import Remaining
@@ -72,8 +73,13 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
     """
     if options.shard is not None:
         refuse_shards(options.out, options.shard.count)
+    with DecoderProcess() as decoder:
+        return _run(options, decoder, tell)
+
+
+def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], object]) -> RunReport:
     ledger = Ledger(options.out)
-    outlook = _look(options, ledger)
+    outlook = _look(options, ledger, decoder)
     if options.dry_run:
         report = _new_report(outlook, options)
         report.note(outlook.plan.failures)
@@ -90,14 +96,17 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
         if outlook.plan.jobs:
             meter = _energy_meter(outlook.targets, options)
             with cost_written(report, meter, tell=tell):
-                _extract(outlook.plan, outlook.targets, writer, options, report)
+                _extract(outlook.plan, outlook.targets, writer, options, report, decoder)
     finally:
         writer.close()
     return report
 
 
-def _look(options: RunOptions, ledger: Ledger) -> _Outlook:
-    """Plan; networks are loaded if there is work, or if their recipes are not remembered."""
+def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outlook:
+    """Plan; networks are loaded if there is work, or if their recipes are not remembered.
+
+    The decoder starts while they are.
+    """
     store = open_store(options.out) if options.out.exists() else None
     recipes = remembered_recipes(options.config)
     plan = None
@@ -107,6 +116,8 @@ def _look(options: RunOptions, ledger: Ledger) -> _Outlook:
         plan = _plan(options, store, streams, ledger)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
+        if _is_here(options):
+            decoder.start()
     targets = build_targets(options.config, store)
     _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
@@ -164,8 +175,18 @@ def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledg
     )
 
 
+def _is_here(options: RunOptions) -> bool:
+    """Tell whether this process extracts."""
+    return options.cluster is None and options.config.workers == 1
+
+
 def _extract(
-    plan: Plan, targets: list[Target], writer: StoreWriter, options: RunOptions, report: RunReport
+    plan: Plan,
+    targets: list[Target],
+    writer: StoreWriter,
+    options: RunOptions,
+    report: RunReport,
+    decoder: DecoderProcess,
 ) -> None:
     # Here, because torch takes seconds to import and a run may find nothing to do.
     from extract.encode.cpu_threads import threads_for
@@ -179,13 +200,14 @@ def _extract(
         disable=options.hides_progress,
     ) as bar:
         advance = ProgressCounter(total_seconds, bar.update, options.progress).advance
-        if options.cluster is None and options.config.workers == 1:
+        if _is_here(options):
             extract_videos(
                 plan.jobs if is_hdf5(options.out) else _remaining(plan, options.out, report),
                 targets,
                 writer,
                 options.config,
                 report,
+                decoder=decoder,
                 advance=advance,
                 num_threads=threads_for(1),
             )

@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -58,11 +58,10 @@ class DecoderProcess:
     def __init__(
         self,
         *,
-        is_stopped: Callable[[], bool] = lambda: False,
         opener: str = OPENER,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
-        self._is_stopped = is_stopped
+        self._is_stopped = False
         self._opener = opener
         self._hang_seconds = hang_seconds
         self._child: subprocess.Popen[bytes] | None = None
@@ -79,6 +78,17 @@ class DecoderProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the child, ahead of its first video.
+
+        It ends with the thread that calls this.
+        """
+        self._connected()
+
+    def stop(self) -> None:
+        """Have what waits for the child raise ``VideoError``; another thread may call this."""
+        self._is_stopped = True
 
     def decode(
         self, path: Path, backend: str, fps: Fraction | None
@@ -198,7 +208,7 @@ class DecoderProcess:
                 got = connection.recv_into(rest, 0, socket.MSG_WAITALL)
             except BlockingIOError:
                 got = -1
-            if self._is_stopped():
+            if self._is_stopped:
                 raise VideoError("the run was stopped.")
             if got == 0:
                 raise ConnectionResetError

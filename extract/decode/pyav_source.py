@@ -232,7 +232,8 @@ def _declared_duration(
 
 
 def _skipped() -> Frame:
-    raise AssertionError("a frame that no tick falls on is not converted")
+    """Stand for a frame that no tick falls on, unless the frame behind it does not decode."""
+    raise VideoError("its packets tell of a frame that does not decode. Get the file again.")
 
 
 def _upright_size(frame: VideoFrame) -> tuple[int, int]:

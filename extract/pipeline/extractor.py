@@ -13,6 +13,7 @@ import torch
 
 from cache_schema.store import StoreWriter
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.placement import device_name
 from extract.pipeline.decode_stage import DecodeStage, Frames
@@ -33,6 +34,7 @@ def extract_videos(
     config: ExtractConfig,
     report: RunReport,
     *,
+    decoder: DecoderProcess,
     advance: Callable[[float], None],
     num_threads: int,
 ) -> None:
@@ -44,6 +46,7 @@ def extract_videos(
         writer: The store; stays open.
         config: Sampling, batch size, decoder.
         report: Gets counts, failures and stage times.
+        decoder: What decodes, started or not; it is closed at the end.
         advance: Called with the video-seconds just encoded, for a progress bar.
         num_threads: Batches that a CPU encodes side by side; rows do not depend on it.
     """
@@ -52,7 +55,7 @@ def extract_videos(
     used_before = time.process_time()
     with (
         WriteStage(writer, targets, report) as write,
-        DecodeStage(jobs, fps, config.decoder, report) as decode,
+        DecodeStage(jobs, fps, config.decoder, report, decoder) as decode,
         EncodeThreads(num_threads) as threads,
         _one_torch_thread(),
     ):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cache_schema.store import StoreWriter, create_store, open_store
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.pipeline.extractor import extract_videos
 from extract.plan.jobs import plan_jobs
 from extract.plan.targets import Target, build_targets, streams_of
@@ -27,7 +28,14 @@ def extract(
     store = writer or create_store(out)
     try:
         extract_videos(
-            plan.jobs, targets, store, config, report, advance=lambda _: None, num_threads=1
+            plan.jobs,
+            targets,
+            store,
+            config,
+            report,
+            decoder=DecoderProcess(),
+            advance=lambda _: None,
+            num_threads=1,
         )
     finally:
         store.close()

@@ -117,15 +117,23 @@ def slot_is_used(rgb):
 
 
 def test_a_run_that_stops_does_not_wait_for_a_hung_decoder():
-    stopped = []
-    with DecoderProcess(opener=OPENER, is_stopped=lambda: bool(stopped)) as process:
+    with DecoderProcess(opener=OPENER) as process:
         frames = process.decode(Path("a_sleeps.mp4"), "pyav", Fraction(1))
         next(frames)
-        stopped.append(True)
+        process.stop()
         started = time.monotonic()
         with pytest.raises(VideoError, match="the run was stopped"):
             list(frames)
         assert time.monotonic() - started < 5
+
+
+def test_a_child_that_was_started_ahead_decodes(good):
+    with DecoderProcess() as process:
+        process.start()
+        child = process._child
+        assert child.poll() is None
+        assert decode(process, good)[1].num_frames == 40
+        assert process._child is child
 
 
 def test_a_child_that_ended_between_two_videos_is_replaced(process, good):
