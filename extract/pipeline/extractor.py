@@ -70,6 +70,7 @@ def extract_videos(
     # Its own thread, the lanes, and whatever threads a runtime starts: all that is left over.
     others = decode.thread_seconds + write.thread_seconds
     report.cpu_seconds["encode"] += time.process_time() - used_before - others
+    report.note_gpu("encode", threads.gpu_clock.seconds)
     report.note_peak("encode", peak_bytes())
 
 
