@@ -87,7 +87,7 @@ def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], obj
         return report
     writer = create_store(options.out)
     try:
-        outlook = _with_streams(outlook, writer, options, ledger)
+        outlook = _with_streams(outlook, writer, options, ledger, decoder)
         report = _new_report(outlook, options)
         for wanted, stored in outlook.plan.moved:
             tell(f"{wanted}: is stored as '{stored}' (same content, moved).")
@@ -103,27 +103,22 @@ def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], obj
 
 
 def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outlook:
-    """Plan; networks are loaded if there is work, or if their recipes are not remembered.
-
-    The decoder starts while they are.
-    """
+    """Plan; networks are loaded if there is work, or if their recipes are not remembered."""
     store = open_store(options.out) if options.out.exists() else None
     recipes = remembered_recipes(options.config)
     plan = None
     if recipes is not None:
         _check_recipes(options, recipes)
         streams = stream_names(store, recipes)
-        plan = _plan(options, store, streams, ledger)
+        plan = _plan(options, store, streams, ledger, decoder)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
-        if _is_here(options):
-            decoder.start()
     targets = build_targets(options.config, store)
     _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
     # A hub's model may have moved on since: what was loaded counts.
     if plan is None or recipes != [target.recipe for target in targets]:
-        plan = _plan(options, store, streams, ledger)
+        plan = _plan(options, store, streams, ledger, decoder)
     return _Outlook(plan=plan, streams=streams, targets=targets)
 
 
@@ -134,7 +129,11 @@ def _check_recipes(options: RunOptions, recipes: Sequence[Recipe]) -> None:
 
 
 def _with_streams(
-    outlook: _Outlook, writer: StoreWriter, options: RunOptions, ledger: Ledger
+    outlook: _Outlook,
+    writer: StoreWriter,
+    options: RunOptions,
+    ledger: Ledger,
+    decoder: DecoderProcess,
 ) -> _Outlook:
     """Make the streams; plan again if another run has taken one's name in the meantime.
 
@@ -146,7 +145,7 @@ def _with_streams(
     streams = streams_of(targets)
     if streams == outlook.streams:
         return outlook
-    plan = _plan(options, open_store(options.out), streams, ledger)
+    plan = _plan(options, open_store(options.out), streams, ledger, decoder)
     return _Outlook(plan=plan, streams=streams, targets=targets)
 
 
@@ -161,7 +160,13 @@ def _new_report(outlook: _Outlook, options: RunOptions) -> RunReport:
     )
 
 
-def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledger: Ledger) -> Plan:
+def _plan(
+    options: RunOptions,
+    store: Store | None,
+    streams: Sequence[str],
+    ledger: Ledger,
+    decoder: DecoderProcess,
+) -> Plan:
     everything = find_videos(options.inputs)
     videos = shard_of(everything, options.shard) if options.shard else everything
     hidden = options.hides_progress
@@ -172,12 +177,8 @@ def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledg
         lambda items: tqdm(items, "looking", total=len(videos), unit=" video", disable=hidden),
         wanted={video.id for video in everything},
         ledger={} if options.retry_failed else ledger.latest(),
+        decoder=decoder,
     )
-
-
-def _is_here(options: RunOptions) -> bool:
-    """Tell whether this process extracts."""
-    return options.cluster is None and options.config.workers == 1
 
 
 def _extract(
@@ -200,7 +201,7 @@ def _extract(
         disable=options.hides_progress,
     ) as bar:
         advance = ProgressCounter(total_seconds, bar.update, options.progress).advance
-        if _is_here(options):
+        if options.cluster is None and options.config.workers == 1:
             extract_videos(
                 plan.jobs if is_hdf5(options.out) else _remaining(plan, options.out, report),
                 targets,

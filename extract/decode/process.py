@@ -247,20 +247,31 @@ class Prober:
 
     WAIT_SECONDS = 1.0
 
-    def __init__(self, max_processes: int, *, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, first: DecoderProcess, max_processes: int) -> None:
+        """Prepare to read.
+
+        Args:
+            first: Reads, too, and is kept afterwards.
+            max_processes: How many there may be, with that one.
+        """
         self._unborn = queue.SimpleQueue[DecoderProcess]()
         self._idle = queue.LifoQueue[DecoderProcess]()
-        self._all = [DecoderProcess(hang_seconds=hang_seconds) for _ in range(max_processes)]
-        self._idle.put(self._all[0])
-        for process in self._all[1:]:
+        self._first = first
+        self._others = [DecoderProcess() for _ in range(max_processes - 1)]
+        self._idle.put(first)
+        for process in self._others:
             self._unborn.put(process)
 
     def __enter__(self) -> "Prober":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._all:
+        for process in self._others:
             process.close()
+
+    def start(self) -> None:
+        """Start the first process; it ends with the thread that calls this."""
+        self._first.start()
 
     def probe(self, path: Path) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.

@@ -23,7 +23,9 @@ def extract(
     config = ExtractConfig(**{"encoders": ("fake",), "device": "cpu"} | settings)
     targets = build_targets(config, open_store(out) if out.exists() else None)
     videos = find_videos([str(folder)])
-    plan = plan_jobs(videos, streams_of(targets), open_store(out) if out.exists() else None)
+    there = open_store(out) if out.exists() else None
+    decoder = DecoderProcess()
+    plan = plan_jobs(videos, streams_of(targets), there, decoder=decoder)
     report = RunReport(store=str(out), streams=streams_of(targets), failures=plan.failures)
     store = writer or create_store(out)
     try:
@@ -33,12 +35,13 @@ def extract(
             store,
             config,
             report,
-            decoder=DecoderProcess(),
+            decoder=decoder,
             advance=lambda _: None,
             num_threads=1,
         )
     finally:
         store.close()
+        decoder.close()
     return report, targets
 
 

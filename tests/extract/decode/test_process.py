@@ -222,20 +222,31 @@ def test_a_module_beside_the_videos_is_not_imported(good, tmp_path, monkeypatch)
 
 def test_headers_are_read_by_threads_and_what_is_no_video_is_named(good, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
-    with Prober(2) as prober:
+    with DecoderProcess() as first, Prober(first, 2) as prober:
         assert prober.probe(good) > 1
         with pytest.raises(VideoError, match="cannot be opened as a video"):
             prober.probe(tmp_path / "text.mp4")
-        assert sum(process._child is not None for process in prober._all) == 1
+        assert first._child is not None
+        assert prober._others[0]._child is None
 
 
 def test_another_prober_starts_only_when_one_is_slow(good, monkeypatch):
     monkeypatch.setattr(Prober, "WAIT_SECONDS", 0.01)
-    with Prober(2) as prober:
-        first = prober._take()
+    with DecoderProcess() as first, Prober(first, 2) as prober:
+        assert prober._take() is first
         assert prober.probe(good) > 1
         assert first._child is None
-        assert [process._child is not None for process in prober._all] == [False, True]
+        assert prober._others[0]._child is not None
+
+
+def test_a_prober_leaves_its_first_process_to_whoever_decodes(good):
+    with DecoderProcess() as first:
+        with Prober(first, 2) as prober:
+            prober.start()
+            child = first._child
+            prober.probe(good)
+        assert decode(first, good)[1].num_frames == 40
+        assert first._child is child
 
 
 def peak_megabytes(path, backend):
