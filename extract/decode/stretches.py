@@ -8,7 +8,7 @@ CPU time, too. Those that decode stretches wait for nothing; the frames are the 
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from queue import SimpleQueue
@@ -26,6 +26,9 @@ __all__ = ["Asked", "Shown", "Unplain", "decode"]
 MOST_BYTES = 64 * 2**20
 """Of a stretch: its packets, and the frames that are asked for. One that is larger is decoded by
 itself, and so is all that follows. Ten seconds of 1080p at two frames a second have 60 MB."""
+
+AHEAD_BYTES = 256 * 2**20
+"""Of all stretches that are decoded, or wait to be shown, at a time."""
 
 PACKET_BYTES = 1024
 """What a packet takes beside its data, about."""
@@ -61,43 +64,46 @@ def decode(
     """
     under_way: deque[_Stretch] = deque()
     with _Threads(more, num_threads) as threads:
-        for stretch in _stretches(packets, context):
-            if isinstance(stretch, list) and num_threads > 1:
-                under_way.append(threads.start(stretch))
-                if len(under_way) > num_threads:
-                    yield from under_way.popleft()
+        for part, num_bytes in _stretches(packets, context):
+            is_stretch = isinstance(part, list) and num_threads > 1
+            most = AHEAD_BYTES - num_bytes if is_stretch else -1
+            while under_way and (
+                len(under_way) > num_threads or sum(one.num_bytes for one in under_way) > most
+            ):
+                yield from under_way.popleft()
+            if is_stretch:
+                under_way.append(threads.start(part, num_bytes))
             else:
-                while under_way:
-                    yield from under_way.popleft()
-                yield from _shown(context, stretch)
+                yield from _shown(context, part)
         while under_way:
             yield from under_way.popleft()
 
 
 def _stretches(
     packets: Iterator[Asked], context: VideoCodecContext
-) -> Iterator[list[Asked] | Iterator[Asked]]:
-    """Yield stretches as lists; as an iterator what is to be decoded by itself."""
+) -> Iterator[tuple[list[Asked] | Iterator[Asked], int]]:
+    """Yield stretches as lists, and their bytes; as an iterator what is to be decoded by itself."""
     entries = EntryPoints(context)
     frame_bytes = context.width * context.height * 3 // 2
     stretch: list[Asked] = []
     num_bytes, is_only = 0, True
     for packet, is_asked in packets:
         if entries.is_entry(packet) and stretch:
-            yield stretch
+            yield stretch, num_bytes
             stretch, num_bytes, is_only = [], 0, False
         stretch.append((packet, is_asked))
         num_bytes += PACKET_BYTES + packet.size + is_asked * frame_bytes
         if num_bytes > MOST_BYTES:
-            yield chain(stretch, packets)
+            yield chain(stretch, packets), num_bytes
             return
-    yield iter(stretch) if is_only else stretch
+    yield iter(stretch) if is_only else stretch, num_bytes
 
 
 class _Stretch:
     """What a stretch shows, while it is decoded."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
         self._items = SimpleQueue[Shown | Exception | None]()
 
     def put(self, item: Shown | Exception | None) -> None:
@@ -127,13 +133,13 @@ class _Threads:
         self._is_stopped = True
         self._pool.shutdown()
 
-    def start(self, packets: Sequence[Asked]) -> _Stretch:
+    def start(self, packets: Iterable[Asked], num_bytes: int) -> _Stretch:
         """Have a thread decode a stretch."""
-        stretch = _Stretch()
+        stretch = _Stretch(num_bytes)
         self._pool.submit(self._decode, packets, stretch)
         return stretch
 
-    def _decode(self, packets: Sequence[Asked], stretch: _Stretch) -> None:
+    def _decode(self, packets: Iterable[Asked], stretch: _Stretch) -> None:
         try:
             if not hasattr(self._own, "context"):
                 self._own.context = self._more()

@@ -43,9 +43,9 @@ def started(monkeypatch):
     sizes = []
     start = stretches._Threads.start
 
-    def note(self, packets):
+    def note(self, packets, num_bytes):
         sizes.append(len(packets))
-        return start(self, packets)
+        return start(self, packets, num_bytes)
 
     monkeypatch.setattr(stretches._Threads, "start", note)
     return sizes
@@ -96,6 +96,20 @@ def test_no_more_stretches_are_read_ahead_than_may_wait(tmp_path, monkeypatch, s
     assert len(started) == 3  # the one that is shown, and two beside it
     next(frames)
     assert len(started) == 4
+    frames.close()
+
+
+def test_nor_more_bytes_of_them(tmp_path, monkeypatch, started):
+    path = write_video(tmp_path / "a.mp4", constant_pts(400), options=CLOSED)
+    cores(monkeypatch, 7)
+    # 20 packets, and 20 frames of 9 KB that are asked for: more than 200 KB, and less than 300.
+    monkeypatch.setattr(stretches, "AHEAD_BYTES", 600_000)
+    frames = PyavSource(path).at(Fraction(30))
+    next(frames)
+    assert len(started) == 2
+    for _ in range(20):
+        next(frames)
+    assert len(started) == 3
     frames.close()
 
 
