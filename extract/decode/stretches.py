@@ -23,7 +23,7 @@ from extract.decode.entry_points import EntryPoints
 
 __all__ = ["Asked", "Shown", "Unplain", "decode"]
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 128 * 2**20
 """Of a stretch: its packets, and the frames that are asked for. One that is larger is decoded by
 itself, and so is all that follows. Ten seconds of 1080p at two frames a second have 60 MB."""
 

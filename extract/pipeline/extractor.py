@@ -21,7 +21,7 @@ from extract.pipeline.encode_stage import EncodeStage
 from extract.pipeline.write_stage import WriteStage
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, sampling_fps
-from extract.process_memory import peak_bytes
+from extract.process_memory import freed_memory_kept, peak_bytes
 from extract.report.run_report import RunReport
 
 __all__ = ["extract_videos"]
@@ -54,6 +54,7 @@ def extract_videos(
     report.devices |= {device_name(target.encoder.device) for target in targets}
     used_before = time.process_time()
     with (
+        freed_memory_kept(),
         WriteStage(writer, targets, report) as write,
         DecodeStage(jobs, fps, config.decoder, report, decoder) as decode,
         EncodeThreads(num_threads) as threads,
