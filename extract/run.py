@@ -22,6 +22,7 @@ from extract.plan.targets import (
     remembered_recipes,
     streams_of,
 )
+from extract.process_memory import nothing_collected
 from extract.report.cost import cost_written
 from extract.report.ledger import Ledger
 from extract.report.progress import Progress, ProgressCounter
@@ -113,7 +114,8 @@ def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outl
         plan = _plan(options, store, streams, ledger, decoder)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
-    targets = build_targets(options.config, store)
+    with nothing_collected():
+        targets = build_targets(options.config, store)
     _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
     # A hub's model may have moved on since: what was loaded counts.

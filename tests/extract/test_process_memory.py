@@ -1,11 +1,13 @@
 """What a process frees stays with it where it is asked to."""
 
+import gc
 import resource
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from extract.process_memory import freed_memory_kept
+from extract.process_memory import freed_memory_kept, nothing_collected
 
 BYTES = 48 * 2**20
 """More than glibc keeps by itself."""
@@ -37,3 +39,22 @@ def test_it_goes_back_at_the_end():
         np.ones(BYTES, np.uint8)
         assert resident_bytes() - before > BYTES * 0.9
     assert resident_bytes() - before < BYTES * 0.1
+
+
+def test_garbage_is_looked_for_again_behind_the_block_even_after_an_error():
+    with nothing_collected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), nothing_collected():
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_a_program_that_collects_nothing_is_left_to_it():
+    gc.disable()
+    try:
+        with nothing_collected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
