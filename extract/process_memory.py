@@ -36,8 +36,8 @@ def peak_bytes() -> int:
 def nothing_collected() -> Iterator[None]:
     """Have Python look for no garbage in the block.
 
-    Who imports large libraries makes a million objects that stay, and looking through them again and
-    again is a tenth of their import.
+    Who imports large libraries makes a million objects that stay, and to look through them again
+    and again takes a tenth of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
