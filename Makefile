@@ -62,7 +62,7 @@ test-page: demo
 	REQUIRE_CHROMIUM=1 DEMO=$(DEMO) $(TEST_ENV) $(BIN)/pytest tests/pages/demo_suite.py
 
 bench-read: install
-	$(BIN)/python benchmarks/read_windows.py
+	$(BIN)/python -m benchmarks.read_windows
 
 bench-start: install
 	$(BIN)/python -m benchmarks.start

@@ -33,7 +33,7 @@ from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
 from extract.decode.wire import HEAD, pack
-from extract.process_memory import peak_bytes
+from extract.process_memory import freed_memory_kept, peak_bytes
 
 __all__ = ["Opener", "main"]
 
@@ -54,7 +54,11 @@ def main() -> None:
     _die_with(int(parent))
     module, _, function = opener.partition(":")
     open_source: Opener = getattr(importlib.import_module(module), function)
-    with suppress(ConnectionError):  # the other end is gone: nobody waits for an answer
+    # Frames come and go, each as large as the one before.
+    with (
+        freed_memory_kept(),
+        suppress(ConnectionError),
+    ):  # the other end is gone: nobody waits for an answer
         _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
     # Not the usual end: threads of a native decoder may still be at work.
     os._exit(0)

@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
@@ -58,11 +58,10 @@ class DecoderProcess:
     def __init__(
         self,
         *,
-        is_stopped: Callable[[], bool] = lambda: False,
         opener: str = OPENER,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
-        self._is_stopped = is_stopped
+        self._is_stopped = False
         self._opener = opener
         self._hang_seconds = hang_seconds
         self._child: subprocess.Popen[bytes] | None = None
@@ -79,6 +78,17 @@ class DecoderProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the child, ahead of its first video.
+
+        It ends with the thread that calls this.
+        """
+        self._connected()
+
+    def stop(self) -> None:
+        """Have what waits for the child raise ``VideoError``; another thread may call this."""
+        self._is_stopped = True
 
     def decode(
         self, path: Place, backend: str, fps: Fraction | None
@@ -198,7 +208,7 @@ class DecoderProcess:
                 got = connection.recv_into(rest, 0, socket.MSG_WAITALL)
             except BlockingIOError:
                 got = -1
-            if self._is_stopped():
+            if self._is_stopped:
                 raise VideoError("the run was stopped.")
             if got == 0:
                 raise ConnectionResetError
@@ -242,20 +252,31 @@ class Prober:
 
     WAIT_SECONDS = 1.0
 
-    def __init__(self, max_processes: int, *, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, first: DecoderProcess, max_processes: int) -> None:
+        """Prepare to read.
+
+        Args:
+            first: Reads, too, and is kept afterwards.
+            max_processes: How many there may be, with that one.
+        """
         self._unborn = queue.SimpleQueue[DecoderProcess]()
         self._idle = queue.LifoQueue[DecoderProcess]()
-        self._all = [DecoderProcess(hang_seconds=hang_seconds) for _ in range(max_processes)]
-        self._idle.put(self._all[0])
-        for process in self._all[1:]:
+        self._first = first
+        self._others = [DecoderProcess() for _ in range(max_processes - 1)]
+        self._idle.put(first)
+        for process in self._others:
             self._unborn.put(process)
 
     def __enter__(self) -> "Prober":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._all:
+        for process in self._others:
             process.close()
+
+    def start(self) -> None:
+        """Start the first process; it ends with the thread that calls this."""
+        self._first.start()
 
     def probe(self, path: Place) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.

@@ -1,5 +1,6 @@
 """Forward decoding with PyAV (FFmpeg): the reference backend, which reads everything."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -14,7 +16,8 @@ from cache_schema.errors import StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
 from extract.decode.frames import Frame, FrameClock
-from extract.decode.skipping import SkippingDecoder, Unplain, is_plain
+from extract.decode.skipping import SkippingDecoder, is_plain
+from extract.decode.stretches import Unplain
 from extract.decode.versions import pyav_version
 
 __all__ = [
@@ -30,6 +33,9 @@ __all__ = [
 
 STILL_IMAGES = ("_pipe", "image2")
 """FFmpeg's names of what reads a single picture end so."""
+
+MOST_THREADS = 8
+"""That decode one video side by side; each may hold what ``stretches.MOST_BYTES`` says."""
 
 STILL = "is a still image, no video. Move it out of the folder."
 
@@ -98,16 +104,27 @@ class PyavSource:
         time_base = Fraction(self._stream.time_base or 1)
         with self._container:
             for frame in SkippingDecoder(
-                self._container, self._stream, fps, lambda pts: pts * time_base - self._zero
+                self._container,
+                self._stream,
+                fps,
+                lambda pts: pts * time_base - self._zero,
+                more=self._another_decoder,
+                num_threads=min(MOST_THREADS, len(os.sched_getaffinity(0))),
             ):
                 if isinstance(frame, int):
                     self._num_frames += 1
                     yield frame * time_base - self._zero, _skipped
-                    continue
-                if frame.is_corrupt or frame.time_base != time_base:
-                    raise Unplain
-                self._note(frame)
-                yield self._last_seconds, frame_converter(frame)
+                else:
+                    self._note(frame)
+                    yield self._last_seconds, frame_converter(frame)
+
+    def _another_decoder(self) -> VideoCodecContext:
+        # What a container says of its stream, such as colours, cannot be copied from decoder to
+        # decoder.
+        with open_container(self._path) as container:
+            context = video_stream(container).codec_context
+        context.thread_count = 1
+        return context
 
     def _note(self, frame: VideoFrame) -> None:
         assert frame.pts is not None
@@ -221,7 +238,8 @@ def _declared_duration(
 
 
 def _skipped() -> Frame:
-    raise AssertionError("a frame that no tick falls on is not converted")
+    """Stand for a frame that no tick falls on, unless the frame behind it does not decode."""
+    raise VideoError("its packets tell of a frame that does not decode. Get the file again.")
 
 
 def _upright_size(frame: VideoFrame) -> tuple[int, int]:
