@@ -9,7 +9,7 @@ DEMO ?= demo-run
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 .PHONY: install demo docs test test-cluster test-page test-remote lint types unit clean
-.PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full
+.PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full bench-remote
 
 install: $(VENV)/.installed
 
@@ -81,6 +81,9 @@ bench-stream: install
 
 bench-train: install
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.training
+
+bench-remote: install
+	$(BIN)/python -m benchmarks.remote
 
 # Half an hour, and 25 GB in the folder for temporary files (TMPDIR).
 bench-full: install

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StoreNotFoundError,
         VideoError,
     )
+    from cache_schema.object_backend.disk_cache import DiskCache
     from cache_schema.recipe import (
         DecoderRecipe,
         EncoderRecipe,
@@ -47,6 +48,7 @@ __all__ = [
     "Commit",
     "ConfigError",
     "DecoderRecipe",
+    "DiskCache",
     "EncoderRecipe",
     "FeatureRows",
     "HubError",
@@ -78,6 +80,7 @@ __all__ = [
 
 _HOMES = {
     "cache_schema.errors": [name for name in __all__ if name.endswith("Error")],
+    "cache_schema.object_backend.disk_cache": ["DiskCache"],
     "cache_schema.recipe": [name for name in __all__ if name.endswith("Recipe")],
     "cache_schema.records": ["Commit", "VideoRecord"],
     "cache_schema.row_writer": ["RowWriter", "imported_recipe"],

@@ -76,3 +76,5 @@ class _MemoryRows:
 
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Do nothing: they are there."""
+
+    fetch = prefetch

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from cache_schema.place import Address, Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Array, OnDamage, Stream, raise_damage
+
+if TYPE_CHECKING:
+    from cache_schema.object_backend.disk_cache import DiskCache
 
 __all__ = [
     "Store",
@@ -148,13 +151,17 @@ def stored_bytes(path: Place) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def open_store(path: str | Place, on_damage: OnDamage = raise_damage) -> Store:
+def open_store(
+    path: str | Place, on_damage: OnDamage = raise_damage, *, cache: "DiskCache | None" = None
+) -> Store:
     """Open a store for reading.
 
     Args:
         path: A ``.zarr`` folder, an ``.h5`` file, or an address such as ``s3://bucket/f.zarr``. One
             of a hub, ``hf://datasets/user/name``, is downloaded into the hub's cache.
         on_damage: Called for each part with a damaged journal, which is then left out.
+        cache: Where rows from a bucket are kept on this machine; None keeps none. Of no use to
+            paths.
 
     Raises:
         HubError: if a hub does not give it.
@@ -171,7 +178,7 @@ def open_store(path: str | Place, on_damage: OnDamage = raise_damage) -> Store:
         from cache_schema.object_backend.indexed import files_at
         from cache_schema.object_backend.reader import read_object_streams
 
-        return Store(path, read_object_streams(files_at(path), on_damage))
+        return Store(path, read_object_streams(files_at(path), on_damage, cache))
     if not path.exists():
         raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
     if is_hdf5(path):

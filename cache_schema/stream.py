@@ -61,6 +61,9 @@ class PartRows(Protocol):
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Tell the system that these (first_row, num_rows) are about to be read."""
 
+    def fetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Begin to fetch what will be read later, if it is on another machine."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamPart:
@@ -144,6 +147,7 @@ class Stream:
         parts: Sequence[StreamPart],
         *,
         encoder_source: str = "",
+        is_far: bool = False,
     ) -> None:
         self.name = name
         self.recipe = recipe
@@ -151,6 +155,8 @@ class Stream:
         self.encoder_source = encoder_source
         """The name by which the encoder was loaded when the stream was made, a path made absolute;
         empty if nobody noted it."""
+        self.is_far = is_far
+        """Whether rows come from another machine, so that it pays to ask for them long before."""
         self.parts = sorted(parts, key=lambda part: part.id)
         self._is_cold = True
         # Numbers only: a million of anything else takes hundreds of megabytes.
@@ -321,7 +327,8 @@ class Stream:
         started = time.perf_counter()
         located = [self._window(*window) for window in windows]
         if self._is_cold:
-            self._prefetch(located)
+            for rows, spans in self._by_part(located):
+                rows.prefetch(spans)
         for target, (number, first, count) in zip(out, located, strict=True):
             if count == len(target):
                 self.parts[number].rows.copy_features(first, target)
@@ -332,10 +339,18 @@ class Stream:
         # to prefetch costs nine tenths when it is not: the speed of this batch decides the next.
         self._is_cold = (time.perf_counter() - started) * WARM_BYTES_PER_SECOND > out.nbytes
 
-    def _prefetch(self, located: Sequence[tuple[int, int, int]]) -> None:
+    def fetch(self, windows: Sequence[tuple[str, int, int]]) -> None:
+        """Begin to fetch windows for a later ``read_windows``, if rows are far; do not wait."""
+        if self.is_far:
+            for rows, spans in self._by_part([self._window(*window) for window in windows]):
+                rows.fetch(spans)
+
+    def _by_part(
+        self, located: Sequence[tuple[int, int, int]]
+    ) -> Iterator[tuple[PartRows, list[tuple[int, int]]]]:
         for number in {part for part, _, _ in located}:
             spans = [(first, count) for part, first, count in located if part == number]
-            self.parts[number].rows.prefetch(spans)
+            yield self.parts[number].rows, spans
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:

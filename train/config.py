@@ -18,6 +18,7 @@ from cache_schema.parsing import record
 __all__ = [
     "PLACES",
     "AugmentConfig",
+    "CacheConfig",
     "DataConfig",
     "JobConfig",
     "LlmConfig",
@@ -209,6 +210,17 @@ class LoggingConfig:
 
 
 @record
+class CacheConfig:
+    """Where rows are kept on this machine whose store lies in a bucket."""
+
+    folder: str = ""
+    """Empty: ``features`` in the user's cache folder (``XDG_CACHE_HOME``). Should be on a disk of
+    the machine itself; its processes and later runs share it."""
+    gigabytes: NonNegative = 100.0
+    """Room it may take (1e9 bytes); 0 keeps nothing, so each epoch comes over the network."""
+
+
+@record
 class JobConfig:
     """What ``--print-job-script`` asks of SLURM."""
 
@@ -276,6 +288,7 @@ class TrainConfig:
     text: TextConfig = TextConfig()
     logging: LoggingConfig = LoggingConfig()
     job: JobConfig = JobConfig()
+    cache: CacheConfig = CacheConfig()
     weights: Mapping[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     """Task name -> how often an epoch shows its rows; 1 where nothing is said."""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -325,6 +338,7 @@ PLACES = {
     *("annotations", "features", "stream", "out", "device", "allow_missing"),
     *("text.features", "parallel", "logging.wandb_project"),
     *(f"job.{one.name}" for one in fields(JobConfig)),
+    *(f"cache.{one.name}" for one in fields(CacheConfig)),
 }
 """Keys that say where things lie or run, not what is computed; the recipe and the samples are
 checked."""

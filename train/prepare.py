@@ -15,6 +15,7 @@ import torch
 
 from cache_schema.derived.find import chosen_stream
 from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.object_backend.disk_cache import DiskCache
 from cache_schema.parsing import to_mapping
 from cache_schema.place import to_place
 from cache_schema.store import open_store
@@ -30,6 +31,7 @@ from train.data.durations import compare_durations
 from train.data.fit import Fit
 from train.data.record_ends import record_ends_beyond
 from train.data.samples import SampleRows, find_rows
+from train.feature_cache import feature_cache
 from train.model.pretrained import LlmIdentity
 from train.model.video_llm import VideoLLM, build_model, pretrained_identities
 from train.task import Sample
@@ -74,6 +76,8 @@ class Prepared:
 
     config: TrainConfig
     stream: Stream
+    cache: DiskCache | None
+    """Where the rows of a store in a bucket are kept; None for a store on this machine."""
     model: VideoLLM
     tasks: list[TaskData]
     """One or more, in the order of the settings."""
@@ -110,7 +114,8 @@ def prepare(
     Raises:
         PipelineError: if an input is missing or does not fit.
     """
-    store = open_store(config.features)
+    cache = feature_cache(config)
+    store = open_store(config.features, cache=cache)
     if to_place(config.features) != store.path:
         logger.info("%s lies in %s", config.features, store.path)
     if resumed is None:
@@ -128,7 +133,7 @@ def prepare(
     for one in data:
         if one.watched[0] is not one.task:
             one.watched[0].answers.adopt(one.task.answers)  # from here on its head is built
-    return Prepared(config=config, stream=stream, model=model, tasks=data)
+    return Prepared(config=config, stream=stream, cache=cache, model=model, tasks=data)
 
 
 def answers_of(tasks: Mapping[str, AnyTask]) -> dict[str, AnyAnswers]:

@@ -107,6 +107,7 @@ def _result(
             device=device_name(accelerator.device), num_processes=accelerator.num_processes
         ),
         extraction=costs_of(stream, costs),
+        cache=trained.cache,
     )
 
 

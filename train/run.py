@@ -15,13 +15,14 @@ from accelerate import Accelerator
 
 from cache_schema.energy import EnergyMeter
 from cache_schema.errors import CheckpointError
-from cache_schema.parsing import differences
+from cache_schema.parsing import differences, to_mapping
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
 from train.checkpoints.record import Checkpoint
-from train.checkpoints.result import METRICS, Seconds
+from train.checkpoints.result import METRICS, CacheUse, Seconds
 from train.config import PLACES, TrainConfig, runs_folder
 from train.data.fit import Fit, fits_json
 from train.device import gpu_uuids
+from train.feature_cache import cache_text, cache_use
 from train.loop.logs import show_progress
 from train.loop.parallel import (
     main_process_first,
@@ -65,6 +66,8 @@ class Trained:
     missing: list[str]
     fits: list[Fit] = field(default_factory=list)
     """Of each task's annotations."""
+    cache: CacheUse | None = None
+    """Of features in a bucket."""
     page: Path | None = None
     """Shows all this; None if it could not be written."""
 
@@ -79,6 +82,7 @@ class Trained:
             "best_epoch": self.best_epoch,
             "missing_videos": self.missing,
             **fits_json(self.fits),
+            "cache": None if self.cache is None else to_mapping(self.cache),
             "page": None if self.page is None else str(self.page),
         }
 
@@ -94,6 +98,8 @@ class Trained:
             f"predictions  {self.run / PREDICTIONS / 'val'}",
             f"metrics      {self.run / METRICS}",
         ]
+        if self.cache is not None:
+            lines.append(f"features     {cache_text(self.cache)}")
         if self.page is not None:
             lines.append(f"page         {self.page}")
         return "\n".join(lines)
@@ -148,6 +154,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         best_epoch=trainer.progress.best_epoch,
         missing=prepared.missing,
         fits=prepared.fits,
+        cache=None if prepared.cache is None else cache_use(prepared.cache),
     )
     cost = TurnCost(seconds=Seconds(start_up=start_up, scoring=scoring), energy_joules=meter.joules)
     return replace(trained, page=leave_report(trained, prepared, accelerator, cost))

@@ -8,7 +8,7 @@ Shapes: B windows, T rows of a window, R rows of a video, D feature width of a s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -46,7 +46,13 @@ class JoinedStream(MadeStream):
             sampling = SamplingRecipe(fps=rows_per_second, frames_per_window=1, stride_frames=1)
         name = "+".join(stream.name for stream in streams)
         recipe = derived_recipe("join", [stream.recipe for stream in streams], sampling)
-        super().__init__(name, recipe, (sum(one.row_shape[-1] for one in streams),), first.parts)
+        super().__init__(
+            name,
+            recipe,
+            (sum(one.row_shape[-1] for one in streams),),
+            first.parts,
+            is_far=any(one.is_far for one in streams),
+        )
         self._streams = tuple(streams)
         self._rows_per_second = None if sampling == first.recipe.sampling else sampling.fps
         self._lines: dict[str, _Line] = {}
@@ -90,20 +96,31 @@ class JoinedStream(MadeStream):
         edges = np.array([float(row / rate) for row in range(num_rows + 1)])
         return np.stack([edges[:-1], np.minimum(edges[1:], end)], axis=1)
 
+    def fetch(self, windows: Sequence[tuple[str, int, int]]) -> None:
+        """See ``Stream.fetch``."""
+        for stream, names, rows in self._needed(windows):
+            stream.fetch(_spans(names, rows))
+
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """See ``Stream.read_windows``."""
-        lines = [self._line(video_id) for video_id, _, _ in windows]
         for target, (_, _, count) in zip(out, windows, strict=True):
             target[count:] = 0
         start = 0
-        for number, (stream, width) in enumerate(zip(self._streams, self.widths, strict=True)):
+        for (stream, names, rows), width in zip(self._needed(windows), self.widths, strict=True):
+            _gather(stream, names, rows, out[..., start : start + width])
+            start += width
+
+    def _needed(
+        self, windows: Sequence[tuple[str, int, int]]
+    ) -> Iterator[tuple[Stream, list[str], list[NDArray[np.int32]]]]:
+        """Yield each stream, its names of the windows' videos, and its row for each row."""
+        lines = [self._line(video_id) for video_id, _, _ in windows]
+        for number, stream in enumerate(self._streams):
             rows = [
                 line.rows[number][first : first + count]
                 for line, (_, first, count) in zip(lines, windows, strict=True)
             ]
-            names = [line.ids[number] for line in lines]
-            _gather(stream, names, rows, out[..., start : start + width])
-            start += width
+            yield stream, [line.ids[number] for line in lines], rows
 
     def _line(self, video_id: str) -> "_Line":
         """Return which rows of each stream a video's rows are; kept, a few bytes for each row."""
@@ -145,13 +162,22 @@ def _gather(
     stream: Stream, video_ids: Sequence[str], rows: Sequence[NDArray[np.int32]], out: Array
 ) -> None:
     """Fill out[b, t] with row rows[b][t] of a stream; with zeros where that is -1."""
-    firsts = [max(0, int(own.min(initial=0))) for own in rows]
-    lasts = [max(0, int(own.max(initial=0))) for own in rows]
-    counts = [last + 1 - first for first, last in zip(firsts, lasts, strict=True)]
-    stored = np.empty((len(rows), max(counts), *stream.row_shape), stream.numpy_dtype)
-    stream.read_windows(list(zip(video_ids, firsts, counts, strict=True)), stored)
+    spans = _spans(video_ids, rows)
+    longest = max(count for _, _, count in spans)
+    stored = np.empty((len(rows), longest, *stream.row_shape), stream.numpy_dtype)
+    stream.read_windows(spans, stored)
     values = as_float32(stored, stream.recipe.store_dtype)
     if values.ndim == 4:
         values = values.mean(axis=2)
-    for target, own, first, found in zip(out, rows, firsts, values, strict=True):
+    for target, own, (_, first, _), found in zip(out, rows, spans, values, strict=True):
         target[: len(own)] = np.where((own >= 0)[:, None], found[np.maximum(own - first, 0)], 0.0)
+
+
+def _spans(
+    video_ids: Sequence[str], rows: Sequence[NDArray[np.int32]]
+) -> list[tuple[str, int, int]]:
+    """Return the windows of a stream that hold the rows of each window."""
+    firsts = [max(0, int(own.min())) if len(own) else 0 for own in rows]
+    lasts = [max(0, int(own.max(initial=0))) for own in rows]
+    counts = [last + 1 - first for first, last in zip(firsts, lasts, strict=True)]
+    return list(zip(video_ids, firsts, counts, strict=True))

@@ -28,6 +28,7 @@ class MotionStream(MadeStream):
             derived_recipe("motion", [parent.recipe], parent.recipe.sampling),
             parent.row_shape,
             parent.parts,
+            is_far=parent.is_far,
         )
         self._parent = parent
 
@@ -36,13 +37,14 @@ class MotionStream(MadeStream):
         """See ``Stream.stored``."""
         return self._parent.stored
 
+    def fetch(self, windows: Sequence[tuple[str, int, int]]) -> None:
+        """See ``Stream.fetch``."""
+        self._parent.fetch(_with_row_before(windows))
+
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """See ``Stream.read_windows``."""
         before = [int(first > 0) for _, first, _ in windows]
-        spans = [
-            (video_id, first - extra, count + extra)
-            for (video_id, first, count), extra in zip(windows, before, strict=True)
-        ]
+        spans = _with_row_before(windows)
         parent = self._parent
         stored = np.empty((len(spans), out.shape[1] + 1, *self.row_shape), parent.numpy_dtype)
         parent.read_windows(spans, stored)
@@ -51,3 +53,11 @@ class MotionStream(MadeStream):
             own = rows[: count + extra]
             target[:] = 0
             target[1 - extra : count] = np.diff(own, axis=0)
+
+
+def _with_row_before(windows: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """Return the windows of the other stream, each with the row before it, if there is one."""
+    return [
+        (video_id, first - int(first > 0), count + int(first > 0))
+        for video_id, first, count in windows
+    ]

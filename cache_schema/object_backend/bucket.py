@@ -7,7 +7,7 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple
 
 from cache_schema.errors import StoreCorruptError, StoreError
-from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts
+from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts, object_gone
 from cache_schema.object_backend.open_bucket import RETRY_SECONDS, imported, open_bucket
 from cache_schema.place import Address
 
@@ -133,10 +133,7 @@ class Bucket:
             except obstore.exceptions.PreconditionError:
                 raise _changed(where) from None
             except FileNotFoundError:
-                raise StoreError(
-                    f"{where}: is gone; the store was compacted since it was opened, or is "
-                    "damaged. Open it again."
-                ) from None
+                raise object_gone(where) from None
             except obstore.exceptions.GenericError as error:
                 if "416 Range" in str(error):
                     return b""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from cache_schema.errors import StoreError, StoreNotFoundError
 
-__all__ = ["bucket_errors", "despite_cuts"]
+__all__ = ["bucket_errors", "despite_cuts", "object_gone"]
 
 T = TypeVar("T")
 
@@ -103,3 +103,11 @@ def _hint(doing: str, status: str, code: str) -> str:
 def _found(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     return found[1].strip() if found else ""
+
+
+def object_gone(where: str) -> StoreError:
+    """Return what is said of an object that was there when the store was opened."""
+    return StoreError(
+        f"{where}: is gone; the store was compacted since it was opened, or is damaged. Open it "
+        "again."
+    )

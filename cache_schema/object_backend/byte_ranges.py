@@ -10,7 +10,10 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Protocol
 
-__all__ = ["ByteRanges", "ReadAhead", "joined_spans"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ByteRanges", "ObjectReader", "ReadAhead", "Span", "joined_spans"]
 
 Span = tuple[int, int]
 """Bytes of an object, from the first to before the second."""
@@ -39,6 +42,20 @@ class ByteRanges(Protocol):
         """
 
 
+class ObjectReader(Protocol):
+    """Objects of which parts are asked for some time before they are read."""
+
+    def start(self, key: str, spans: Sequence[Span]) -> None:
+        """Begin to fetch what will be read soon."""
+
+    def read_into(self, key: str, start: int, out: NDArray[np.uint8]) -> int:
+        """Fill ``out`` with bytes of an object; return how many there are, less at its end.
+
+        Raises:
+            StoreError: if they cannot be read.
+        """
+
+
 class ReadAhead:
     """Ranges that were asked for, on their way or here, until newer ones take their room."""
 
@@ -60,7 +77,7 @@ class ReadAhead:
         self._begin()
 
     def start(self, key: str, spans: Sequence[Span]) -> None:
-        """Begin to fetch what will be read soon."""
+        """See ``ObjectReader``."""
         held = self._futures.get(key, {})
         wanted = [span for span in joined_spans(spans) if span not in held]
         fetched = self._ranges.fetch(key, wanted)
@@ -76,13 +93,13 @@ class ReadAhead:
         del self._futures[key][start, end]
         self._num_bytes -= end - start
 
-    def read(self, key: str, start: int, end: int) -> bytes:
-        """Return the bytes of one range, shorter if the object ends before.
-
-        Raises:
-            StoreError: if they cannot be read.
-        """
-        return b"".join(self._pieces(key, start, end))
+    def read_into(self, key: str, start: int, out: NDArray[np.uint8]) -> int:
+        """See ``ObjectReader``."""
+        filled = 0
+        for piece in self._pieces(key, start, start + len(out)):
+            out[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
+        return filled
 
     def _pieces(self, key: str, start: int, end: int) -> Iterator[bytes]:
         while start < end:

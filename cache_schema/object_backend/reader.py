@@ -8,7 +8,9 @@ from cache_schema.errors import StoreCorruptError, StoreError, StoreNotFoundErro
 from cache_schema.journal import Journal
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.byte_ranges import ReadAhead
-from cache_schema.object_backend.rows import ObjectPartRows
+from cache_schema.object_backend.cached_objects import CachedObjects
+from cache_schema.object_backend.disk_cache import DiskCache
+from cache_schema.object_backend.rows import CachedPartRows, ObjectPartRows
 from cache_schema.records import damaged_line, parse_object
 from cache_schema.stream import OnDamage, Stream, StreamPart, raise_damage
 from cache_schema.zarr_backend.headers import RESTORE, StreamHeader, attributes_of, check_copy
@@ -27,15 +29,22 @@ KEPT_BYTES = 64 * 2**10
 """A journal up to this size is kept as it came; a longer one, of many videos, is read again."""
 
 
-def read_object_streams(bucket: Bucket, on_damage: OnDamage = raise_damage) -> list[Stream]:
+def read_object_streams(
+    bucket: Bucket, on_damage: OnDamage = raise_damage, cache: DiskCache | None = None
+) -> list[Stream]:
     """Return every stream with its committed rows, sorted by name.
+
+    Args:
+        bucket: The store.
+        on_damage: Called for each part with a damaged journal, which is then left out.
+        cache: Where rows are kept that were read; None reads them from the bucket each time.
 
     Raises:
         StoreNotFoundError: if there is no store.
         StoreError: if the bucket cannot be read.
     """
     check_object_store(bucket, on_damage)
-    ahead = ReadAhead(bucket)
+    reader = ReadAhead(bucket) if cache is None else CachedObjects(bucket, cache)
     streams = []
     for name in bucket.folders():
         try:
@@ -44,7 +53,7 @@ def read_object_streams(bucket: Bucket, on_damage: OnDamage = raise_damage) -> l
             on_damage(error)
             continue
         if header is not None:
-            streams.append(read_object_stream(bucket, name, header, on_damage, ahead))
+            streams.append(read_object_stream(bucket, name, header, on_damage, reader))
     return streams
 
 
@@ -99,10 +108,10 @@ def read_object_stream(
     name: str,
     header: StreamHeader,
     on_damage: OnDamage = raise_damage,
-    ahead: ReadAhead | None = None,
+    reader: ReadAhead | CachedObjects | None = None,
 ) -> Stream:
     """Return one stream with its committed rows."""
-    ahead = ahead or ReadAhead(bucket)
+    reader = reader or ReadAhead(bucket)
     parts = []
     for part, data in committed_journals(bucket, name).items():
         folder = f"{name}/{layout.PARTS}/{part}"
@@ -113,10 +122,16 @@ def read_object_stream(
             continue
         if not commits:
             continue  # it is being taken away, see compaction
-        rows = ObjectPartRows(ahead, folder, header.row_shape, header.recipe.store_dtype)
+        kind = header.row_shape, header.recipe.store_dtype
+        rows: ObjectPartRows
+        if isinstance(reader, CachedObjects):
+            rows = CachedPartRows(reader, folder, *kind)
+            rows.fetch_times(sum(commits.num_rows))
+        else:
+            rows = ObjectPartRows(reader, folder, *kind)
         parts.append(StreamPart(id=part, commits=commits, rows=rows))
     source = header.encoder_source
-    return Stream(name, header.recipe, header.row_shape, parts, encoder_source=source)
+    return Stream(name, header.recipe, header.row_shape, parts, encoder_source=source, is_far=True)
 
 
 def committed_journals(bucket: Bucket, stream: str) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ __all__ = [
     "PAGE",
     "REPORT",
     "RESULT",
+    "CacheUse",
     "Machine",
     "RowCounts",
     "RunResult",
@@ -59,6 +60,18 @@ class RowCounts:
 
 
 @record
+class CacheUse:
+    """How many of the last turn's rows were on this machine already; of the main process."""
+
+    folder: str
+    hit_rate: float | None
+    """Share of the bytes read that were there when they were asked for; None if none were read."""
+    read_bytes: int
+    fetched_bytes: int
+    """What came over the network, in whole blocks."""
+
+
+@record
 class RunResult:
     """The content of report/result.json."""
 
@@ -84,6 +97,8 @@ class RunResult:
     energy_joules: float | None = None
     """Of the last turn's epochs: all of the machine's processors and the GPU in use, whoever used
     them; None if it is not known."""
+    cache: CacheUse | None = None
+    """Of features in a bucket; None for others."""
     format_version: int = FORMAT_VERSION
 
 

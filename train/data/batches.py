@@ -76,6 +76,10 @@ class BatchReader:
         self._buffer = torch.empty(0)
         self._copied: torch.cuda.Event | None = None
 
+    def spans(self, windows: Sequence[Window]) -> list[tuple[str, int, int]]:
+        """Return the stored rows that a batch of these windows reads."""
+        return [self._rows[window.sample].stored(window) for window in windows]
+
     def read(self, windows: Sequence[Window]) -> Batch:
         """Return the batch of these windows."""
         all_rows = [self._rows[window.sample] for window in windows]
@@ -83,7 +87,7 @@ class BatchReader:
         num_rows = max(window.num_rows for window in windows)
         lengths_B1 = torch.tensor([[window.num_rows] for window in windows])
         return Batch(
-            features_BTD=self._features(windows, all_rows, num_rows),
+            features_BTD=self._features(windows, all_rows[0].rows_per_token, num_rows),
             valid_BT=(torch.arange(num_rows) < lengths_B1).to(self._device),
             targets=self._targets(windows, all_rows),
             windows=windows,
@@ -91,11 +95,8 @@ class BatchReader:
             window_of_Q=torch.repeat_interleave(num_samples_B).to(self._device),
         )
 
-    def _features(
-        self, windows: Sequence[Window], all_rows: Sequence[SampleRows], num_rows: int
-    ) -> Tensor:
-        rows_per_token = all_rows[0].rows_per_token
-        spans = [rows.stored(window) for rows, window in zip(all_rows, windows, strict=True)]
+    def _features(self, windows: Sequence[Window], rows_per_token: int, num_rows: int) -> Tensor:
+        spans = self.spans(windows)
         with _current(self._device):
             raw = self._raw(len(windows), num_rows * rows_per_token)
             self._stream.read_windows(spans, _as_numpy(raw))

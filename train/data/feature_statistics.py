@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import StoreError
-from cache_schema.stream import Stream, as_float32
+from cache_schema.stream import RowSpan, Stream, as_float32
+from train.data.fetched_ahead import fetched_ahead
 from train.data.samples import SampleRows
 
 __all__ = ["feature_statistics"]
@@ -58,10 +59,14 @@ def _blocks(stream: Stream, samples: Sequence[SampleRows]) -> Iterator[tuple[str
         end = rows.first_row + rows.num_stored
         spans[rows.video_id] = (min(first, rows.first_row), max(last, end))
     buffer = np.empty((1, BLOCK_ROWS, *stream.row_shape), stream.numpy_dtype)
-    for video_id, (first, end) in spans.items():
-        for start in range(first, end, BLOCK_ROWS):
-            num_rows = min(BLOCK_ROWS, end - start)
-            stream.read_windows([(video_id, start, num_rows)], buffer[:, :num_rows])
-            values = as_float32(buffer[0, :num_rows], stream.recipe.store_dtype)
-            pooled = values.mean(axis=1) if values.ndim == 3 else values
-            yield video_id, pooled.astype(np.float64)
+    blocks = (
+        RowSpan(video_id, start, min(BLOCK_ROWS, end - start))
+        for video_id, (first, end) in spans.items()
+        for start in range(first, end, BLOCK_ROWS)
+    )
+    for block in fetched_ahead(stream, blocks, lambda block: [block]):
+        stored = buffer[:, : block.num_rows]
+        stream.read_windows([block], stored)
+        values = as_float32(stored[0], stream.recipe.store_dtype)
+        pooled = values.mean(axis=1) if values.ndim == 3 else values
+        yield block.video_id, pooled.astype(np.float64)

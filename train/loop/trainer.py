@@ -33,6 +33,7 @@ from train.checkpoints.record import Checkpoint, Progress
 from train.config import steps_between
 from train.data.batches import Batch, BatchReader
 from train.data.feature_statistics import feature_statistics
+from train.data.fetched_ahead import fetched_ahead
 from train.data.prefetch import Prefetch
 from train.data.window_draws import WindowDraws
 from train.data.windows import TaskWindows, count_batches, epoch_batches, split
@@ -202,7 +203,6 @@ class Trainer:
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[AnyTask, list[Batch]]]:
         """Yield this process's share of every batch of the epoch that is left."""
-        optim = self.config.optim
         device = self.accelerator.device
         readers = [
             BatchReader(data.task.targets, self.run.stream, data.train, device)
@@ -211,18 +211,22 @@ class Trainer:
         batches = epoch_batches(
             self.windows,
             self.config.data.window_rows,
-            optim.batch_size,
+            self.config.optim.batch_size,
             seed=self.config.seed,
             epoch=epoch,
         )
-        for index, batch in batches[first_step:]:
-            parts = _share(
-                batch,
-                self.accelerator.process_index,
-                self.accelerator.num_processes,
-                optim.micro_batch_size,
-            )
+        shares = ((index, self._share(batch)) for index, batch in batches[first_step:])
+
+        def spans(share: tuple[int, list[Sequence[Window]]]) -> list[tuple[str, int, int]]:
+            index, parts = share
+            return [span for part in parts for span in readers[index].spans(part)]
+
+        for index, parts in fetched_ahead(self.run.stream, shares, spans):
             yield self.run.tasks[index].task, [readers[index].read(part) for part in parts]
+
+    def _share(self, batch: Sequence[Window]) -> list[Sequence[Window]]:
+        rank, num_processes = self.accelerator.process_index, self.accelerator.num_processes
+        return _share(batch, rank, num_processes, self.config.optim.micro_batch_size)
 
     def _step(self, task: AnyTask, micro_batches: Sequence[Batch]) -> dict[str, float]:
         """Do one optimizer step and return its numbers."""
@@ -295,7 +299,7 @@ class Trainer:
         if self._evaluation_is_due:
             self._evaluate(log)
         else:
-            log.epoch(self.progress.step, epoch, {}, self.progress.cost)
+            log.epoch(self.progress.step, epoch, {}, self._cost())
             if self.config.data.selection == "last" and epoch == self.config.optim.epochs:
                 self.progress = replace(self.progress, best_epoch=epoch)
                 self._save(BEST)
@@ -303,12 +307,12 @@ class Trainer:
 
     def _evaluate(self, log: RunLog) -> None:
         """Measure how good the model is, and keep its checkpoint if it is the best one."""
-        step, cost = self.progress.step, self.progress.cost
+        step = self.progress.step
         epochs, within = divmod(step, self.steps_per_epoch)
         epoch = epochs if within == 0 else step / self.steps_per_epoch
         started = time.perf_counter()
         result = self.validation.epoch()
-        cost = {**cost, "evaluation_seconds": time.perf_counter() - started}
+        cost = {**self._cost(), "evaluation_seconds": time.perf_counter() - started}
         log.epoch(step, epoch, {"evaluation_loss": result.loss, **result.scores}, cost)
         value, best = result.value, self.progress.best_value
         self.progress = replace(self.progress, scores=result.scores)
@@ -317,6 +321,12 @@ class Trainer:
         ):
             self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
             self._save(BEST)
+
+    def _cost(self) -> dict[str, float]:
+        """Return what the run has cost so far, and how much of its rows the cache held."""
+        cache = self.run.cache
+        rate = None if cache is None else cache.counts.hit_rate
+        return self.progress.cost | ({} if rate is None else {"cache_hit_rate": rate})
 
     def _save(self, name: str) -> None:
         weights = self.parallel.trained_weights()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["EpochEntry", "MetricsLog", "read_metrics"]
 
 STEP_KEYS = ("step", "loss", "lr", "seconds", "wait_seconds", "rows")
-OF_COST = ("total_rows", "total_seconds", "evaluation_seconds")
+OF_COST = ("total_rows", "total_seconds", "evaluation_seconds", "cache_hit_rate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 from cache_schema.stream import Stream
 from train.config import DataConfig
 from train.data.batches import Ask, Batch, BatchReader
+from train.data.fetched_ahead import fetched_ahead
 from train.data.prefetch import Prefetch
 from train.data.samples import SampleRows
 from train.data.windows import evaluation_windows, split
@@ -155,7 +156,8 @@ class Predictor:
 
     def _batches(self, samples: Sequence[SampleRows]) -> Iterator[Batch]:
         reader = BatchReader(self.ask, self.stream, samples, self.device)
-        batches = (reader.read(part) for part in self._parts(samples))
+        parts = fetched_ahead(self.stream, self._parts(samples), reader.spans)
+        batches = (reader.read(part) for part in parts)
         with Prefetch(batches) as prefetched:
             yield from prefetched
 

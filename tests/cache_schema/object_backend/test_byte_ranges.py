@@ -1,12 +1,20 @@
 import pickle
 from concurrent.futures import Future
 
+import numpy as np
 import pytest
 
 from cache_schema.object_backend import byte_ranges
 from cache_schema.object_backend.byte_ranges import ReadAhead, joined_spans
 
 KIB = 2**10
+
+
+def read(ahead, key, start, end):
+    out = np.zeros(end - start, np.uint8)
+    return out[: ahead.read_into(key, start, out)].tobytes()
+
+
 DATA = bytes(range(256)) * 4
 
 
@@ -41,8 +49,8 @@ def test_what_was_started_is_not_asked_for_again():
     ahead = ReadAhead(memory)
     ahead.start("a", [(0, 100), (200, 300)])
     ahead.start("a", [(0, 100), (200, 300)])
-    assert ahead.read("a", 210, 290) == DATA[210:290]
-    assert ahead.read("a", 0, 100) == DATA[:100]
+    assert read(ahead, "a", 210, 290) == DATA[210:290]
+    assert read(ahead, "a", 0, 100) == DATA[:100]
     assert memory.asked == [("a", 0, 300)]
 
 
@@ -51,7 +59,7 @@ def test_a_range_that_was_started_in_part_is_whole(monkeypatch):
     memory = Memory()
     ahead = ReadAhead(memory)
     ahead.start("a", [(0, 100)])
-    assert ahead.read("a", 30, 200) == DATA[30:200]
+    assert read(ahead, "a", 30, 200) == DATA[30:200]
     assert memory.asked == [("a", 0, 60), ("a", 60, 100), ("a", 100, 160), ("a", 160, 200)]
 
 
@@ -59,15 +67,15 @@ def test_other_objects_are_other_ranges():
     memory = Memory()
     ahead = ReadAhead(memory)
     ahead.start("a", [(0, 100)])
-    ahead.read("b", 0, 100)
+    read(ahead, "b", 0, 100)
     assert memory.asked == [("a", 0, 100), ("b", 0, 100)]
 
 
 def test_an_object_that_ends_early_gives_what_there_is():
     ahead = ReadAhead(Memory())
     ahead.start("a", [(1000, 1100)])
-    assert ahead.read("a", 1000, 1100) == DATA[1000:]
-    assert ahead.read("a", 2000, 2100) == b""
+    assert read(ahead, "a", 1000, 1100) == DATA[1000:]
+    assert read(ahead, "a", 2000, 2100) == b""
 
 
 @pytest.mark.parametrize("limit", [0, 99, 100])
@@ -77,7 +85,7 @@ def test_what_waits_has_a_limit_and_the_oldest_goes(monkeypatch, limit):
     ahead = ReadAhead(memory)
     ahead.start("a", [(0, 50)])
     ahead.start("b", [(0, 50)])
-    assert ahead.read("a", 0, 50) == ahead.read("b", 0, 50) == DATA[:50]
+    assert read(ahead, "a", 0, 50) == read(ahead, "b", 0, 50) == DATA[:50]
     again = {0: ["a", "b"], 99: ["a"], 100: []}[limit]
     assert [key for key, _, _ in memory.asked] == ["a", "b", *again]
 
@@ -85,4 +93,4 @@ def test_what_waits_has_a_limit_and_the_oldest_goes(monkeypatch, limit):
 def test_a_copy_in_another_process_asks_for_itself():
     ahead = ReadAhead(Memory())
     ahead.start("a", [(0, 50)])
-    assert pickle.loads(pickle.dumps(ahead)).read("a", 10, 20) == DATA[10:20]
+    assert read(pickle.loads(pickle.dumps(ahead)), "a", 10, 20) == DATA[10:20]
