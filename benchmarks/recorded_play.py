@@ -1,0 +1,291 @@
+"""Action segmentation from pixels: what does the player do whose view this is?
+
+Videos of 12 recorded games (``benchmarks/doom_recordings.py``), 21 views of 35 minutes in all; the
+labels are what the players pressed. From the video files to the table with the project's commands:
+
+    apt-get install freedoom freedm dsda-doom ffmpeg                # Debian 12: 0.12.1, 0.25.6
+    python benchmarks/recorded_play.py prepare /usr/share/games/doom OUT   # draw, label, extract
+    python benchmarks/recorded_play.py baselines OUT                # frozen rows, no network
+    python benchmarks/recorded_play.py search OUT --variant gru     # settings, in each fold
+    python benchmarks/recorded_play.py train OUT --variant gru --seed 0
+    python benchmarks/recorded_play.py score OUT                    # all runs beside each other
+    python benchmarks/recorded_play.py compare OUT llm gru          # paired, by bootstrap
+    python benchmarks/recorded_play.py recalls OUT llm gru          # of each class
+
+Four folds by the number of a recording in its WAD. The views of one game are never on both sides,
+nor is any map: no two recordings share one. Textures, monsters and weapons are those of one game.
+``search`` and ``baselines`` choose their settings on the recordings of the next number, which are
+held out for it, and never see the test fold.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
+
+from benchmarks import fifty_salads
+from benchmarks.arena_variants import VARIANTS, save_scratch_llm
+from benchmarks.doom_recordings import (
+    CLASSES,
+    TICS_PER_SECOND,
+    Recording,
+    labels_of,
+    read_recordings,
+    render,
+)
+from benchmarks.fifty_salads import COMPARED, INNER, POOLED, folds_of, run, runs_of, write_split
+from cache_schema.store import open_store
+from train.data.row_times import rows_at
+from train.metrics.segmental import LabelPair, segmental_scores
+
+GAMES = ("freedoom1", "freedoom2", "freedm")
+ROWS_PER_SECOND = "4"
+STREAM = "efficientnet_lite0"
+
+RECIPE = f"""\
+evaluate_every = "100 epochs"
+{fifty_salads.RECIPE}""".replace('label_fps = "1"', f'label_fps = "{TICS_PER_SECOND}"')
+
+STREAMS = (STREAM, f'["{STREAM}", "{STREAM}:motion"]')
+POOLED_ROWS = (1, 2)
+TRIED = [
+    {"train.stream": stream, "train.translator.pool_rows": pooled}
+    for stream, pooled in product(STREAMS, POOLED_ROWS)
+]
+"""What ``search`` tries, the same for every variant; all else is the recipe's."""
+STRENGTHS = (0.001, 0.01)
+
+
+@click.group()
+def main() -> None:
+    """Compare what may read the rows of recorded play."""
+
+
+for command in (fifty_salads.train, fifty_salads.score, fifty_salads.compare):
+    main.add_command(command)
+
+
+@main.command()
+@click.argument("wads", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path))
+def prepare(wads: Path, out: Path) -> None:
+    """Draw the recordings of WADS into OUT/videos, extract their rows, write their labels."""
+    recordings = [one for game in GAMES for one in read_recordings(wads / f"{game}.wad")]
+    (out / "videos").mkdir(parents=True, exist_ok=True)
+    for recording in recordings:
+        for player in recording.players:
+            target = out / "videos" / f"{recording.name(player)}.mkv"
+            if not target.exists():
+                render(recording, player, wads / f"{recording.game}.wad", target)
+    run("vllm-extract", str(out / "videos"), "--out", str(out / "feats.zarr"),
+        "--fps", ROWS_PER_SECOND, "--device", "cpu")  # fmt: skip
+    write_labels(recordings, out)
+    save_scratch_llm(out)
+    (out / "recipe.toml").write_text(RECIPE)
+
+
+def write_labels(recordings: list[Recording], out: Path) -> None:
+    """Write the labels of every frame in Breakfast's format, the splits, and OUT/folds.json."""
+    (out / "labels" / "groundTruth").mkdir(parents=True, exist_ok=True)
+    (out / "labels" / "splits").mkdir(exist_ok=True)
+    mapping = [f"{number} {name}\n" for number, name in enumerate(CLASSES)]
+    (out / "labels" / "mapping.txt").write_text("".join(mapping))
+    folds = {}
+    for recording in recordings:
+        for player in recording.players:
+            video = recording.name(player)
+            folds[video] = recording.number
+            lines = [f"{CLASSES[label]}\n" for label in labels_of(recording.inputs_N4(player))]
+            (out / "labels" / "groundTruth" / f"{video}.txt").write_text("".join(lines))
+    (out / "folds.json").write_text(json.dumps(folds))
+    for number, (train, test) in splits_of(folds).items():
+        write_split(out, number, train, test)
+
+
+def splits_of(folds: dict[str, int]) -> dict[int, tuple[list[str], list[str]]]:
+    """Return the training and test videos of every split: of each fold, inside it, of all.
+
+    Inside a fold, the recordings of the next fold are held out, so that no game is on both sides.
+    """
+    numbers = sorted(set(folds.values()))
+    splits: dict[int, tuple[list[str], list[str]]] = {POOLED: ([], list(folds))}
+    for fold, following in zip(numbers, [*numbers[1:], numbers[0]], strict=True):
+        rest = [video for video in folds if folds[video] != fold]
+        splits[fold] = (rest, [video for video in folds if folds[video] == fold])
+        held_out = [video for video in rest if folds[video] == following]
+        splits[INNER + fold] = ([video for video in rest if video not in held_out], held_out)
+    return splits
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.option("--variant", type=click.Choice(VARIANTS), required=True)
+def search(out: Path, variant: str) -> None:
+    """Try rows with and without their differences, and means over rows, inside each fold."""
+    fifty_salads.keep_best(out, variant, TRIED)
+
+
+# --- without a network ----------------------------------------------------------------------------
+
+Rows = NDArray[np.float32]
+
+
+class FrozenRows:
+    """The rows of all videos as they are stored, and the label at the centre of each.
+
+    Shapes: R rows, C channels, F label frames.
+    """
+
+    def __init__(self, out: Path) -> None:
+        stream = open_store(out / "feats.zarr").stream(STREAM)
+        read = {video: stream.read(video) for video in folds_of(out)}
+        self.rows_RC = {video: rows.float32 for video, rows in read.items()}
+        self.times_R2 = {video: rows.times_R2 for video, rows in read.items()}
+        numbers = {name: number for number, name in enumerate(CLASSES)}
+        files = {video: out / "labels" / "groundTruth" / f"{video}.txt" for video in read}
+        self.labels_F = {
+            video: np.array([numbers[name] for name in file.read_text().splitlines()])
+            for video, file in files.items()
+        }
+
+    def labels_R(self, video: str) -> NDArray[np.int64]:
+        """Return the class of the label frame at each row's centre."""
+        frames_R = (self.times_R2[video].mean(axis=1) * TICS_PER_SECOND).astype(np.int64)
+        labels_F = self.labels_F[video]
+        return labels_F[np.minimum(frames_R, len(labels_F) - 1)]
+
+    def on_frames(self, video: str, classes_R: NDArray[np.int64]) -> LabelPair:
+        """Give each label frame the class of the row that covers its middle, as ours do."""
+        truth_F = self.labels_F[video]
+        middles_F = (np.arange(len(truth_F)) + 0.5) / TICS_PER_SECOND
+        predicted_F = classes_R[rows_at(self.times_R2[video], middles_F)]
+        return LabelPair(truth_F=truth_F, predicted_F=predicted_F)
+
+
+def recent_mean(rows_RC: Rows, pooled: int) -> Rows:
+    """Return the mean of each row and those before it, fewer at the beginning."""
+    spans = [slice(max(row + 1 - pooled, 0), row + 1) for row in range(len(rows_RC))]
+    return np.stack([rows_RC[span].mean(axis=0) for span in spans])
+
+
+def inputs_of(rows_RC: Rows, pooled: int, *, differences: bool) -> Rows:
+    """Return what the regression sees: mean-pooled rows, and their mean-pooled differences."""
+    if not differences:
+        return recent_mean(rows_RC, pooled)
+    motion_RC = np.diff(rows_RC, axis=0, prepend=rows_RC[:1])
+    return np.hstack([recent_mean(rows_RC, pooled), recent_mean(motion_RC, pooled)])
+
+
+def majority(frozen: FrozenRows, train: list[str], videos: list[str]) -> dict[str, LabelPair]:
+    """Say the commonest label of the training videos, always."""
+    counts = np.bincount(np.concatenate([frozen.labels_F[video] for video in train]))
+    classes = {video: np.full(len(frozen.rows_RC[video]), counts.argmax()) for video in videos}
+    return {video: frozen.on_frames(video, classes_R) for video, classes_R in classes.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logistic:
+    """Logistic regression on mean-pooled rows, with or without their differences."""
+
+    differences: bool
+    pooled: int
+    c: float
+    """Inverse strength of its regularisation."""
+
+    def predict(
+        self, frozen: FrozenRows, train: list[str], videos: list[str]
+    ) -> dict[str, LabelPair]:
+        """Learn from the training videos; say what the others show."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=self.c, max_iter=300))
+        model.fit(
+            np.concatenate([self.inputs_of(frozen.rows_RC[video]) for video in train]),
+            np.concatenate([frozen.labels_R(video) for video in train]),
+        )
+        said = {video: model.predict(self.inputs_of(frozen.rows_RC[video])) for video in videos}
+        return {video: frozen.on_frames(video, classes_R) for video, classes_R in said.items()}
+
+    def inputs_of(self, rows_RC: Rows) -> Rows:
+        """Return mean-pooled rows, and beside them their mean-pooled differences."""
+        if not self.differences:
+            return recent_mean(rows_RC, self.pooled)
+        motion_RC = np.diff(rows_RC, axis=0, prepend=rows_RC[:1])
+        return np.hstack([recent_mean(one, self.pooled) for one in (rows_RC, motion_RC)])
+
+
+class Majority:
+    """The commonest label of the training videos, always."""
+
+    def predict(
+        self, frozen: FrozenRows, train: list[str], videos: list[str]
+    ) -> dict[str, LabelPair]:
+        """Count the training videos' labels; say the same of every other row."""
+        counts = np.bincount(np.concatenate([frozen.labels_F[video] for video in train]))
+        said = {video: np.full(len(frozen.rows_RC[video]), counts.argmax()) for video in videos}
+        return {video: frozen.on_frames(video, classes_R) for video, classes_R in said.items()}
+
+
+BASELINES: dict[str, list[Logistic | Majority]] = {
+    "majority": [Majority()],
+    **{
+        name: [
+            Logistic(differences=differences, pooled=pooled, c=c)
+            for pooled, c in product(POOLED_ROWS, STRENGTHS)
+        ]
+        for name, differences in (("logistic_rows", False), ("logistic_rows_motion", True))
+    },
+}
+"""Of each what is tried on held-out training videos, as many as ``TRIED``."""
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+def baselines(out: Path) -> None:
+    """Predict every fold without a network; the runs lie beside the others."""
+    frozen = FrozenRows(out)
+    splits = splits_of(folds_of(out))
+    for name, tried in BASELINES.items():
+        for fold in sorted(set(folds_of(out).values())):
+            scores = [held_out_score(one.predict(frozen, *splits[INNER + fold])) for one in tried]
+            best = tried[int(np.argmax(scores))]
+            click.echo(f"{name} fold {fold}: {best}, {max(scores):.2f} on held-out videos")
+            folder = out / "runs" / name / f"fold{fold}/predictions/val/action_segmentation"
+            folder.mkdir(parents=True, exist_ok=True)
+            for video, pair in best.predict(frozen, *splits[fold]).items():
+                lines = [f"{CLASSES[label]}\n" for label in pair.predicted_F]
+                (folder / f"{video}.txt").write_text("".join(lines))
+
+
+def held_out_score(pairs: dict[str, LabelPair]) -> float:
+    """Return what ``fifty_salads.keep_best`` climbs."""
+    scores = segmental_scores(list(pairs.values()), background=0)
+    return mean(scores[key] for key in COMPARED)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.argument("names", nargs=-1, required=True)
+def recalls(out: Path, names: tuple[str, ...]) -> None:
+    """Print how many frames of each class are found, in percent, over all seeds, and their mean."""
+    click.echo("".join(["run".ljust(24), *(name.rjust(16) for name in [*CLASSES, "mean"])]))
+    for name in names:
+        pairs = [pair for pairs in runs_of(out, name) for pair in pairs.values()]
+        truth_F = np.concatenate([pair.truth_F for pair in pairs])
+        right_F = truth_F == np.concatenate([pair.predicted_F for pair in pairs])
+        found = [100 * right_F[truth_F == number].mean() for number in range(len(CLASSES))]
+        click.echo(name.ljust(24) + "".join(f"{one:16.1f}" for one in [*found, mean(found)]))
+
+
+if __name__ == "__main__":
+    main()
