@@ -24,7 +24,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -157,21 +156,17 @@ def train_once(out: Path, folder: Path, split: int, seed: int, flags: list[str])
 @click.option("--budget", default=6, show_default=True, help="Settings that are tried.")
 def search(out: Path, variant: str, budget: int) -> None:
     """Try settings on held-out training videos of each fold, and keep the best of each."""
-    keep_best(out, variant, [draw(variant, number) for number in range(budget)])
-
-
-def keep_best(out: Path, variant: str, settings: Sequence[Mapping[str, object]]) -> None:
-    """Train each of these settings inside each fold; write down which did best there."""
     for fold in sorted(set(folds_of(out).values())):
         tried = []
-        for number, one in enumerate(settings):
+        for number in range(budget):
             folder = out / "search" / variant / f"fold{fold}" / str(number)
-            train_once(out, folder, INNER + fold, 0, flags_of(variant, out, one))
+            settings = draw(variant, number)
+            train_once(out, folder, INNER + fold, 0, flags_of(variant, out, settings))
             metrics = json.loads((folder / "report" / "result.json").read_text())["metrics"]
             tried.append((mean(metrics[key] for key in COMPARED), number))
         best, number = max(tried)
         click.echo(f"{variant} fold {fold}: number {number}, {best:.2f} on held-out videos")
-        chosen = {"number": number, "score": best, "settings": settings[number]}
+        chosen = {"number": number, "score": best, "settings": draw(variant, number)}
         (out / "search" / variant / f"fold{fold}.json").write_text(json.dumps(chosen, indent=1))
 
 
