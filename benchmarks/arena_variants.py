@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from transformers import LlamaConfig, LlamaModel
 
-__all__ = ["VARIANTS", "draw", "flags_of", "save_scratch_llm"]
+__all__ = ["VARIANTS", "draw", "flags_of", "overrides_of", "save_scratch_llm"]
 
 Values = Mapping[str, Sequence[object]]
 
@@ -79,11 +79,16 @@ def draw(variant: str, number: int) -> dict[str, object]:
     return chosen
 
 
+def overrides_of(variant: str, out: Path, settings: Mapping[str, object]) -> list[str]:
+    """Return what a variant and its settings are as overrides of vllm-train's settings."""
+    own = [f"train.llm.name={out / SCRATCH}"] if variant == "transformer_scratch" else []
+    return [*FIXED[variant], *own, *(f"{key}={value}" for key, value in settings.items())]
+
+
 def flags_of(variant: str, out: Path, settings: Mapping[str, object]) -> list[str]:
-    """Return what a variant and its settings are as flags of vllm-train."""
-    overrides = [*FIXED[variant], *(f"{key}={value}" for key, value in settings.items())]
-    flags = [word for override in overrides for word in ("--set", override)]
-    return [*flags, "--llm", str(out / SCRATCH)] if variant == "transformer_scratch" else flags
+    """Return the same as flags of vllm-train."""
+    overrides = overrides_of(variant, out, settings)
+    return [word for override in overrides for word in ("--set", override)]
 
 
 def save_scratch_llm(out: Path) -> None:

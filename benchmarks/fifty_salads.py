@@ -8,12 +8,14 @@ that layout. Everything runs through the project's own commands:
     python benchmarks/fifty_salads.py prepare SCORES OUT         # store + Breakfast-format labels
     python benchmarks/fifty_salads.py search OUT --variant gru   # settings, in each fold by itself
     python benchmarks/fifty_salads.py train OUT --variant gru    # a run of vllm-train for each fold
+    python benchmarks/fifty_salads.py train OUT --variant gru --share 25   # a quarter of the videos
     python benchmarks/fifty_salads.py score OUT                  # all runs beside each other
     python benchmarks/fifty_salads.py compare OUT llm gru        # paired, by bootstrap over videos
 
-``search`` draws settings (``benchmarks/arena_variants.py``) and keeps in each fold those with the
-best scores on every fifth of its *training* videos, which the run did not see. No test video takes
-part in it. ``train`` takes what was found; without a search it takes OUT/recipe.toml.
+``search`` draws settings (``benchmarks/arena_variants.py``) and keeps in each fold those, and the
+decoder (``benchmarks/arena_decoders.py``), with the best scores on every fifth of its *training*
+videos, which the run did not see. No test video takes part in it. ``train`` takes what was found;
+without a search it takes OUT/recipe.toml. With ``--share`` it takes what was found with all videos.
 
 Scores are pooled over all test videos as in 50Salads' published baselines: F1 counts are summed
 over all videos, Edit and Acc_video_mean are means over videos, background is left out of F1 and
@@ -24,6 +26,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -32,6 +35,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
+from benchmarks.arena_decoders import COMPARED, best_decoder
 from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
 from train.metrics.segmental import LabelPair, segmental_scores
 
@@ -40,8 +44,9 @@ POOLED = 0
 INNER = 100
 """Added to a fold's number: its training videos, every fifth of them held out."""
 HELD_OUT = 5
+SHARES = {100: 0, 50: 1000, 25: 2000}
+"""Percent of the training videos: added to a fold's number."""
 KEYS = ["Acc_video_mean", "Acc", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
-COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 BOOTSTRAPS = 1000
 
 RECIPE = """\
@@ -116,7 +121,8 @@ def prepare(scores: Path, out: Path) -> None:
     for fold in sorted(set(folds.values())):
         test = [video for video in folds if folds[video] == fold]
         rest = [video for video in folds if folds[video] != fold]
-        write_split(out, fold, rest, test)
+        for share, number in SHARES.items():
+            write_split(out, number + fold, rest[:: 100 // share], test)
         learned = [video for number, video in enumerate(rest) if number % HELD_OUT]
         write_split(out, INNER + fold, learned, rest[::HELD_OUT])
     write_split(out, POOLED, [], list(folds))
@@ -150,6 +156,11 @@ def train_once(out: Path, folder: Path, split: int, seed: int, flags: list[str])
         "--set", f"train.tasks.action_segmentation.split={split}", *flags)  # fmt: skip
 
 
+def of_task(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options of the task as settings of a run."""
+    return {f"train.tasks.action_segmentation.{key}": value for key, value in options.items()}
+
+
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True))
 @click.option("--variant", type=click.Choice(VARIANTS), required=True)
@@ -162,11 +173,11 @@ def search(out: Path, variant: str, budget: int) -> None:
             folder = out / "search" / variant / f"fold{fold}" / str(number)
             settings = draw(variant, number)
             train_once(out, folder, INNER + fold, 0, flags_of(variant, out, settings))
-            metrics = json.loads((folder / "report" / "result.json").read_text())["metrics"]
-            tried.append((mean(metrics[key] for key in COMPARED), number))
-        best, number = max(tried)
-        click.echo(f"{variant} fold {fold}: number {number}, {best:.2f} on held-out videos")
-        chosen = {"number": number, "score": best, "settings": draw(variant, number)}
+            tried.append((*best_decoder(folder, out / "feats.zarr"), number))
+        best, decoder, number = max(tried, key=lambda one: one[0])
+        click.echo(f"{variant} fold {fold}: {number}, {decoder}, {best:.2f} on held-out videos")
+        settings = {**draw(variant, number), **of_task(decoder)}
+        chosen = {"number": number, "score": best, "settings": settings}
         (out / "search" / variant / f"fold{fold}.json").write_text(json.dumps(chosen, indent=1))
 
 
@@ -174,16 +185,20 @@ def search(out: Path, variant: str, budget: int) -> None:
 @click.argument("out", type=click.Path(path_type=Path, exists=True))
 @click.option("--variant", type=click.Choice(VARIANTS), default="llm")
 @click.option("--seed", default=0)
-@click.option("--name", help="Name of the runs; default: variant and seed.")
+@click.option("--share", type=click.Choice(SHARES), default=100, help="Of the training videos, %.")
+@click.option("--name", help="Name of the runs; default: variant, share and seed.")
 @click.argument("settings", nargs=-1)
-def train(out: Path, variant: str, seed: int, name: str | None, settings: tuple[str, ...]) -> None:
+def train(
+    out: Path, variant: str, seed: int, share: int, name: str | None, settings: tuple[str, ...]
+) -> None:
     """Train every fold with what was found for it; SETTINGS are passed on to vllm-train."""
+    of_share = "" if share == 100 else f"-share{share}"
     for fold in sorted(set(folds_of(out).values())):
         found = out / "search" / variant / f"fold{fold}.json"
         chosen = json.loads(found.read_text())["settings"] if found.exists() else {}
-        folder = out / "runs" / (name or f"{variant}-seed{seed}") / f"fold{fold}"
+        folder = out / "runs" / (name or f"{variant}{of_share}-seed{seed}") / f"fold{fold}"
         flags = [*flags_of(variant, out, chosen), *settings]
-        train_once(out, folder, fold, seed, flags)
+        train_once(out, folder, SHARES[share] + fold, seed, flags)
 
 
 @main.command()

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.arena_variants import FIXED, VARIANTS, draw, flags_of
+from benchmarks.arena_variants import FIXED, VARIANTS, draw, flags_of, overrides_of
 from benchmarks.fifty_salads import COMPARED, INNER, pairs_of, prepare, runs_of, scores_of
 from cache_schema.settings import load_settings
 from train.config import TrainConfig
@@ -23,7 +23,9 @@ def test_settings_of_a_variant_are_settings_of_a_run(variant, tmp_path):
     config = load_settings(TrainConfig, "train", overrides=overrides, flags={})
     assert config.optim.epochs == draw(variant, 1)["train.optim.epochs"]
     words = flags_of(variant, tmp_path, draw(variant, 1))
-    assert ("--llm" in words) == (variant == "transformer_scratch")
+    assert words[1::2] == overrides_of(variant, tmp_path, draw(variant, 1))
+    own = [word for word in words if str(tmp_path) in word]
+    assert len(own) == (variant == "transformer_scratch")
 
 
 def write_scores(folder, videos):

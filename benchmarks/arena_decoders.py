@@ -1,0 +1,69 @@
+"""How a run's scores become labels is chosen as its other settings are: on held-out videos.
+
+What segments gain by a decoder, accuracy pays for. Where on that line a network does best differs:
+one that says much that is new at every row wants another weight against the order of the labels
+than one that is smooth by itself.
+
+Shapes: R rows of a video.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from train.answers.action_segmentation import SegmentationAnswers
+from train.metrics.segmental import LabelPair, segmental_scores
+from train.predict.ensemble import open_runs
+from train.predict.subset import predict_subset
+from train.task import SampleOutput
+
+__all__ = ["COMPARED", "best_decoder"]
+
+COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
+"""The search climbs their mean."""
+
+FILTER_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+Decoder = Mapping[str, object]
+DECODERS: Sequence[Decoder] = (
+    {"decoder": "argmax"},
+    {"decoder": "two_head"},
+    *({"decoder": "causal_filter", "filter_weight": weight} for weight in FILTER_WEIGHTS),
+)
+"""Options of the task; no row of any of them depends on a later one."""
+
+
+def best_decoder(run: Path, store: Path) -> tuple[float, Decoder]:
+    """Return the best mean of ``COMPARED`` on a run's test split, and the decoder that gave it.
+
+    Args:
+        run: Its folder; the videos of its split are those that are held out.
+        store: With its features.
+    """
+    ensemble = open_runs([run], device="cpu", task_name="", options={})
+    said = predict_subset(
+        ensemble, store, subset="val", stream_names=(), annotations="", allow_missing=0
+    )
+    outputs = list(said.outputs)
+    known = ensemble.answers
+    assert isinstance(known, SegmentationAnswers)
+    scored = []
+    for decoder in DECODERS:
+        options = replace(known.options, **decoder)
+        score = _score(SegmentationAnswers(known.knowledge, options), outputs)
+        scored.append((score, decoder))
+    return max(scored, key=lambda one: one[0])
+
+
+def _score(answers: SegmentationAnswers, outputs: Sequence[SampleOutput]) -> float:
+    pairs = [_pair(answers, output) for output in outputs]
+    scores = segmental_scores(pairs, background=0)
+    return mean(scores[key] for key in COMPARED)
+
+
+def _pair(answers: SegmentationAnswers, output: SampleOutput) -> LabelPair:
+    """Return a video's labels and those decoded; a row is a second, and so is a label."""
+    truth_R = np.asarray(output.sample.target, dtype=np.int64)
+    return LabelPair(truth_F=truth_R, predicted_F=answers.classes(output)[: len(truth_R)])
