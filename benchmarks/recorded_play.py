@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks import fifty_salads
-from benchmarks.arena_variants import VARIANTS, save_scratch_llm
+from benchmarks.arena_decoders import COMPARED
+from benchmarks.arena_variants import VARIANTS, flags_of, save_scratch_llm
 from benchmarks.doom_recordings import (
     CLASSES,
     TICS_PER_SECOND,
@@ -40,7 +41,15 @@ from benchmarks.doom_recordings import (
     read_recordings,
     render,
 )
-from benchmarks.fifty_salads import COMPARED, INNER, POOLED, folds_of, run, runs_of, write_split
+from benchmarks.fifty_salads import (
+    INNER,
+    POOLED,
+    folds_of,
+    run,
+    runs_of,
+    train_once,
+    write_split,
+)
 from cache_schema.store import open_store
 from train.data.row_times import rows_at
 from train.metrics.segmental import LabelPair, segmental_scores
@@ -161,8 +170,21 @@ def splits_of(folds: dict[str, int]) -> dict[int, tuple[list[str], list[str]]]:
 @click.argument("out", type=click.Path(path_type=Path, exists=True))
 @click.option("--variant", type=click.Choice(VARIANTS), required=True)
 def search(out: Path, variant: str) -> None:
-    """Try rows with and without their differences inside each fold, and how long to train."""
-    fifty_salads.keep_best(out, variant, TRIED)
+    """Try rows with and without their differences inside each fold, and how long to train.
+
+    How scores become labels is not searched: it is the recipe's way throughout.
+    """
+    for fold in sorted(set(folds_of(out).values())):
+        tried = []
+        for number, settings in enumerate(TRIED):
+            folder = out / "search" / variant / f"fold{fold}" / str(number)
+            train_once(out, folder, INNER + fold, 0, flags_of(variant, out, settings))
+            metrics = json.loads((folder / "report" / "result.json").read_text())["metrics"]
+            tried.append(mean(metrics[key] for key in COMPARED))
+        best = int(np.argmax(tried))
+        click.echo(f"{variant} fold {fold}: {TRIED[best]}, {tried[best]:.2f} on held-out videos")
+        chosen = {"number": best, "score": tried[best], "settings": TRIED[best]}
+        (out / "search" / variant / f"fold{fold}.json").write_text(json.dumps(chosen, indent=1))
 
 
 # --- without a network ----------------------------------------------------------------------------
@@ -299,7 +321,7 @@ def baselines(out: Path) -> None:
 
 
 def held_out_score(pairs: dict[str, LabelPair]) -> float:
-    """Return what ``fifty_salads.keep_best`` climbs."""
+    """Return what ``search`` climbs."""
     scores = segmental_scores(list(pairs.values()), background=0)
     return mean(scores[key] for key in COMPARED)
 
