@@ -110,7 +110,7 @@ def main() -> None:
     """Compare what may read the rows of recorded play."""
 
 
-for command in (fifty_salads.train, fifty_salads.score, fifty_salads.compare):
+for command in (fifty_salads.train, fifty_salads.score):
     main.add_command(command)
 
 
@@ -324,6 +324,43 @@ def held_out_score(pairs: dict[str, LabelPair]) -> float:
     """Return what ``search`` climbs."""
     scores = segmental_scores(list(pairs.values()), background=0)
     return mean(scores[key] for key in COMPARED)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.argument("first")
+@click.argument("second")
+def compare(out: Path, first: str, second: str) -> None:
+    """Print FIRST less SECOND, means over views and seeds, with 95 % intervals over drawn games.
+
+    Games are drawn and not views, for those of one game show the same play.
+    """
+    views = sorted(folds_of(out))
+    scores = [view_scores(out, name, views) for name in (first, second)]
+    differences_VK = scores[0] - scores[1]
+    games = np.array([view.rpartition("-")[0] for view in views])
+    names = np.unique(games)
+    rng = np.random.default_rng(0)
+    draws = [rng.choice(names, len(names)) for _ in range(fifty_salads.BOOTSTRAPS)]
+    drawn_DK = np.array(
+        [np.concatenate([differences_VK[games == game] for game in one]).mean(0) for one in draws]
+    )
+    for key, own, (low, high) in zip(
+        COMPARED,
+        differences_VK.mean(0),
+        np.percentile(drawn_DK, [2.5, 97.5], axis=0).T,
+        strict=True,
+    ):
+        click.echo(f"{key:16}{own:+8.2f}   [{low:+.2f}, {high:+.2f}]")
+
+
+def view_scores(out: Path, name: str, views: list[str]) -> NDArray[np.float64]:
+    """Return each view's scores (V, K), means over seeds."""
+    runs = [
+        [segmental_scores([run_pairs[view]], background=0) for view in views]
+        for run_pairs in runs_of(out, name)
+    ]
+    return np.mean([[[one[key] for key in COMPARED] for one in seed] for seed in runs], axis=0)
 
 
 @main.command()
