@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster test-page lint types unit clean
+.PHONY: install demo docs test test-cluster test-page test-remote lint types unit clean
 .PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full
 
 install: $(VENV)/.installed
@@ -45,7 +45,12 @@ unit:
 # Installs Debian's SLURM if it is missing (root or sudo), starts it as two virtual nodes, stops it.
 test-cluster: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
-	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py
+	$(TEST_ENV) $(BIN)/pytest tests/cluster/slurm_suite.py tests/cluster/bucket_suite.py
+
+# Installs Debian's packages of Ceph if they are missing (root or sudo), starts its S3 server, stops it.
+test-remote: install
+	$(TEST_ENV) $(BIN)/pytest -o faulthandler_timeout=900 \
+	  tests/remote/store_suite.py tests/remote/commands_suite.py
 
 # Installs Debian's Chromium if it is missing (root or sudo), opens every kind of page in it, then
 # those of the demo, of which it takes the pictures in docs/assets/pages. `make test` does the first
@@ -57,7 +62,7 @@ test-page: demo
 	REQUIRE_CHROMIUM=1 DEMO=$(DEMO) $(TEST_ENV) $(BIN)/pytest tests/pages/demo_suite.py
 
 bench-read: install
-	$(BIN)/python benchmarks/read_windows.py
+	$(BIN)/python -m benchmarks.read_windows
 
 bench-start: install
 	$(BIN)/python -m benchmarks.start

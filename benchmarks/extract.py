@@ -33,7 +33,6 @@ from statistics import median
 import click
 import torch
 
-from benchmarks.common_loop import extract_by_common_loop
 from benchmarks.extraction_inputs import make_long_video, make_networks, make_videos
 from extract import extract
 from extract.config import ExtractConfig
@@ -42,6 +41,7 @@ from extract.decode.frames import sample_frames
 from extract.encode.encoders.base import Encoder
 from extract.encode.preprocess import network_size
 from extract.plan.targets import build_targets
+from extract.process_memory import freed_memory_kept
 
 FPS = 2
 BATCH = 8
@@ -53,11 +53,12 @@ Figures = dict[str, float]
 
 def cpu_seconds_of_decoding(videos: Sequence[Path]) -> float:
     """Decode the sampled frames of all videos in this process, and convert them to RGB."""
-    started = time.process_time()
-    for path in videos:
-        for _ in sample_frames(open_video(path, "pyav"), Fraction(FPS), []):
-            pass
-    return time.process_time() - started
+    with freed_memory_kept():  # as in a run
+        started = time.process_time()
+        for path in videos:
+            for _ in sample_frames(open_video(path, "pyav"), Fraction(FPS), []):
+                pass
+        return time.process_time() - started
 
 
 def cpu_seconds_of_a_row(encoder: Encoder) -> float:
@@ -65,7 +66,8 @@ def cpu_seconds_of_a_row(encoder: Encoder) -> float:
     shape = (BATCH, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
     pixels_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     cores = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    threads = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    with freed_memory_kept(), threads as pool:  # as in a run
         list(pool.map(encoder.encode, [pixels_BFCHW] * cores))
         started = time.process_time()
         list(pool.map(encoder.encode, [pixels_BFCHW] * (cores * ENCODED_BATCHES)))
@@ -117,12 +119,8 @@ def one_run(videos: Sequence[Path], encoder: str, runtime: str, decode: float) -
 
 def common_loop(video: Path, encoder: str) -> float:
     """Return the wall seconds that the common loop takes for a row."""
-    config = ExtractConfig(encoders=(encoder,), device="cpu", compute_dtype="float32")
-    network = build_targets(config, None)[0].encoder
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        rows = extract_by_common_loop(video, network, FPS, Path(folder) / "f.npy")
-        return (time.perf_counter() - started) / rows
+    command = [sys.executable, "-m", "benchmarks.common_loop", str(video), encoder, str(FPS)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def two_in_one(videos: Sequence[Path], encoders: Sequence[str]) -> Figures:

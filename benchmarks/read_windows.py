@@ -4,14 +4,16 @@ The reference is the fastest plain thing there is: all rows of all videos in one
 file, each window copied into a preallocated batch. Both read the same random windows in turn,
 several rounds; the median of the per-round ratios is the figure to trust.
 
-    python benchmarks/read_windows.py [--store zarr|h5] [--videos 400] [--json]
+    python -m benchmarks.read_windows [--videos 400]
 """
 
 import json
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,29 +76,44 @@ def seconds_per_round(read: Callable[[int], None], num_batches: int) -> float:
 
 
 @click.command()
-@click.option("--store", "suffix", type=click.Choice(["zarr", "h5"]), default="zarr")
 @click.option("--videos", default=400, help="Videos of 200 to 2000 rows.")
 @click.option("--dim", default=768)
 @click.option("--rounds", default=9)
-@click.option("--json", "as_json", is_flag=True)
-def main(suffix: str, videos: int, dim: int, rounds: int, as_json: bool) -> None:
-    """Print windows/s of the store and of the memmap gather, and their ratio."""
-    with tempfile.TemporaryDirectory() as name:
-        figures = measure(Path(name), f".{suffix}", videos, dim, rounds)
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    click.echo(
-        f"{suffix} store {figures['store_windows_per_second']:,.0f} windows/s, np.memmap gather "
-        f"{figures['memmap_windows_per_second']:,.0f} windows/s, ratio "
-        f"{figures['ratio']:.2f} (median of {rounds} interleaved rounds; windows of "
-        f"{WINDOW_ROWS} x {dim} float16, page cache warm)"
-    )
+@click.option("--trials", default=5)
+@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/read.json")
+def main(videos: int, dim: int, rounds: int, trials: int, out: Path) -> None:
+    """Print windows/s of either store and of the memmap gather, and their ratio; write OUT."""
+    result: dict[str, object] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "load_average_before": os.getloadavg()[0],
+        "rounds": rounds,
+        "trials": trials,
+        "window_rows": WINDOW_ROWS,
+        "dim": dim,
+    }
+    for suffix in ("zarr", "h5"):
+        with tempfile.TemporaryDirectory() as name:
+            where = build(Path(name), f".{suffix}", videos, dim)
+            measured = [
+                measure(Path(name), f".{suffix}", where, dim, rounds) for _ in range(trials)
+            ]
+        figures = {key: statistics.median(one[key] for one in measured) for key in measured[0]}
+        ratios = sorted(one["ratio"] for one in measured)
+        result[suffix] = figures | {"ratios": ratios}
+        click.echo(
+            f"{suffix:5}{figures['store_windows_per_second']:10,.0f} windows/s, np.memmap gather "
+            f"{figures['memmap_windows_per_second']:10,.0f}, ratio {figures['ratio']:.2f} "
+            f"({ratios[0]:.2f} - {ratios[-1]:.2f})"
+        )
+    result["load_average_after"] = os.getloadavg()[0]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def measure(folder: Path, suffix: str, num_videos: int, dim: int, rounds: int) -> dict[str, float]:
+def measure(
+    folder: Path, suffix: str, where: dict[str, tuple[int, int]], dim: int, rounds: int
+) -> dict[str, float]:
     """Return windows/s of both readers (medians) and the median of the rounds' ratios."""
-    where = build(folder, suffix, num_videos, dim)
     rng = np.random.default_rng(1)
     names = list(where)
     num_batches = 60

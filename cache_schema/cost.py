@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 from cache_schema.errors import StoreError
 from cache_schema.parsing import parse, record, to_json
-from cache_schema.writing.shared_lines import append_lines, read_lines
+from cache_schema.place import Address, Place
+from cache_schema.shared_lines import append_lines, read_lines
 
 __all__ = ["ExtractionCost", "append_cost", "costs_path", "read_costs"]
 
@@ -38,12 +38,12 @@ class ExtractionCost:
     """Of the processors and the GPUs in use, whoever used them; None if it is not known."""
 
 
-def costs_path(store: Path) -> Path:
+def costs_path(store: Place) -> Place:
     """Return where a store's costs lie."""
     return store.with_name(f"{store.name}.extractions.jsonl")
 
 
-def append_cost(store: Path, cost: ExtractionCost) -> None:
+def append_cost(store: Place, cost: ExtractionCost) -> None:
     """Add what a run cost, behind what others have added.
 
     Raises:
@@ -52,10 +52,20 @@ def append_cost(store: Path, cost: ExtractionCost) -> None:
     append_lines(costs_path(store), [to_json(cost)])
 
 
-def read_costs(store: Path) -> list[ExtractionCost]:
-    """Return what the runs cost, oldest first; lines that are no cost are passed over."""
+def read_costs(store: Place) -> list[ExtractionCost]:
+    """Return what the runs cost, oldest first; lines that are no cost are passed over.
+
+    So is all of it where it cannot be read: who may read a store may not always read beside it.
+    """
+    if isinstance(store, Address) and store.is_hub:
+        return []  # only the store is shared, not what lies beside it
     costs, path = [], costs_path(store)
-    for number, line in enumerate(read_lines(path), start=1):
+    try:
+        lines = read_lines(path)
+    except StoreError as error:
+        _log.warning("costs are not known: %s", error)
+        return []
+    for number, line in enumerate(lines, start=1):
         try:
             costs += [parse(ExtractionCost, line, where=f"{path}: line {number}", error=StoreError)]
         except StoreError as error:

@@ -11,6 +11,7 @@
     │   └── RecipeMismatchError     features were made another way than asked for
     ├── AnnotationError        an annotation or prediction file is wrong
     ├── CheckpointError        a training run's folder is wrong
+    ├── HubError               a hub cannot be reached, or refuses
     └── StoppedError           asked to stop, and did so after saving; exit code 143
 
 Messages say: what - where - got - expected - what to do.
@@ -20,6 +21,7 @@ __all__ = [
     "AnnotationError",
     "CheckpointError",
     "ConfigError",
+    "HubError",
     "PipelineError",
     "RecipeMismatchError",
     "SchemaVersionError",
@@ -90,6 +92,10 @@ class CheckpointError(PipelineError):
     """A training run's folder is incomplete or belongs to something else."""
 
     exit_code = 2
+
+
+class HubError(PipelineError):
+    """A hub cannot be reached, refuses, or gave other bytes than it has listed."""
 
 
 class StoppedError(PipelineError):

@@ -12,6 +12,8 @@ COMMITS_COPY = "commits.copy"
 REMOVED = "removed"
 """Lies in a part whose journal is about to go, or has gone, because the part is not needed."""
 ZARR_JSON = "zarr.json"
+INDEX = "index.json"
+"""Names the committed parts of all streams, for readers whom no server tells."""
 
 ENCODER_SOURCE = "encoder_source"
 """Attribute of a stream that came later: by which name its encoder was loaded."""

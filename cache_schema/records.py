@@ -23,9 +23,12 @@ __all__ = [
     "json_object",
     "line_of",
     "parse_commit",
+    "parse_object",
     "read_journal",
     "torn_line",
 ]
+
+RESTORE = "Put it back with 'vllm-store repair'."
 
 
 @record
@@ -187,13 +190,20 @@ def json_object(path: Path) -> dict[str, object]:
     Raises:
         StoreCorruptError: if it is anything else.
     """
-    hint = "Put it back with 'vllm-store repair'."
     try:
-        value = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreCorruptError(f"{path}: is gone. {hint}") from error
+        raise StoreCorruptError(f"{path}: is gone. {RESTORE}") from error
+    return parse_object(data, where=str(path))
+
+
+def parse_object(data: bytes, *, where: str) -> dict[str, object]:
+    """Return what JSON says whose top level is an object; raises as ``json_object`` does."""
+    try:
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise StoreCorruptError(f"{path}: not valid JSON ({error}). {hint}") from error
+        raise StoreCorruptError(f"{where}: not valid JSON ({error}). {RESTORE}") from error
     if not isinstance(value, dict):
-        raise StoreCorruptError(f"{path}: holds {type(value).__name__}, expected an object. {hint}")
+        found = type(value).__name__
+        raise StoreCorruptError(f"{where}: holds {found}, expected an object. {RESTORE}")
     return value

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cache_schema.errors import ConfigError, StoreError
+from cache_schema.place import Place, to_place
 from cache_schema.recipe import UNKNOWN, EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
-from cache_schema.store import StreamWriter, create_store, open_store
+from cache_schema.store import StreamWriter, create_store, open_store, store_exists
 from cache_schema.stream import Array, as_float32, as_stored
 from cache_schema.timeline import RowClock
 from cache_schema.writing.closing import ClosedOnExit
@@ -158,26 +159,26 @@ class RowWriter(ClosedOnExit):
     [0.0, 1.067]
     """
 
-    def __init__(self, path: str | Path, recipe: Recipe) -> None:
+    def __init__(self, path: str | Place, recipe: Recipe) -> None:
         """Open a stream for writing; it is made with the first video.
 
         Args:
-            path: The store, ``.zarr`` or ``.h5``; made if it is not there. Any number of processes
-                may write to a ``.zarr`` store at a time, one to an ``.h5`` file.
+            path: The store, ``.zarr``, ``.h5`` or an address; made if it is not there. Any number
+                of processes may write to a ``.zarr`` store at a time, one to an ``.h5`` file.
             recipe: By ``imported_recipe``; the stream has the name given there.
 
         Raises:
             RecipeMismatchError: if the store has a stream of this name with another recipe.
             StoreError: if there is something else at ``path``.
         """
-        self._path = Path(path)
+        self._path = to_place(path)
         self._recipe = recipe
         self._name = recipe.encoder.id
-        held = open_store(path).streams.get(self._name) if self._path.exists() else None
+        held = open_store(self._path).streams.get(self._name) if store_exists(self._path) else None
         if held is not None:
             check_same_stream(str(path), held, recipe, held.row_shape)
         self._video_ids = set(held.video_ids) if held else set()
-        self._store = create_store(path)
+        self._store = create_store(self._path)
         self._stream: StreamWriter | None = None
 
     def __contains__(self, video_id: object) -> bool:

@@ -1,4 +1,4 @@
-"""Open a store for reading or writing, whatever its backend: ``.zarr`` folder or ``.h5`` file."""
+"""Open a store for reading or writing: a ``.zarr`` folder, an ``.h5`` file, or one in a bucket."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -9,13 +9,26 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cache_schema import layout
 from cache_schema.errors import ConfigError, RecipeMismatchError, StoreNotFoundError
 from cache_schema.parsing import differences
+from cache_schema.place import Address, Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Array, OnDamage, Stream, raise_damage
 
-__all__ = ["Store", "StoreWriter", "StreamWriter", "create_store", "open_store", "stream_names"]
+__all__ = [
+    "Store",
+    "StoreWriter",
+    "StreamWriter",
+    "create_store",
+    "is_hdf5",
+    "open_store",
+    "refuse_hub",
+    "store_exists",
+    "stored_bytes",
+    "stream_names",
+]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -64,7 +77,7 @@ class StoreWriter(Protocol):
 class Store:
     """The committed content of a store at the moment it was opened. Picklable."""
 
-    def __init__(self, path: Path, streams: Sequence[Stream]) -> None:
+    def __init__(self, path: Place, streams: Sequence[Stream]) -> None:
         self.path = path
         self.streams = {stream.name: stream for stream in streams}
 
@@ -105,23 +118,60 @@ class Store:
         return stream
 
 
-def is_hdf5(path: Path) -> bool:
+def is_hdf5(path: Place) -> bool:
     """Tell by its suffix whether a path names an HDF5 store."""
-    return path.suffix.lower() in HDF5_SUFFIXES
+    return isinstance(path, Path) and path.suffix.lower() in HDF5_SUFFIXES
 
 
-def open_store(path: str | Path, on_damage: OnDamage = raise_damage) -> Store:
+def store_exists(path: Place) -> bool:
+    """Tell whether anything lies at a place that a store is to be written to, be it one or not.
+
+    Raises:
+        ConfigError: if no store is written there.
+        StoreError: if a bucket cannot be asked.
+    """
+    if isinstance(path, Path):
+        return path.exists()
+    refuse_hub(path)
+    from cache_schema.object_backend.bucket import Bucket
+
+    return Bucket(path).get(layout.ZARR_JSON) is not None
+
+
+def stored_bytes(path: Place) -> int:
+    """Return the size of all files or objects of a store."""
+    if isinstance(path, Address):
+        from cache_schema.object_backend.indexed import files_at
+
+        return sum(one.num_bytes for one in files_at(path).objects().values())
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def open_store(path: str | Place, on_damage: OnDamage = raise_damage) -> Store:
     """Open a store for reading.
 
     Args:
-        path: A ``.zarr`` folder or an ``.h5`` file.
+        path: A ``.zarr`` folder, an ``.h5`` file, or an address such as ``s3://bucket/f.zarr``. One
+            of a hub, ``hf://datasets/user/name``, is downloaded into the hub's cache.
         on_damage: Called for each part with a damaged journal, which is then left out.
 
     Raises:
+        HubError: if a hub does not give it.
         StoreNotFoundError: if nothing lies there.
         StoreError: if it is not a feature store, of another version, or damaged.
     """
-    path = Path(path)
+    path = to_place(path)
+    if isinstance(path, Address) and path.is_hub:
+        from cache_schema.hub.address import hub_address
+        from cache_schema.hub.snapshot import hub_snapshot
+
+        path = hub_snapshot(hub_address(path, "dataset"))
+    if isinstance(path, Address):
+        from cache_schema.object_backend.indexed import files_at
+        from cache_schema.object_backend.reader import read_object_streams
+
+        return Store(path, read_object_streams(files_at(path), on_damage))
     if not path.exists():
         raise StoreNotFoundError(f"{path}: no such store. Make one with vllm-extract --out {path}.")
     if is_hdf5(path):
@@ -133,13 +183,24 @@ def open_store(path: str | Path, on_damage: OnDamage = raise_damage) -> Store:
     return Store(path, read_zarr_streams(path, on_damage))
 
 
-def create_store(path: str | Path) -> StoreWriter:
+def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
     """Open a store for writing; it is made if it is not there.
 
+    Args:
+        path: As for ``open_store``.
+        of_copies: What is written lies elsewhere, too. Then a bucket gets few large parts instead
+            of one for each video, and a commit lasts from the end of its part on.
+
     Raises:
+        ConfigError: if the path is an address of a hub.
         StoreError: if the path holds something else.
     """
-    path = Path(path)
+    path = to_place(path)
+    if isinstance(path, Address):
+        refuse_hub(path)
+        from cache_schema.object_backend.store import ObjectStoreWriter
+
+        return ObjectStoreWriter(path, part_bytes=layout.PART_BYTES if of_copies else 0)
     if is_hdf5(path):
         from cache_schema.hdf5_backend.store import Hdf5StoreWriter
 
@@ -147,6 +208,19 @@ def create_store(path: str | Path) -> StoreWriter:
     from cache_schema.zarr_backend.store import ZarrStoreWriter
 
     return ZarrStoreWriter(path)
+
+
+def refuse_hub(path: Place) -> None:
+    """Raise where a store is to be written or changed that lies on a hub.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    if isinstance(path, Address) and path.is_hub:
+        raise ConfigError(
+            f"{path}: a hub takes stores that lie somewhere else. Write into a folder, and send "
+            f"that with 'vllm-store push FOLDER {path}'."
+        )
 
 
 def stream_names(store: Store | None, recipes: Sequence[Recipe]) -> list[str]:

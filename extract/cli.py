@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from cache_schema.place import Place
+from cache_schema.place_option import PLACE
+
 if TYPE_CHECKING:
     from extract.workers.config import ClusterConfig
 
@@ -17,7 +20,7 @@ __all__ = ["extract_command", "main"]
 
 @click.command(name="vllm-extract")
 @click.argument("inputs", nargs=-1, required=True, metavar="VIDEOS...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Store: .zarr or .h5.")
+@click.option("--out", required=True, type=PLACE, help="Store: .zarr or .h5, or s3://....zarr.")
 @click.option(
     "--encoder",
     "encoders",
@@ -86,7 +89,7 @@ def extract_command(
     context: click.Context,
     /,
     inputs: tuple[str, ...],
-    out: Path,
+    out: Place,
     config_path: Path | None,
     overrides: tuple[str, ...],
     cluster: str | None,
@@ -167,7 +170,7 @@ def _dotted(flags: dict[str, object]) -> dict[str, object]:
     return values
 
 
-def _job_script(context: click.Context, out: Path, config: "ClusterConfig") -> str:
+def _job_script(context: click.Context, out: Place, config: "ClusterConfig") -> str:
     from extract.sources.shards import refuse_shards
     from extract.workers.job_script import job_script
 

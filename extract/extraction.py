@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from cache_schema.parsing import parse, to_mapping
+from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
 from extract.config import ExtractConfig, ExtractSettings, settings_of_call
 from extract.encode.encoders.whereabouts import found_encoder
@@ -23,7 +24,7 @@ _log = logging.getLogger("extract")
 
 def extract(
     videos: str | Path | Sequence[str | Path],
-    out: str | Path,
+    out: str | Place,
     *,
     config: str | Path | None = None,
     retry_failed: bool = False,
@@ -37,7 +38,8 @@ def extract(
 
     Args:
         videos: Files, folders (searched recursively), glob patterns or .txt lists of paths.
-        out: The store, ``.zarr`` or ``.h5``; made if it is not there.
+        out: The store, ``.zarr`` or ``.h5``, or an address such as ``s3://bucket/f.zarr``; made if
+            it is not there.
         config: A pipeline.toml to start from. The one of the current folder is not read unless it
             is named.
         retry_failed: Try videos again that the failure ledger lists.
@@ -66,7 +68,7 @@ def extract(
 def extract_like(
     recipe: Recipe,
     videos: str | Path | Sequence[str | Path],
-    out: str | Path,
+    out: str | Place,
     *,
     encoder: str | None = None,
     encoder_source: str = "",
@@ -105,12 +107,12 @@ def extract_like(
 
 
 def _options(
-    videos: str | Path | Sequence[str | Path], out: str | Path, config: ExtractConfig
+    videos: str | Path | Sequence[str | Path], out: str | Place, config: ExtractConfig
 ) -> RunOptions:
     inputs = [videos] if isinstance(videos, str | Path) else videos
     return RunOptions(
         inputs=tuple(map(str, inputs)),
-        out=Path(out),
+        out=to_place(out),
         config=config,
         cluster=None,
         cluster_config=ClusterConfig(),

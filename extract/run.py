@@ -2,15 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tqdm import tqdm
 
 from cache_schema.energy import EnergyMeter
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
-from cache_schema.store import Store, StoreWriter, create_store, is_hdf5, open_store, stream_names
+from cache_schema.store import (
+    Store,
+    StoreWriter,
+    create_store,
+    is_hdf5,
+    open_store,
+    store_exists,
+    stream_names,
+)
 from extract.config import ExtractConfig
-from extract.plan.committed import CommittedVideos
+from extract.decode.process import DecoderProcess
+from extract.plan.committed import committed_videos
 from extract.plan.jobs import Plan, plan_jobs
 from extract.plan.remaining import Remaining
 from extract.plan.targets import (
@@ -21,6 +30,7 @@ from extract.plan.targets import (
     remembered_recipes,
     streams_of,
 )
+from extract.process_memory import nothing_collected
 from extract.report.cost import cost_written
 from extract.report.ledger import Ledger
 from extract.report.progress import Progress, ProgressCounter
@@ -37,7 +47,7 @@ class RunOptions:
     """What the command line and the settings ask for."""
 
     inputs: tuple[str, ...]
-    out: Path
+    out: Place
     config: ExtractConfig
     cluster: str | None
     """``slurm``, the address of a dask scheduler, or None for this machine."""
@@ -72,8 +82,13 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
     """
     if options.shard is not None:
         refuse_shards(options.out, options.shard.count)
+    with DecoderProcess() as decoder:
+        return _run(options, decoder, tell)
+
+
+def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], object]) -> RunReport:
     ledger = Ledger(options.out)
-    outlook = _look(options, ledger)
+    outlook = _look(options, ledger, decoder)
     if options.dry_run:
         report = _new_report(outlook, options)
         report.note(outlook.plan.failures)
@@ -81,7 +96,7 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
         return report
     writer = create_store(options.out)
     try:
-        outlook = _with_streams(outlook, writer, options, ledger)
+        outlook = _with_streams(outlook, writer, options, ledger, decoder)
         report = _new_report(outlook, options)
         for wanted, stored in outlook.plan.moved:
             tell(f"{wanted}: is stored as '{stored}' (same content, moved).")
@@ -90,29 +105,30 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
         if outlook.plan.jobs:
             meter = _energy_meter(outlook.targets, options)
             with cost_written(report, meter, tell=tell):
-                _extract(outlook.plan, outlook.targets, writer, options, report)
+                _extract(outlook.plan, outlook.targets, writer, options, report, decoder)
     finally:
         writer.close()
     return report
 
 
-def _look(options: RunOptions, ledger: Ledger) -> _Outlook:
+def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outlook:
     """Plan; networks are loaded if there is work, or if their recipes are not remembered."""
-    store = open_store(options.out) if options.out.exists() else None
+    store = open_store(options.out) if store_exists(options.out) else None
     recipes = remembered_recipes(options.config)
     plan = None
     if recipes is not None:
         _check_recipes(options, recipes)
         streams = stream_names(store, recipes)
-        plan = _plan(options, store, streams, ledger)
+        plan = _plan(options, store, streams, ledger, decoder)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
-    targets = build_targets(options.config, store)
+    with nothing_collected():
+        targets = build_targets(options.config, store)
     _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
     # A hub's model may have moved on since: what was loaded counts.
     if plan is None or recipes != [target.recipe for target in targets]:
-        plan = _plan(options, store, streams, ledger)
+        plan = _plan(options, store, streams, ledger, decoder)
     return _Outlook(plan=plan, streams=streams, targets=targets)
 
 
@@ -123,7 +139,11 @@ def _check_recipes(options: RunOptions, recipes: Sequence[Recipe]) -> None:
 
 
 def _with_streams(
-    outlook: _Outlook, writer: StoreWriter, options: RunOptions, ledger: Ledger
+    outlook: _Outlook,
+    writer: StoreWriter,
+    options: RunOptions,
+    ledger: Ledger,
+    decoder: DecoderProcess,
 ) -> _Outlook:
     """Make the streams; plan again if another run has taken one's name in the meantime.
 
@@ -135,7 +155,7 @@ def _with_streams(
     streams = streams_of(targets)
     if streams == outlook.streams:
         return outlook
-    plan = _plan(options, open_store(options.out), streams, ledger)
+    plan = _plan(options, open_store(options.out), streams, ledger, decoder)
     return _Outlook(plan=plan, streams=streams, targets=targets)
 
 
@@ -150,7 +170,13 @@ def _new_report(outlook: _Outlook, options: RunOptions) -> RunReport:
     )
 
 
-def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledger: Ledger) -> Plan:
+def _plan(
+    options: RunOptions,
+    store: Store | None,
+    streams: Sequence[str],
+    ledger: Ledger,
+    decoder: DecoderProcess,
+) -> Plan:
     everything = find_videos(options.inputs)
     videos = shard_of(everything, options.shard) if options.shard else everything
     hidden = options.hides_progress
@@ -161,11 +187,17 @@ def _plan(options: RunOptions, store: Store | None, streams: Sequence[str], ledg
         lambda items: tqdm(items, "looking", total=len(videos), unit=" video", disable=hidden),
         wanted={video.id for video in everything},
         ledger={} if options.retry_failed else ledger.latest(),
+        decoder=decoder,
     )
 
 
 def _extract(
-    plan: Plan, targets: list[Target], writer: StoreWriter, options: RunOptions, report: RunReport
+    plan: Plan,
+    targets: list[Target],
+    writer: StoreWriter,
+    options: RunOptions,
+    report: RunReport,
+    decoder: DecoderProcess,
 ) -> None:
     # Here, because torch takes seconds to import and a run may find nothing to do.
     from extract.encode.cpu_threads import threads_for
@@ -186,6 +218,7 @@ def _extract(
                 writer,
                 options.config,
                 report,
+                decoder=decoder,
                 advance=advance,
                 num_threads=threads_for(1),
             )
@@ -203,8 +236,8 @@ def _energy_meter(targets: Sequence[Target], options: RunOptions) -> EnergyMeter
     return EnergyMeter({uuid for t in targets for uuid in gpu_uuids(t.encoder.device, workers)})
 
 
-def _remaining(plan: Plan, store: Path, report: RunReport) -> Remaining:
-    return Remaining(plan.jobs, CommittedVideos(store, report.streams), report)
+def _remaining(plan: Plan, store: Place, report: RunReport) -> Remaining:
+    return Remaining(plan.jobs, committed_videos(store, report.streams), report)
 
 
 def _extract_on_workers(

@@ -1,6 +1,6 @@
 """Tests that need a GPU: skipped where there is none, failed where one is promised.
 
-And what opens pages in a browser, for all tests.
+And for all tests: what opens pages in a browser, a bucket, and a hub.
 """
 
 import logging
@@ -9,8 +9,10 @@ import os
 import pytest
 
 from tests.browser import chromium, open_page
+from tests.hub import hub
+from tests.object_servers import address, credentials, moto
 
-__all__ = ["chromium", "open_page"]
+__all__ = ["address", "chromium", "credentials", "hub", "moto", "open_page"]
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cache_schema.place_option import PLACE
+
 if TYPE_CHECKING:  # torch must not be imported before the command runs: --help answers at once.
     from train.predict.command import Report
     from train.task import Subset
@@ -32,7 +34,7 @@ __all__ = ["main", "predict"]
 @click.option(
     "--features",
     metavar="STORE",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Predict from this store; with VIDEOS, keep their features there.",
 )
 @click.option("--videos", "video_ids", multiple=True, metavar="ID", help="Of the store; repeat it.")
@@ -131,7 +133,8 @@ def predict(
 
     VIDEOS are files, folders, glob patterns or .txt lists; nothing needs to be annotated. Without
     them, all videos of --features are predicted, or those of --videos. A folder of numbered runs
-    stands for its newest one; several runs of one task, such as seeds, decide together.
+    stands for its newest one, hf://USER/NAME is a run on a hub; several runs of one task, such as
+    seeds, decide together.
 
     \b
     Example:

@@ -3,6 +3,7 @@
 Settings -> Prepared, all that a trainer works on.
 """
 
+import logging
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import torch
 from cache_schema.derived.find import chosen_stream
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import to_mapping
+from cache_schema.place import to_place
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from train.annotations.part import PartOfVal
@@ -43,6 +45,8 @@ __all__ = [
     "make_tasks",
     "prepare",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +111,8 @@ def prepare(
         PipelineError: if an input is missing or does not fit.
     """
     store = open_store(config.features)
+    if to_place(config.features) != store.path:
+        logger.info("%s lies in %s", config.features, store.path)
     if resumed is None:
         stream = chosen_stream(store, config.stream, config.data.rows_per_second)
     else:

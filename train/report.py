@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from accelerate import Accelerator
 
 from cache_schema.cost import read_costs
+from cache_schema.place import to_place
 from train.checkpoints.result import (
     Machine,
     RowCounts,
@@ -87,7 +88,7 @@ def _result(
     trained: "Trained", prepared: Prepared, accelerator: Accelerator, cost: TurnCost
 ) -> RunResult:
     config, stream = prepared.config, prepared.stream
-    costs = read_costs(Path(config.features))
+    costs = read_costs(to_place(config.features))
     return RunResult(
         finished=datetime.now().astimezone().isoformat(timespec="seconds"),
         metrics=trained.metrics,

@@ -11,11 +11,12 @@ first checkpoint keeps its own. Nothing points at the newest run that could be o
 import logging
 from pathlib import Path
 
-from cache_schema.errors import CheckpointError
+from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.place import is_address, to_place
 from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint
 from train.config import TrainConfig, runs_folder
 
-__all__ = ["chosen_run", "is_run", "new_run", "newest_number", "planned_folder"]
+__all__ = ["chosen_run", "is_run", "local_run", "new_run", "newest_number", "planned_folder"]
 
 LATEST = "latest"
 
@@ -49,6 +50,30 @@ def planned_folder(config: TrainConfig, *, resume: bool) -> Path:
     return runs / str(newest if resume and newest else newest + 1)
 
 
+def local_run(place: str | Path) -> Path:
+    """Return the folder of the run that a place means; one of a hub is downloaded into its cache.
+
+    Args:
+        place: ``hf://user/name``, or a path as ``chosen_run`` takes it.
+
+    Raises:
+        CheckpointError: see ``chosen_run``.
+        ConfigError: if it is an address of another kind.
+        HubError: if a hub does not give it.
+    """
+    where = to_place(place)
+    if isinstance(where, Path):
+        return chosen_run(where)
+    if not where.is_hub:
+        raise ConfigError(f"{where}: runs lie in folders or on a hub (hf://USER/NAME).")
+    from cache_schema.hub.address import hub_address
+    from cache_schema.hub.snapshot import hub_snapshot
+
+    folder = hub_snapshot(hub_address(where, "model"))
+    logger.info("%s lies in %s", where, folder)
+    return folder
+
+
 def chosen_run(path: Path) -> Path:
     """Return the run that a path means: itself, or the newest one of a folder of runs.
 
@@ -71,7 +96,9 @@ def chosen_run(path: Path) -> Path:
 
 
 def is_run(place: str) -> bool:
-    """Tell whether a path is a run, a checkpoint, or a folder of runs."""
+    """Tell whether a place is a run, a checkpoint, a folder of runs, or on a hub."""
+    if is_address(place):
+        return place.startswith("hf://")
     path = Path(place)
     return (
         _is_run(path)

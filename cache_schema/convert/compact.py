@@ -9,16 +9,17 @@ part was removed after all finds out at its next commit and fails.
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache_schema import layout
+from cache_schema.convert.merging import Compaction, Progress, has_dead_rows, is_small, movable
 from cache_schema.convert.transfer import copy_store, copy_video
 from cache_schema.errors import StoreError
 from cache_schema.hdf5_backend.store import replaced_store
-from cache_schema.store import Store, is_hdf5, open_store
+from cache_schema.place import Address, Place
+from cache_schema.store import Store, is_hdf5, open_store, refuse_hub
 from cache_schema.stream import Stream, StreamPart
 from cache_schema.writing.durable import sync_path
 from cache_schema.writing.write_errors import write_errors
@@ -27,52 +28,44 @@ from cache_schema.zarr_backend.store import ZarrStreamWriter, locked_part
 
 __all__ = ["Compaction", "compact_store"]
 
-Progress = Callable[[int], object]
-
 MOST_LOCKS = 500
 
 
-@dataclass(kw_only=True)
-class Compaction:
-    """What was done to one stream."""
-
-    stream: str
-    parts_before: int
-    parts_after: int = 0
-    videos_moved: int = 0
-    left_alone: dict[str, str] = field(default_factory=dict)
-    """Part -> why it was not touched although it could be merged."""
-
-
 def compact_store(
-    path: Path, *, quiet_seconds: float = 3600, progress: Progress = lambda num_rows: None
+    path: Place, *, quiet_seconds: float = 3600, progress: Progress = lambda num_rows: None
 ) -> list[Compaction]:
     """Merge unsealed and small parts, and drop rows no reader sees.
 
     Args:
         path: Of the store.
-        quiet_seconds: An unsealed part that was written to later than this ago is left alone.
+        quiet_seconds: An unsealed part, in a bucket one without a commit, that was written to
+            later than this ago is left alone.
         progress: Called with the number of rows after each video that was moved.
 
     Raises:
         StoreError: if the store cannot be read or written; readers see what they saw before.
     """
+    refuse_hub(path)
     store = open_store(path)
+    if isinstance(path, Address):
+        from cache_schema.convert.compact_bucket import compact_bucket
+
+        return compact_bucket(path, store, quiet_seconds=quiet_seconds, progress=progress)
     with write_errors(path, RuntimeError):
         if is_hdf5(path):
-            return _compact_hdf5(store, progress)
+            return _compact_hdf5(path, store, progress)
         return [
             _compact_stream(path, name, quiet_seconds=quiet_seconds, progress=progress)
             for name in store.streams
         ]
 
 
-def _compact_hdf5(store: Store, progress: Progress) -> list[Compaction]:
+def _compact_hdf5(path: Path, store: Store, progress: Progress) -> list[Compaction]:
     """Write the file anew if it holds rows no reader sees."""
     streams = store.streams.values()
-    if any(_has_dead_rows(stream, part) for stream in streams for part in stream.parts):
-        with replaced_store(store.path) as new:
-            store = open_store(store.path)  # as it is now that nobody else can write it
+    if any(has_dead_rows(stream, part) for stream in streams for part in stream.parts):
+        with replaced_store(path) as new:
+            store = open_store(path)  # as it is now that nobody else can write it
             copy_store(store, new, progress)
         moved = {stream.name: len(stream.video_ids) for stream in store.streams.values()}
     else:
@@ -119,7 +112,7 @@ def _candidates(folder: Path, stream: Stream) -> list[Path]:
     good = {
         part.id
         for part in stream.parts
-        if not (_is_small(stream, part) or _has_dead_rows(stream, part))
+        if not (is_small(stream, part) or has_dead_rows(stream, part))
     }
     folders = part_folders(folder)
     return [part for part in folders if part.name not in good or not _is_sealed(part)][:MOST_LOCKS]
@@ -143,32 +136,11 @@ def _parts_to_merge(
     folder: Path, stream: Stream, free: set[str], done: Compaction
 ) -> list[StreamPart]:
     """Choose the parts whose videos move to new ones."""
-    chosen = [part for part in stream.parts if part.id in free]
-    while stay := _would_lose(stream, chosen):
-        for part_id in stay:
-            done.left_alone[part_id] = "shares a video with a part that is left alone"
-        chosen = [part for part in chosen if part.id not in stay]
+    chosen = movable(stream, free, done)
     is_pointless = len(chosen) == 1 and (
-        _is_sealed(folder / layout.PARTS / chosen[0].id) and not _has_dead_rows(stream, chosen[0])
+        _is_sealed(folder / layout.PARTS / chosen[0].id) and not has_dead_rows(stream, chosen[0])
     )
     return [] if is_pointless else chosen
-
-
-def _would_lose(stream: Stream, chosen: Sequence[StreamPart]) -> set[str]:
-    """Return the parts with a video that, moved to a newer part, would no longer be what counts."""
-    chosen_ids = {part.id for part in chosen}
-    staying_videos = {
-        video_id
-        for part in stream.parts
-        if part.id not in chosen_ids
-        for video_id in part.commits.ids
-    }
-    return {
-        part.id
-        for part in chosen
-        for video_id, counts in stream.counted(part)
-        if counts and video_id in staying_videos
-    }
 
 
 def _move(
@@ -195,14 +167,6 @@ def _move(
         for new in writer.parts:
             _remove(new)
         raise
-
-
-def _has_dead_rows(stream: Stream, part: StreamPart) -> bool:
-    return not all(counts for _, counts in stream.counted(part))
-
-
-def _is_small(stream: Stream, part: StreamPart) -> bool:
-    return 2 * sum(part.commits.num_rows) * stream.row_bytes < layout.PART_BYTES
 
 
 def _is_sealed(part: Path) -> bool:

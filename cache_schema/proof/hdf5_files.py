@@ -19,20 +19,20 @@ __all__ = ["hdf5_problems"]
 STORE_ID = re.compile(r"[0-9a-f]{16}")
 
 
-def hdf5_problems(store: Store) -> Iterator[Problem]:
+def hdf5_problems(path: Path, store: Store) -> Iterator[Problem]:
     """Yield what is wrong with a file, and where plain HDF5 reads other rows than we do."""
     try:
-        yield from look(store.path, lambda file: list(_file_problems(store, file)))
+        yield from look(path, lambda file: list(_file_problems(path, store, file)))
     except StoreCorruptError as error:
         yield Problem(what=str(error))
 
 
-def _file_problems(store: Store, file: Hdf5File) -> Iterator[Problem]:
+def _file_problems(path: Path, store: Store, file: Hdf5File) -> Iterator[Problem]:
     stored_id = file.attrs["store_id"]
     if not STORE_ID.fullmatch(str(stored_id)):
-        yield Problem(what=f"{store.path}: store_id is {stored_id!r}, expected 16 hex digits")
+        yield Problem(what=f"{path}: store_id is {stored_id!r}, expected 16 hex digits")
     for stream in store.streams.values():
-        for what in _stream_problems(store.path, stream, file):
+        for what in _stream_problems(path, stream, file):
             yield Problem(stream=stream.name, what=what)
         for part in stream.parts:
             for what in _row_problems(stream, part, file):

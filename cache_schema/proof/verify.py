@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.place import Address, Place
 from cache_schema.proof.blocks import little_endian, part_blocks
 from cache_schema.proof.hdf5_files import hdf5_problems
 from cache_schema.proof.report import Problem, Report
@@ -21,7 +21,7 @@ __all__ = ["Problem", "Report", "verify_store"]
 
 
 def verify_store(
-    path: str | Path, progress: Callable[[int], object] = lambda num_rows: None
+    path: str | Place, progress: Callable[[int], object] = lambda num_rows: None
 ) -> Report:
     """Check every byte a reader could get from a store.
 
@@ -38,8 +38,18 @@ def verify_store(
         problems.append(Problem(what=str(error)))
 
     store = open_store(path, on_damage)
-    problems += (hdf5_problems if is_hdf5(store.path) else zarr_problems)(store)
     notes: list[Problem] = []
+    if isinstance(store.path, Address):
+        from cache_schema.object_backend.indexed import files_at
+        from cache_schema.proof.object_files import leftovers, object_problems
+
+        bucket = files_at(store.path)
+        problems += object_problems(bucket, store)
+        notes += leftovers(bucket, store)
+    elif is_hdf5(store.path):
+        problems += hdf5_problems(store.path, store)
+    else:
+        problems += zarr_problems(store.path, store)
     num_videos = num_rows = 0
     for stream in store.streams.values():
         notes += _duplicates(stream)

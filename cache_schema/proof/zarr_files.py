@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import google_crc32c
@@ -25,6 +25,7 @@ from cache_schema.zarr_backend.shard import shard_end
 
 __all__ = [
     "array_file",
+    "document_problem",
     "group_problem",
     "is_sealed",
     "sealed_part_problems",
@@ -32,14 +33,14 @@ __all__ = [
 ]
 
 
-def zarr_problems(store: Store) -> Iterator[Problem]:
+def zarr_problems(path: Path, store: Store) -> Iterator[Problem]:
     """Yield what is wrong with a store's files, but for what opening it has found already."""
     damages: list[StoreCorruptError] = []
-    check_store(store.path, damages.append)
-    if not damages and (what := group_problem(store.path)):
+    check_store(path, damages.append)
+    if not damages and (what := group_problem(path)):
         yield Problem(what=what)
     for stream in store.streams.values():
-        folder = store.path / stream.name
+        folder = path / stream.name
         headers = group_problem(folder), _parts_problem(folder), _source_problem(folder, stream)
         for what in filter(None, headers):
             yield Problem(stream=stream.name, what=what)
@@ -56,10 +57,15 @@ def group_problem(folder: Path) -> str | None:
         document = json_object(path)
     except StoreCorruptError as error:
         return str(error)
+    return document_problem(document, str(path))
+
+
+def document_problem(document: Mapping[str, object], where: str) -> str | None:
+    """Say why the Zarr library could not take a document for that of a group."""
     found = document.get("zarr_format"), document.get("node_type")
     if found != (3, "group") or not isinstance(document.get("attributes"), dict):
         return (
-            f"{path}: zarr_format is {found[0]!r}, node_type {found[1]!r}, attributes are "
+            f"{where}: zarr_format is {found[0]!r}, node_type {found[1]!r}, attributes are "
             f"{document.get('attributes')!r:.60}; expected 3, 'group' and an object. {RESTORE}"
         )
     return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
+from cache_schema.place import Place
 from cache_schema.proof.report import Report
 from cache_schema.proof.verify import verify_store
 from cache_schema.proof.zarr_files import group_problem
@@ -40,7 +41,7 @@ class Repair:
 
 
 def repair_store(
-    path: Path,
+    path: Place,
     *,
     quiet_seconds: float = 3600,
     dry_run: bool = False,
@@ -49,7 +50,8 @@ def repair_store(
     """Mend what can be mended, and verify the store.
 
     Killed at any instant, the store is no worse, and the next repair goes on. An HDF5 file holds
-    nothing twice, so there it is only said what is lost.
+    nothing twice, and objects of a bucket are put whole and never changed: of both it is only said
+    what is lost.
 
     Args:
         path: Of the store.
@@ -62,7 +64,7 @@ def repair_store(
         StoreError: if there is no store of this version, or it cannot be written.
     """
     bench = Bench(dry_run=dry_run, quiet_seconds=quiet_seconds)
-    if not is_hdf5(path) and path.is_dir():
+    if isinstance(path, Path) and not is_hdf5(path) and path.is_dir():
         with write_errors(path):
             _mend(path, bench)
     report = verify_store(path, progress)

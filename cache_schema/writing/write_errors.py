@@ -16,7 +16,7 @@ NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
-def write_errors(path: Path, *others: type[Exception]) -> Iterator[None]:
+def write_errors(path: Path | str, *others: type[Exception]) -> Iterator[None]:
     """Turn the block's ``OSError`` into a ``StoreError`` about ``path``.
 
     Args:
@@ -32,7 +32,7 @@ def write_errors(path: Path, *others: type[Exception]) -> Iterator[None]:
         raise StoreError(_sentence(path, error)) from error
 
 
-def _sentence(path: Path, error: Exception) -> str:
+def _sentence(path: Path | str, error: Exception) -> str:
     number = _number(error)
     reason = os.strerror(number) if number else str(error)
     if number in NO_ROOM:

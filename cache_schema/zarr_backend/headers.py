@@ -18,6 +18,8 @@ from cache_schema.writing.durable import replaced_file
 __all__ = [
     "RESTORE",
     "StreamHeader",
+    "attributes_of",
+    "check_copy",
     "group",
     "part_attributes",
     "read_attributes",
@@ -110,9 +112,14 @@ def read_attributes(folder: Path) -> dict[str, object]:
         StoreCorruptError: if its ``zarr.json`` is gone, or not that of a group.
     """
     path = folder / layout.ZARR_JSON
-    attributes = json_object(path).get("attributes", {})
+    return attributes_of(json_object(path), str(path))
+
+
+def attributes_of(document: Mapping[str, object], where: str) -> dict[str, object]:
+    """Return the attributes that a ``zarr.json`` holds; raises as ``read_attributes`` does."""
+    attributes = document.get("attributes", {})
     if not isinstance(attributes, dict):
-        raise StoreCorruptError(f"{path}: 'attributes' is not an object. {RESTORE}")
+        raise StoreCorruptError(f"{where}: 'attributes' is not an object. {RESTORE}")
     return attributes
 
 
@@ -131,12 +138,23 @@ def read_stream_header(folder: Path) -> StreamHeader:
         attributes = read_attributes(copy)
     except StoreCorruptError:
         return header
+    check_copy(header, attributes, str(path), str(copy / layout.ZARR_JSON))
+    return header
+
+
+def check_copy(
+    header: StreamHeader, attributes: Mapping[str, object], where: str, copy: str
+) -> None:
+    """Raise unless the attributes of ``parts`` are those of its stream, or none.
+
+    Raises:
+        StoreCorruptError: if they say something else.
+    """
     if attributes and attributes != header.parts_attributes():
         raise StoreCorruptError(
-            f"{path}: its attributes are not those of {copy / layout.ZARR_JSON}, which are a copy; "
+            f"{where}: its attributes are not those of {copy}, which are a copy; "
             f"one of the two was altered. {RESTORE}"
         )
-    return header
 
 
 def write_document(path: Path, document: Mapping[str, object]) -> None:

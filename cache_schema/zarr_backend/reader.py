@@ -1,6 +1,6 @@
 """Find the streams and parts of a Zarr store, and notice when a file of them is gone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cache_schema import layout
@@ -23,6 +23,7 @@ from cache_schema.zarr_backend.seal import lost_its_journal
 
 __all__ = [
     "check_store",
+    "check_version",
     "has_parts",
     "part_folders",
     "read_zarr_stream",
@@ -70,10 +71,19 @@ def check_store(path: Path, on_damage: OnDamage = raise_damage) -> None:
             )
         )
         return
+    check_version(attributes, str(path))
+
+
+def check_version(attributes: Mapping[str, object], where: str) -> None:
+    """Raise unless a store's attributes name the version this code reads.
+
+    Raises:
+        SchemaVersionError: if they name another.
+    """
     version = attributes.get("schema_version")
     if version != layout.SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"{path}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
+            f"{where}: has schema version {version}, this code reads {layout.SCHEMA_VERSION}."
         )
 
 

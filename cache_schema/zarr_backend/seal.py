@@ -30,8 +30,10 @@ from cache_schema.zarr_backend.shard import shard_metadata
 
 __all__ = [
     "array_documents",
+    "copy_of",
     "lost_its_journal",
     "lost_its_seal",
+    "parse_copy",
     "read_copy",
     "write_copy",
     "write_seal",
@@ -78,7 +80,12 @@ def array_documents(header: StreamHeader, num_rows: int) -> dict[str, dict[str, 
 def write_copy(part: Path, header: StreamHeader, journal: bytes) -> None:
     """Write the second copy of a journal, behind a line with the attributes of the stream."""
     with replaced_file(part / layout.COMMITS_COPY) as temporary:
-        temporary.write_bytes(line_of(to_json(header.attributes())) + journal)
+        temporary.write_bytes(copy_of(header, journal))
+
+
+def copy_of(header: StreamHeader, journal: bytes) -> bytes:
+    """Return the bytes of the second copy."""
+    return line_of(to_json(header.attributes())) + journal
 
 
 def read_copy(part: Path) -> tuple[StreamHeader, bytes]:
@@ -89,14 +96,20 @@ def read_copy(part: Path) -> tuple[StreamHeader, bytes]:
     """
     path = part / layout.COMMITS_COPY
     try:
-        head, _, journal = path.read_bytes().partition(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise StoreCorruptError(f"{path}: is gone. {RESTORE}") from error
+    return parse_copy(data, str(path))
+
+
+def parse_copy(data: bytes, where: str) -> tuple[StreamHeader, bytes]:
+    """Return what the bytes of a second copy say; raises as ``read_copy`` does."""
+    head, _, journal = data.partition(b"\n")
     checksum, _, text = head.partition(b" ")
-    _, behind = decode_journal(journal, where=str(path))
+    _, behind = decode_journal(journal, where=where)
     if checksum != b"%08x" % google_crc32c.value(text) or behind:
-        raise StoreCorruptError(f"{path}: a line does not match its checksum. {RESTORE}")
-    return StreamHeader.from_attributes(json.loads(text), str(path)), journal
+        raise StoreCorruptError(f"{where}: a line does not match its checksum. {RESTORE}")
+    return StreamHeader.from_attributes(json.loads(text), where), journal
 
 
 def lost_its_journal(part: Path) -> bool:

@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Address, Place, is_address
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
 from extract.decode.wire import HEAD, pack
-from extract.process_memory import peak_bytes
+from extract.process_memory import freed_memory_kept, peak_bytes
 
 __all__ = ["Opener", "main"]
 
@@ -44,7 +45,7 @@ OUT_OF_MEMORY_SCORE = "500"
 
 PR_SET_PDEATHSIG = 1
 
-Opener = Callable[[Path, str], FrameSource]
+Opener = Callable[[Place, str], FrameSource]
 
 
 def main() -> None:
@@ -53,7 +54,11 @@ def main() -> None:
     _die_with(int(parent))
     module, _, function = opener.partition(":")
     open_source: Opener = getattr(importlib.import_module(module), function)
-    with suppress(ConnectionError):  # the other end is gone: nobody waits for an answer
+    # Frames come and go, each as large as the one before.
+    with (
+        freed_memory_kept(),
+        suppress(ConnectionError),
+    ):  # the other end is gone: nobody waits for an answer
         _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
     # Not the usual end: threads of a native decoder may still be at work.
     os._exit(0)
@@ -88,7 +93,7 @@ class _Child:
                 self._answer(json.loads(requests.read(num_text)))
 
     def _answer(self, request: dict[str, Any]) -> None:
-        path = Path(request["path"])
+        path = _place(request["path"], request["version"])
         try:
             if request["kind"] == "probe":
                 self._send({"kind": "probed", "seconds": probe(path)})
@@ -104,7 +109,7 @@ class _Child:
         except Exception as error:
             self._fail(f"unexpected {type(error).__name__}: {error}")
 
-    def _decode(self, path: Path, backend: str, fps: Fraction | None) -> None:
+    def _decode(self, path: Place, backend: str, fps: Fraction | None) -> None:
         facts: list[VideoFacts] = []
         source = self._open_source(path, backend)
         for frame in sample_frames(source, fps, facts, self._say_alive):
@@ -148,6 +153,10 @@ class _Child:
         if raw:
             self._connection.sendall(raw)
         self._spoke = time.monotonic()
+
+
+def _place(path: str, version: str) -> Place:
+    return Address(path, version) if is_address(path) else Path(path)
 
 
 def _used() -> dict[str, object]:

@@ -17,16 +17,16 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Address, Place
 from extract.decode.frame_slots import FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
 from extract.decode.wire import HEAD, facts_of, pack
@@ -58,11 +58,10 @@ class DecoderProcess:
     def __init__(
         self,
         *,
-        is_stopped: Callable[[], bool] = lambda: False,
         opener: str = OPENER,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
-        self._is_stopped = is_stopped
+        self._is_stopped = False
         self._opener = opener
         self._hang_seconds = hang_seconds
         self._child: subprocess.Popen[bytes] | None = None
@@ -80,8 +79,19 @@ class DecoderProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start the child, ahead of its first video.
+
+        It ends with the thread that calls this.
+        """
+        self._connected()
+
+    def stop(self) -> None:
+        """Have what waits for the child raise ``VideoError``; another thread may call this."""
+        self._is_stopped = True
+
     def decode(
-        self, path: Path, backend: str, fps: Fraction | None
+        self, path: Place, backend: str, fps: Fraction | None
     ) -> Iterator[SampledFrame | VideoFacts]:
         """Yield a video's sampled frames and then its facts, as ``extract.decode`` makes them.
 
@@ -89,7 +99,7 @@ class DecoderProcess:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.
         """
         for fields, raw in self._ask(
-            kind="decode", path=str(path), backend=backend, fps=None if fps is None else str(fps)
+            kind="decode", **_named(path), backend=backend, fps=None if fps is None else str(fps)
         ):
             if fields["kind"] == "frame":
                 yield SampledFrame(rgb=self._frame(fields, raw), num_ticks=fields["num_ticks"])
@@ -104,13 +114,13 @@ class DecoderProcess:
             return raw.reshape(fields["shape"])
         return self._slots.take(fields["slot"], tuple(fields["shape"]))
 
-    def probe(self, path: Path) -> float:
+    def probe(self, path: Place) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.
 
         Raises:
             VideoError: if the file holds no video, or opening it hung or crashed.
         """
-        fields, _ = next(self._ask(kind="probe", path=str(path)))
+        fields, _ = next(self._ask(kind="probe", **_named(path)))
         return float(fields["seconds"])
 
     def close(self) -> None:
@@ -198,7 +208,7 @@ class DecoderProcess:
                 got = connection.recv_into(rest, 0, socket.MSG_WAITALL)
             except BlockingIOError:
                 got = -1
-            if self._is_stopped():
+            if self._is_stopped:
                 raise VideoError("the run was stopped.")
             if got == 0:
                 raise ConnectionResetError
@@ -227,6 +237,11 @@ class DecoderProcess:
         return f"the decoder ended without an answer (exit code {code})."
 
 
+def _named(path: Place) -> dict[str, object]:
+    version = path.version if isinstance(path, Address) else ""
+    return {"path": str(path), "version": version}
+
+
 class Prober:
     """Reads headers in child processes; threads may share it.
 
@@ -237,22 +252,33 @@ class Prober:
 
     WAIT_SECONDS = 1.0
 
-    def __init__(self, max_processes: int, *, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, first: DecoderProcess, max_processes: int) -> None:
+        """Prepare to read.
+
+        Args:
+            first: Reads, too, and is kept afterwards.
+            max_processes: How many there may be, with that one.
+        """
         self._unborn = queue.SimpleQueue[DecoderProcess]()
         self._idle = queue.LifoQueue[DecoderProcess]()
-        self._all = [DecoderProcess(hang_seconds=hang_seconds) for _ in range(max_processes)]
-        self._idle.put(self._all[0])
-        for process in self._all[1:]:
+        self._first = first
+        self._others = [DecoderProcess() for _ in range(max_processes - 1)]
+        self._idle.put(first)
+        for process in self._others:
             self._unborn.put(process)
 
     def __enter__(self) -> "Prober":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._all:
+        for process in self._others:
             process.close()
 
-    def probe(self, path: Path) -> float:
+    def start(self) -> None:
+        """Start the first process; it ends with the thread that calls this."""
+        self._first.start()
+
+    def probe(self, path: Place) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.
 
         Raises:

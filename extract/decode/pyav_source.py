@@ -1,5 +1,6 @@
 """Forward decoding with PyAV (FFmpeg): the reference backend, which reads everything."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
@@ -7,12 +8,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from cache_schema.errors import VideoError
+from cache_schema.errors import StoreError, VideoError
+from cache_schema.object_backend.object_file import ObjectFile
+from cache_schema.place import Address, Place
 from extract.decode.frames import Frame, FrameClock
-from extract.decode.skipping import SkippingDecoder, Unplain, is_plain
+from extract.decode.skipping import SkippingDecoder, is_plain
+from extract.decode.stretches import Unplain
 from extract.decode.versions import pyav_version
 
 __all__ = [
@@ -29,10 +34,13 @@ __all__ = [
 STILL_IMAGES = ("_pipe", "image2")
 """FFmpeg's names of what reads a single picture end so."""
 
+MOST_THREADS = 8
+"""That decode one video side by side; each may hold what ``stretches.MOST_BYTES`` says."""
+
 STILL = "is a still image, no video. Move it out of the folder."
 
 
-def probe(path: Path) -> float:
+def probe(path: Place) -> float:
     """Return the duration in seconds that the file's header declares; 0 if it does not.
 
     Raises:
@@ -46,7 +54,7 @@ def probe(path: Path) -> float:
 class PyavSource:
     """Forward decoding with PyAV (FFmpeg); the reference backend."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path = path
         self._open()
 
@@ -96,16 +104,27 @@ class PyavSource:
         time_base = Fraction(self._stream.time_base or 1)
         with self._container:
             for frame in SkippingDecoder(
-                self._container, self._stream, fps, lambda pts: pts * time_base - self._zero
+                self._container,
+                self._stream,
+                fps,
+                lambda pts: pts * time_base - self._zero,
+                more=self._another_decoder,
+                num_threads=min(MOST_THREADS, len(os.sched_getaffinity(0))),
             ):
                 if isinstance(frame, int):
                     self._num_frames += 1
                     yield frame * time_base - self._zero, _skipped
-                    continue
-                if frame.is_corrupt or frame.time_base != time_base:
-                    raise Unplain
-                self._note(frame)
-                yield self._last_seconds, frame_converter(frame)
+                else:
+                    self._note(frame)
+                    yield self._last_seconds, frame_converter(frame)
+
+    def _another_decoder(self) -> VideoCodecContext:
+        # What a container says of its stream, such as colours, cannot be copied from decoder to
+        # decoder.
+        with open_container(self._path) as container:
+            context = video_stream(container).codec_context
+        context.thread_count = 1
+        return context
 
     def _note(self, frame: VideoFrame) -> None:
         assert frame.pts is not None
@@ -133,6 +152,8 @@ class PyavSource:
     def _decode(self) -> Iterator[VideoFrame]:
         try:
             yield from self._container.decode(self._stream)
+        except StoreError as error:
+            raise VideoError(f"cannot be read to its end: {error}") from error
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"cannot be decoded beyond {float(self._last_seconds):.2f} s: {av_reason(error)}. "
@@ -161,14 +182,16 @@ def start_seconds(container: av.container.InputContainer, stream: VideoStream) -
     return own if own is not None and abs(own - start) <= Fraction(1, 500_000) else start
 
 
-def open_container(path: Path) -> av.container.InputContainer:
-    """Open a file that may hold a video.
+def open_container(path: Place) -> av.container.InputContainer:
+    """Open a file, or an object, that may hold a video; of an object only ranges are read.
 
     Raises:
         VideoError: if it cannot be opened, or is a still image.
     """
     try:
-        container = av.open(str(path), mode="r")
+        container = av.open(ObjectFile(path) if isinstance(path, Address) else str(path), mode="r")
+    except StoreError as error:
+        raise VideoError(f"cannot be read: {error}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(_no_video(path, error)) from error
     if container.format.name.endswith(STILL_IMAGES):
@@ -177,10 +200,10 @@ def open_container(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _no_video(path: Path, error: Exception) -> str:
+def _no_video(path: Place, error: Exception) -> str:
     if not isinstance(error, av.error.InvalidDataError):
         return f"cannot be opened as a video: {av_reason(error)}."
-    if path.stat().st_size == 0:
+    if isinstance(path, Path) and path.stat().st_size == 0:
         return "is empty (0 bytes). Get the file again."
     return (
         f"cannot be opened as a video: {av_reason(error)}. It is no video, or its index was cut "
@@ -215,7 +238,8 @@ def _declared_duration(
 
 
 def _skipped() -> Frame:
-    raise AssertionError("a frame that no tick falls on is not converted")
+    """Stand for a frame that no tick falls on, unless the frame behind it does not decode."""
+    raise VideoError("its packets tell of a frame that does not decode. Get the file again.")
 
 
 def _upright_size(frame: VideoFrame) -> tuple[int, int]:

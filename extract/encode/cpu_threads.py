@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from extract.encode.encoders.base import Encoder, encode_fixed
+from extract.encode.gpu_clock import GpuClock
 
 __all__ = ["EncodeThreads", "threads_for"]
 
@@ -35,6 +36,8 @@ class EncodeThreads:
 
     def __init__(self, num_threads: int) -> None:
         self._num_threads = num_threads
+        self.gpu_clock = GpuClock()
+        """Counts what a GPU does in place of the threads."""
         self._pool = ThreadPoolExecutor(
             num_threads, "encode", initializer=torch.set_num_threads, initargs=(1,)
         )
@@ -58,7 +61,8 @@ class EncodeThreads:
         if encoder.device.type == "cpu":
             return self._pool.submit(encode_fixed, encoder, pixels_BFCHW, batch_size)
         rows = Future[Tensor]()
-        rows.set_result(encode_fixed(encoder, pixels_BFCHW, batch_size))
+        with self.gpu_clock.around(encoder.device):
+            rows.set_result(encode_fixed(encoder, pixels_BFCHW, batch_size))
         return rows
 
     @property

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from cache_schema.errors import VideoError
 from extract.decode.frames import SampledFrame, VideoFacts
-from extract.decode.process import HANG_SECONDS, OPENER, DecoderProcess
+from extract.decode.process import DecoderProcess
 from extract.plan.jobs import Job
 from extract.report.run_report import RunReport
 
@@ -69,19 +69,24 @@ class DecodeStage:
         fps: Fraction | None,
         backend: str,
         report: RunReport,
-        *,
-        opener: str = OPENER,
-        hang_seconds: float = HANG_SECONDS,
+        process: DecoderProcess,
     ) -> None:
+        """Prepare to decode.
+
+        Args:
+            jobs: In their order.
+            fps: Ticks per second of video time; None takes every frame.
+            backend: What decodes.
+            report: Gets times and memory.
+            process: Where; it is closed at the end.
+        """
         self._jobs = jobs
         self._fps = fps
         self._backend = backend
         self._report = report
         self._items: queue.Queue[Item | _End] = queue.Queue(QUEUE_CHUNKS)
         self._stopped = threading.Event()
-        self._process = DecoderProcess(
-            is_stopped=self._stopped.is_set, opener=opener, hang_seconds=hang_seconds
-        )
+        self._process = process
         self._thread = threading.Thread(target=self._run, name="decode")
         self.thread_seconds = 0.0
         """CPU time of this process that decoding took, once it has ended."""
@@ -92,6 +97,7 @@ class DecodeStage:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
+        self._process.stop()
         self._thread.join()
 
     def __iter__(self) -> Iterator[Item]:

@@ -13,6 +13,7 @@ import torch
 
 from cache_schema.store import StoreWriter
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.placement import device_name
 from extract.pipeline.decode_stage import DecodeStage, Frames
@@ -20,7 +21,7 @@ from extract.pipeline.encode_stage import EncodeStage
 from extract.pipeline.write_stage import WriteStage
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, sampling_fps
-from extract.process_memory import peak_bytes
+from extract.process_memory import freed_memory_kept, peak_bytes
 from extract.report.run_report import RunReport
 
 __all__ = ["extract_videos"]
@@ -33,6 +34,7 @@ def extract_videos(
     config: ExtractConfig,
     report: RunReport,
     *,
+    decoder: DecoderProcess,
     advance: Callable[[float], None],
     num_threads: int,
 ) -> None:
@@ -44,6 +46,7 @@ def extract_videos(
         writer: The store; stays open.
         config: Sampling, batch size, decoder.
         report: Gets counts, failures and stage times.
+        decoder: What decodes, started or not; it is closed at the end.
         advance: Called with the video-seconds just encoded, for a progress bar.
         num_threads: Batches that a CPU encodes side by side; rows do not depend on it.
     """
@@ -51,8 +54,9 @@ def extract_videos(
     report.devices |= {device_name(target.encoder.device) for target in targets}
     used_before = time.process_time()
     with (
+        freed_memory_kept(),
         WriteStage(writer, targets, report) as write,
-        DecodeStage(jobs, fps, config.decoder, report) as decode,
+        DecodeStage(jobs, fps, config.decoder, report, decoder) as decode,
         EncodeThreads(num_threads) as threads,
         _one_torch_thread(),
     ):
@@ -67,6 +71,7 @@ def extract_videos(
     # Its own thread, the lanes, and whatever threads a runtime starts: all that is left over.
     others = decode.thread_seconds + write.thread_seconds
     report.cpu_seconds["encode"] += time.process_time() - used_before - others
+    report.note_gpu("encode", threads.gpu_clock.seconds)
     report.note_peak("encode", peak_bytes())
 
 

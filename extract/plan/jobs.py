@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
-from pathlib import Path
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Place
 from cache_schema.records import VideoRecord
 from cache_schema.store import Store
 from cache_schema.stream import Stream
-from extract.decode.process import Prober
+from extract.decode.process import DecoderProcess, Prober
 from extract.report.ledger import Failure, failure_of, spelt_out
 from extract.sources.videos import VideoFile, content_digest
 
@@ -56,6 +56,7 @@ def plan_jobs(
     progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
     *,
     wanted: Collection[str] = (),
+    decoder: DecoderProcess,
     ledger: Mapping[tuple[str, str], Failure] | None = None,
 ) -> Plan:
     """Compare the videos with the store's commits and open those that need work.
@@ -70,16 +71,19 @@ def plan_jobs(
         store: What is there; None before the first run.
         progress: Wraps the iteration over the videos, for a progress bar.
         wanted: Ids that other shards of this run look after.
+        decoder: Opens videos. Where there are any it is started, by the thread that calls this, and
+            ready for whoever decodes them next.
         ledger: Last entry of each (video id, stream). Where it lists a file of the same size the
             video is not tried again.
     """
     present = [store.streams[name] for name in streams if store and name in store.streams]
     ids = {video.id for video in videos} | set(wanted)
-    with Prober(PROBE_THREADS) as prober, ThreadPoolExecutor(PROBE_THREADS) as pool:
+    with Prober(decoder, PROBE_THREADS) as prober, ThreadPoolExecutor(PROBE_THREADS) as pool:
         planner = _Planner(present, ids, ledger or {}, prober.probe)
         # Threads are for files that must be opened: usually far fewer than those that are stored.
         to_open = [video for video in videos if planner.lacking(video, streams)]
         if to_open:
+            prober.start()
             planner.learn_digests()
         stored: Iterable[Outcome] = repeat([], len(videos) - len(to_open))
         looks = pool.map(lambda video: planner.look(video, streams), to_open)
@@ -104,7 +108,7 @@ class _Planner:
         streams: Sequence[Stream],
         wanted: Collection[str],
         ledger: Mapping[tuple[str, str], Failure],
-        probe: Callable[[Path], float],
+        probe: Callable[[Place], float],
     ) -> None:
         self.failed_before: list[Failure] = []
         self._probe = probe

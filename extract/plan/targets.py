@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_schema.errors import RecipeMismatchError
 from cache_schema.parsing import differences
+from cache_schema.place import Place
 from cache_schema.recipe import DecoderRecipe, Recipe, SamplingRecipe
 from cache_schema.store import Store, StoreWriter, open_store, stream_names
 from extract.config import ExtractConfig
@@ -81,7 +81,7 @@ def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
     return list(targets.values())
 
 
-def make_streams(targets: Sequence[Target], writer: StoreWriter, path: Path) -> list[Target]:
+def make_streams(targets: Sequence[Target], writer: StoreWriter, path: Place) -> list[Target]:
     """Make every target's stream; return the targets with the names their streams have.
 
     A name that was free when it was chosen may by now be that of another run's stream, made
@@ -96,7 +96,7 @@ def make_streams(targets: Sequence[Target], writer: StoreWriter, path: Path) -> 
     return [_make_stream(target, writer, path) for target in targets]
 
 
-def _make_stream(target: Target, writer: StoreWriter, path: Path) -> Target:
+def _make_stream(target: Target, writer: StoreWriter, path: Place) -> Target:
     row_shape, source = target.encoder.row_shape, target.source
     try:
         writer.stream(target.stream, target.recipe, row_shape, encoder_source=source)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cache_schema.cost import ExtractionCost, append_cost
 from cache_schema.energy import EnergyMeter
 from cache_schema.errors import StoreError
+from cache_schema.place import to_place
 from extract.report.run_report import RunReport
 
 __all__ = ["cost_written"]
@@ -30,7 +30,7 @@ def cost_written(
     finally:
         if report.num_rows:
             try:
-                append_cost(Path(report.store), _cost(report, meter.joules))
+                append_cost(to_place(report.store), _cost(report, meter.joules))
             except StoreError as error:
                 tell(f"What this run cost is not noted. {error}")
 

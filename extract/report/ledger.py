@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-from cache_schema.writing.shared_lines import append_lines, read_lines
+from cache_schema.place import Place
+from cache_schema.shared_lines import append_lines, read_lines
 from extract.sources.videos import VideoFile
 
 __all__ = ["Failure", "Ledger", "failure_of", "spelt_out"]
@@ -52,7 +52,7 @@ def spelt_out(name: str) -> str:
 class Ledger:
     """The ledger of one store."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Place) -> None:
         self.path = store.with_name(f"{store.name}.failures.jsonl")
 
     def append(self, failures: Sequence[Failure]) -> None:

@@ -32,6 +32,8 @@ class RunReport:
     """Stage -> seconds its thread was at work; the stages overlap, and so do workers."""
     cpu_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Stage -> CPU seconds of its threads and, for decode, of the decoding process."""
+    gpu_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Stage -> seconds that GPUs were at work for it; without a GPU there is none."""
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """Stage -> most memory that its process held; of several workers, the largest."""
     video_bytes: int = 0
@@ -69,9 +71,16 @@ class RunReport:
             self.busy_seconds[stage] += seconds
         for stage, seconds in share.cpu_seconds.items():
             self.cpu_seconds[stage] += seconds
+        for stage, seconds in share.gpu_seconds.items():
+            self.note_gpu(stage, seconds)
         for stage, peak in share.peak_bytes.items():
             self.note_peak(stage, peak)
         self.devices |= share.devices
+
+    def note_gpu(self, stage: str, seconds: float | None) -> None:
+        """Add seconds that a GPU was at work for a stage; None says that there was none."""
+        if seconds is not None:
+            self.gpu_seconds[stage] += seconds
 
     def note_peak(self, stage: str, num_bytes: int) -> None:
         """Note the most memory that a stage's process held."""
@@ -104,6 +113,7 @@ class RunReport:
             "video_hours_per_hour": self.video_seconds / wall,
             "busy_seconds": _rounded(self.busy_seconds),
             "cpu_seconds": _rounded(self.cpu_seconds),
+            "gpu_seconds": _rounded(self.gpu_seconds) or None,
             "peak_bytes": self.peak_bytes,
             "video_bytes": self.video_bytes,
             "feature_bytes": self.feature_bytes,

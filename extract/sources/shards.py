@@ -8,9 +8,9 @@ import heapq
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache_schema.errors import ConfigError
+from cache_schema.place import Place
 from cache_schema.store import is_hdf5
 from extract.sources.videos import VideoFile
 
@@ -76,15 +76,16 @@ def shard_of(videos: Sequence[VideoFile], shard: Shard) -> list[VideoFile]:
     return sorted(mine, key=lambda video: video.id)
 
 
-def refuse_shards(store: Path, count: int) -> None:
+def refuse_shards(store: Place, count: int) -> None:
     """Raise if several tasks are to fill a store that takes one writer.
 
     Raises:
         ConfigError: for an HDF5 file.
     """
     if count > 1 and is_hdf5(store):
+        other = str(store).rpartition(".")[0]
         raise ConfigError(
             f"{store}: an HDF5 store takes one writer at a time, so {count} shards cannot fill it "
-            f"together. Use --out {store.with_suffix('.zarr')}; vllm-store export makes an HDF5 "
+            f"together. Use --out {other}.zarr; vllm-store export makes an HDF5 "
             "file of it."
         )

@@ -1,8 +1,9 @@
 """From what the user typed to a list of video files, each with the id it will have in the store.
 
-Accepts files, folders (searched recursively), glob patterns and list files (``.txt``, one path a
-line, relative to the list's folder). An id is the path below the searched root without suffix;
-two files that would share one keep their suffix in it.
+Accepts files, folders (searched recursively), glob patterns, addresses of objects or of what their
+names begin with, and list files (``.txt``, one path or address a line, paths relative to the list's
+folder). An id is the path below the searched root without suffix; two files that would share one
+keep their suffix in it.
 """
 
 import glob
@@ -13,8 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from cache_schema.errors import SourceError, VideoError
+from cache_schema.errors import SourceError, StoreError, VideoError
+from cache_schema.object_backend.object_file import ObjectFile
+from cache_schema.place import Address, Place, to_place
+from extract.sources.remote import Found, listed_objects, named_objects
 
 __all__ = ["VideoFile", "content_digest", "find_videos"]
 
@@ -32,7 +37,7 @@ class VideoFile:
     """One file to extract."""
 
     id: str
-    path: Path
+    path: Place
     size_bytes: int
     """0 also where it cannot be found out, such as behind a broken link."""
 
@@ -43,18 +48,19 @@ def find_videos(inputs: Sequence[str]) -> list[VideoFile]:
     Raises:
         SourceError: if an input does not exist or names no video, or if two files claim one id.
     """
-    found: dict[str, tuple[Path, Path]] = {}  # real path -> (path as given, root)
+    found: dict[str, Found] = {}  # by real path or address
     for text in inputs:
-        pairs = list(_expand(text))
-        if not pairs:
+        here = list(_expand(text))
+        if not here:
             kinds = ", ".join(sorted(SUFFIXES))
             raise SourceError(f"{text}: no video there. Looked for files ending in {kinds}.")
-        for path, root in pairs:
-            found.setdefault(os.path.realpath(path), (path, root))
+        for one in here:
+            same = os.path.realpath(one.path) if isinstance(one.path, Path) else str(one.path)
+            found.setdefault(same, one)
     return sorted(_with_ids(list(found.values())), key=lambda video: video.id)
 
 
-def content_digest(path: Path) -> str:
+def content_digest(path: Place) -> str:
     """Return a digest of a file's size and of 16 blocks of 256 KiB spread evenly over it.
 
     Reading terabytes twice is no option, and two different videos that agree in size and in
@@ -64,43 +70,59 @@ def content_digest(path: Path) -> str:
         VideoError: if it cannot be read.
     """
     try:
+        if isinstance(path, Address):
+            with ObjectFile(path) as remote:
+                return _digest(remote, remote.seek(0, os.SEEK_END))
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
             raise VideoError("is no regular file. Move it out of the folder.")
-        return _digest(path, facts.st_size)
+        with path.open("rb") as file:
+            return _digest(file, facts.st_size)
+    except StoreError as error:
+        raise VideoError(f"cannot be read: {error}") from error
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}.") from error
 
 
-def _digest(path: Path, size: int) -> str:
+def _digest(file: BinaryIO | ObjectFile, size: int) -> str:
     digest = hashlib.sha256(size.to_bytes(8, "little"))
     starts = list(range(0, size, DIGEST_BLOCK_BYTES))
     if len(starts) > DIGEST_BLOCKS:
         last = size - DIGEST_BLOCK_BYTES
         starts = [last * block // (DIGEST_BLOCKS - 1) for block in range(DIGEST_BLOCKS)]
-    with path.open("rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(DIGEST_BLOCK_BYTES))
+    for start in starts:
+        file.seek(start)
+        digest.update(file.read(DIGEST_BLOCK_BYTES))
     return f"sha256-16x256k:{digest.hexdigest()}"
 
 
-def _expand(text: str) -> Iterator[tuple[Path, Path]]:
-    """Yield (file, root its id is relative to) for one input."""
-    path = Path(text)
+def _expand(text: str) -> Iterator[Found]:
+    """Yield the videos of one input."""
+    place = to_place(text)
+    if isinstance(place, Address):
+        yield from named_objects(place, SUFFIXES)
+    else:
+        yield from _expand_path(place, text)
+
+
+def _expand_path(path: Path, text: str) -> Iterator[Found]:
     if path.is_dir():
-        yield from ((file, path) for file in _walk(path))
+        yield from (_below(path, file) for file in _walk(path))
     elif path.suffix.lower() == ".txt" and path.is_file():
         yield from _read_list(path)
     elif path.is_file():
-        yield path, path.parent
+        yield _below(path.parent, path)
     elif glob.has_magic(text):
         yield from _match(text)
     else:
         raise SourceError(f"{text}: no such file or folder. Check the path.")
 
 
-def _match(pattern: str) -> Iterator[tuple[Path, Path]]:
+def _below(root: Path, file: Path) -> Found:
+    return Found(file, file.relative_to(root).as_posix(), _size(file))
+
+
+def _match(pattern: str) -> Iterator[Found]:
     """Yield the files a glob pattern matches; ids are relative to its part before any wildcard."""
     parts = Path(pattern).parts
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
@@ -108,7 +130,7 @@ def _match(pattern: str) -> Iterator[tuple[Path, Path]]:
     for path in sorted(root.glob(str(Path(*parts[fixed:])))):
         if not path.is_dir():
             # Behind a wildcard, '..' would lead ids astray.
-            yield path, path.parent if ".." in path.relative_to(root).parts else root
+            yield _below(path.parent if ".." in path.relative_to(root).parts else root, path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -135,37 +157,37 @@ def _refuse_folder(error: OSError) -> None:
     ) from error
 
 
-def _read_list(path: Path) -> Iterator[tuple[Path, Path]]:
+def _read_list(path: Path) -> Iterator[Found]:
     # Names that are no text come through, to be named as failures like those of a folder.
     text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    addresses = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
+            continue
+        if isinstance(place := to_place(line.strip()), Address):
+            addresses.append(place)
             continue
         file = path.parent / line.strip()
         if not file.is_file():
             raise SourceError(f"{path}: line {number} names '{line.strip()}', which is no file.")
         inside = file.is_relative_to(path.parent) and ".." not in file.parts
-        yield file, path.parent if inside else file.parent
+        yield _below(path.parent if inside else file.parent, file)
+    yield from listed_objects(addresses)
 
 
-def _with_ids(pairs: list[tuple[Path, Path]]) -> Iterator[VideoFile]:
-    plain = [_without_suffix(path.relative_to(root).as_posix()) for path, root in pairs]
+def _with_ids(found: Sequence[Found]) -> Iterator[VideoFile]:
+    plain = [_without_suffix(one.name) for one in found]
     count = Counter(plain)
-    ids = [
-        path.relative_to(root).as_posix() if count[name] > 1 else name
-        for name, (path, root) in zip(plain, pairs, strict=True)
-    ]
+    ids = [one.name if count[name] > 1 else name for name, one in zip(plain, found, strict=True)]
     clashes = [name for name, times in Counter(ids).items() if times > 1]
     if clashes:
-        paths = [
-            str(path) for name, (path, _) in zip(ids, pairs, strict=True) if name == clashes[0]
-        ]
+        paths = [str(one.path) for name, one in zip(ids, found, strict=True) if name == clashes[0]]
         raise SourceError(
             f"two videos would have the id '{clashes[0]}': {' and '.join(paths)}. "
             "Name their common parent folder instead, so that ids keep the folders apart."
         )
-    for name, (path, _) in zip(ids, pairs, strict=True):
-        yield VideoFile(id=name, path=path, size_bytes=_size(path))
+    for name, one in zip(ids, found, strict=True):
+        yield VideoFile(id=name, path=one.path, size_bytes=one.size_bytes)
 
 
 def _without_suffix(name: str) -> str:

@@ -1,18 +1,17 @@
 """All that the page of a store shows, measured."""
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from cache_schema.cost import ExtractionCost, read_costs
 from cache_schema.errors import StoreError
 from cache_schema.parsing import to_mapping
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
-from cache_schema.store import Store
+from cache_schema.store import Store, stored_bytes
 from cache_schema.stream import Stream
 from cache_schema.video_path import found_video
 from extract.report.ledger import Failure, Ledger
@@ -150,7 +149,7 @@ def measure(
     }
     return Measured(
         store=str(store.path),
-        disk_bytes=_disk_bytes(store.path),
+        disk_bytes=stored_bytes(store.path),
         streams=[_stream_facts(one) for one in store.streams.values()],
         stream=stream.name,
         num_rows_seen=looked.num_rows,
@@ -180,7 +179,7 @@ def _stream_facts(stream: Stream) -> StreamFacts:
 
 
 def _video_facts(
-    store: Path,
+    store: Place,
     stream: Stream,
     looked: LookedAt,
     repeats: list[Repeat],
@@ -210,14 +209,6 @@ def _video_facts(
             )
         )
     return found
-
-
-def _disk_bytes(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(
-        (Path(folder) / name).stat().st_size for folder, _, names in os.walk(path) for name in names
-    )
 
 
 def _repeat_summary(repeat: Repeat) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache_schema.errors import VideoError
+from cache_schema.place import Place
 from cache_schema.stream import Stream
 from cache_schema.video_path import found_video
 from extract.decode.pictures import pictures_at
@@ -31,7 +31,7 @@ class Shot:
 class VideoFiles:
     """Takes pictures of a stream's videos."""
 
-    def __init__(self, store: Path, stream: Stream) -> None:
+    def __init__(self, store: Place, stream: Stream) -> None:
         self._store = store
         self._stream = stream
 

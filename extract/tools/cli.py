@@ -1,11 +1,12 @@
-"""``vllm-store``: look at, check, repair, import into, convert and compact feature stores."""
+"""``vllm-store``: look at, check, repair, fill, convert, compact and share feature stores."""
 
 import click
 
-from extract.tools.converting_cli import compact, export
+from extract.tools.converting_cli import compact, export, index
 from extract.tools.importing_cli import import_command
 from extract.tools.looking_cli import info, ls, report
 from extract.tools.proving_cli import repair, verify
+from extract.tools.sharing_cli import pull, push
 
 __all__ = ["main", "store_command"]
 
@@ -19,8 +20,10 @@ def main() -> None:
 
 @click.group(name="vllm-store")
 def store_command() -> None:
-    """Look at, check and convert feature stores (.zarr folders and .h5 files)."""
+    """Look at, check and convert feature stores (.zarr folders, .h5 files, buckets)."""
 
 
-for command in (ls, info, report, verify, repair, import_command, export, compact):
+COMMANDS = (ls, info, report, verify, repair, import_command, export, compact, index, push, pull)
+
+for command in COMMANDS:
     store_command.add_command(command)

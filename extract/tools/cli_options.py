@@ -3,17 +3,19 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from cache_schema.place import Place
+from cache_schema.place_option import PLACE
 
 if TYPE_CHECKING:
     from cache_schema.store import Store
 
 __all__ = ["JSON", "QUIET", "STORE", "STREAM", "bar", "row_bar"]
 
-STORE = click.argument("path", metavar="STORE", type=click.Path(path_type=Path))
+STORE = click.argument("path", metavar="STORE", type=PLACE)
 STREAM = click.option("--stream", "stream_name", help="Name of the stream.")
 QUIET = click.option(
     "--unsealed-older-than",
@@ -29,12 +31,12 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 
 @contextmanager
 def row_bar(
-    name: str, source: "Path | Store", *, hidden: bool
+    name: str, source: "Place | Store", *, hidden: bool
 ) -> Iterator[Callable[[int], object]]:
     """Show a progress bar over the rows of a store."""
-    from cache_schema.store import open_store
+    from cache_schema.store import Store, open_store
 
-    store = open_store(source, lambda error: None) if isinstance(source, Path) else source
+    store = source if isinstance(source, Store) else open_store(source, lambda error: None)
     total = sum(stream.num_rows for stream in store.streams.values())
     with bar(name, total, " row", hidden=hidden) as advance:
         yield advance

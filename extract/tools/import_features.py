@@ -16,10 +16,11 @@ from typing import Literal
 import google_crc32c
 
 from cache_schema.errors import SourceError
+from cache_schema.place import Place
 from cache_schema.proof.blocks import little_endian
 from cache_schema.recipe import Recipe
 from cache_schema.row_writer import checked_rows, imported_recipe, imported_times, imported_video
-from cache_schema.store import StreamWriter, create_store, open_store
+from cache_schema.store import StreamWriter, create_store, open_store, store_exists
 from cache_schema.stream import Array, Stream
 from extract.tools.feature_files import FeatureFile, find_feature_files, read_features
 from extract.tools.feature_layout import known_shapes, refuse_other_layout
@@ -73,7 +74,7 @@ class ImportReport:
 
 def import_features(
     source: Path,
-    out: Path,
+    out: Place,
     settings: ImportSettings,
     progress: Callable[[int], object] = lambda num_files: None,
 ) -> ImportReport:
@@ -92,13 +93,13 @@ def import_features(
             Files before it stay imported.
     """
     files = find_feature_files(source, settings.key, settings.group_key)
-    held = open_store(out).streams.get(settings.stream) if out.exists() else None
+    held = open_store(out).streams.get(settings.stream) if store_exists(out) else None
     if held is None:  # else the stream's own rows tell
         refuse_other_layout(files, transpose=settings.transpose)
     _refuse_other_dim(files, settings)
     report = ImportReport(stream=settings.stream)
     row_shape = held.row_shape if held else _rows(files[0], settings).shape[1:]
-    with create_store(out) as writer:
+    with create_store(out, of_copies=True) as writer:
         stream = writer.stream(settings.stream, settings.recipe(), row_shape)
         for file in files:
             _import_one(file, settings, held, row_shape, stream, report)

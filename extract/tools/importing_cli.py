@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from cache_schema.place import Place
+from cache_schema.place_option import PLACE
 from extract.tools.cli_options import JSON, bar
 from extract.tools.presets import PRESETS, Preset
 
@@ -33,7 +35,7 @@ def _fraction(
 
 @click.command(name="import")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
-@click.argument("path", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
+@click.argument("path", metavar="[STORE]", required=False, type=PLACE)
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
@@ -66,7 +68,7 @@ def _fraction(
 @JSON
 def import_command(
     source: Path | None,
-    path: Path | None,
+    path: Place | None,
     preset: str | None,
     list_presets: bool,
     stream_name: str | None,
@@ -140,7 +142,7 @@ def _time_base(
 
 def _import(
     source: Path,
-    path: Path,
+    path: Place,
     name: str,
     preset: Preset | None,
     base: _TimeBase,

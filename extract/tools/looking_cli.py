@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cache_schema.place import Place
 from extract.tools.cli_options import JSON, STORE, STREAM, bar, row_bar
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["info", "ls", "report"]
 @STORE
 @STREAM
 @JSON
-def ls(path: Path, stream_name: str | None, as_json: bool) -> None:
+def ls(path: Place, stream_name: str | None, as_json: bool) -> None:
     """List the videos of a store: id, rows, seconds."""
     from cache_schema.store import open_store
 
@@ -43,7 +44,7 @@ def ls(path: Path, stream_name: str | None, as_json: bool) -> None:
 @STORE
 @click.option("--digest", is_flag=True, help="Add the SHA-256 over all streams, times and rows.")
 @JSON
-def info(path: Path, digest: bool, as_json: bool) -> None:
+def info(path: Place, digest: bool, as_json: bool) -> None:
     """Say what a store holds, stream by stream.
 
     Two stores have the same --digest exactly when readers get the same from them, whatever the
@@ -77,7 +78,7 @@ def info(path: Path, digest: bool, as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True, help="Which rows and frames are drawn.")
 @JSON
 def report(
-    path: Path,
+    path: Place,
     out: Path | None,
     stream_name: str | None,
     labels_path: Path | None,
@@ -114,7 +115,9 @@ def report(
             bar=lambda *about: bars.enter_context(bar(*about, hidden=as_json)),
         )
     if out is not None or not as_json:
-        page = out or path.with_name(f"{path.name}.report.html")
+        name = f"{path.name}.report.html"
+        # Beside the store; of one in a bucket, here.
+        page = out or (path.with_name(name) if isinstance(path, Path) else Path(name))
         write_page(store_page(found), page)
     if as_json:
         click.echo(json.dumps(found.summary(), indent=1, ensure_ascii=False))

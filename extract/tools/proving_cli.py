@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from cache_schema.place import Place
+from cache_schema.place_option import PLACE
 from extract.tools.cli_options import JSON, QUIET, STORE, STREAM, row_bar
 
 if TYPE_CHECKING:
@@ -24,23 +25,31 @@ __all__ = ["repair", "verify"]
     "--encoder",
     help="Where to load the encoder from (a folder, ./file.py:Name), if not by its name.",
 )
+@click.option(
+    "--videos",
+    type=PLACE,
+    metavar="FOLDER",
+    help="Where some of the videos are, if not where they were: --recompute draws from those.",
+)
 @STREAM
 @JSON
 @click.pass_context
 def verify(
     context: click.Context,
     /,
-    path: Path,
+    path: Place,
     recompute: int | None,
     seed: int,
     encoder: str | None,
+    videos: Place | None,
     stream_name: str | None,
     as_json: bool,
 ) -> None:
     """Recompute every checksum and check times, values and files.
 
     With --recompute N, N random rows of the stream (--stream, if there are several) are decoded
-    and encoded again from the videos and compared.
+    and encoded again from the videos and compared. Whoever got the store from others names a folder
+    with those videos that they have (--videos).
 
     Exit codes: 0 nothing wrong, 1 problems were found.
     """
@@ -54,7 +63,7 @@ def verify(
         from extract.tools.recompute import recompute_rows
 
         stream = open_store(path, lambda damage: None).stream(stream_name)
-        again = recompute_rows(stream, recompute, seed, encoder)
+        again = recompute_rows(stream, recompute, seed, encoder, videos)
         problems, rows = [*problems, *again.problems], again.rows
     different = [row for row in rows if not row.ok]
     if as_json:
@@ -79,13 +88,13 @@ def verify(
 @JSON
 @click.pass_context
 def repair(
-    context: click.Context, /, path: Path, dry_run: bool, quiet_hours: float, as_json: bool
+    context: click.Context, /, path: Place, dry_run: bool, quiet_hours: float, as_json: bool
 ) -> None:
     """Put back the files a .zarr store lost, as far as what is left proves what they were.
 
     Headers, the journal and the end of the shard files of sealed parts, and nothing else: no row
     is ever written, no part is touched whose writer lives. Then the store is verified, which names
-    what stays lost. An .h5 file is only verified.
+    what stays lost. An .h5 file and a store in a bucket are only verified.
 
     Exit codes: 0 nothing is wrong (any more), 1 problems are left.
     """

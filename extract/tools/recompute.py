@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache_schema.errors import StoreError, VideoError
+from cache_schema.place import Address, Place, is_address
 from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
@@ -22,6 +23,7 @@ from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.plan.targets import Target, build_targets, check_recipe, config_of
 from extract.sources.videos import content_digest
+from extract.tools.found_videos import found_below
 
 __all__ = ["Recomputed", "RowDifference", "recompute_rows"]
 
@@ -55,7 +57,11 @@ class Recomputed:
 
 
 def recompute_rows(
-    stream: Stream, num_rows: int, seed: int = 0, encoder: str | None = None
+    stream: Stream,
+    num_rows: int,
+    seed: int = 0,
+    encoder: str | None = None,
+    videos: Place | None = None,
 ) -> Recomputed:
     """Decode and encode random rows of a stream again.
 
@@ -63,21 +69,24 @@ def recompute_rows(
     with: the file that is there says nothing about the rows.
 
     Args:
-        stream: Extracted here, with its videos still where they were.
+        stream: Extracted, not imported.
         num_rows: How many rows to draw, with equal chances for all rows of the stream.
         seed: Of the draw.
         encoder: Where to load the encoder from; None takes where the stream says it came from,
             if that can be found here, else the recipe's id.
+        videos: A folder that has some of the videos, of which alone rows are then drawn; None if
+            they are still where they were.
 
     Raises:
-        StoreError: if the stream was imported, or the recipe cannot be met.
+        StoreError: if the stream was imported, the recipe cannot be met, or no video is there.
     """
     recipe = stream.recipe
     if recipe.origin != "extracted":
         raise StoreError(f"stream '{stream.name}' was imported: nothing says how to make its rows.")
+    paths = None if videos is None else found_below(videos, stream)
     target = _target(stream, encoder)
     drawn: dict[str, list[int]] = defaultdict(list)
-    ids = stream.video_ids
+    ids = stream.video_ids if paths is None else sorted(paths)
     ends = np.cumsum([stream.rows_of(video_id) for video_id in ids])
     picks = np.random.default_rng(seed).choice(ends[-1], min(num_rows, ends[-1]), replace=False)
     for pick in sorted(picks.tolist()):
@@ -86,7 +95,8 @@ def recompute_rows(
     done = Recomputed(rows=[], problems=[])
     for video_id, rows in drawn.items():
         try:
-            done.rows.extend(_compare(stream, target, video_id, rows))
+            path = None if paths is None else paths[video_id]
+            done.rows.extend(_compare(stream, target, video_id, rows, path))
         except (VideoError, StoreError) as error:
             problem = Problem(stream=stream.name, video=video_id, what=str(error))
             done.problems.append(problem)
@@ -101,8 +111,10 @@ def _target(stream: Stream, encoder: str | None) -> Target:
     return target
 
 
-def _compare(stream: Stream, target: Target, video_id: str, rows: list[int]) -> list[RowDifference]:
-    path = _same_file(stream.commit(video_id).video)
+def _compare(
+    stream: Stream, target: Target, video_id: str, rows: list[int], place: Place | None
+) -> list[RowDifference]:
+    path = _same_file(stream.commit(video_id).video, place)
     stored = as_float32(stream.read(video_id).values, stream.recipe.store_dtype)
     made = _rows_again(target, path, set(rows))
     if missing := sorted(set(rows) - made.keys()):
@@ -113,17 +125,22 @@ def _compare(stream: Stream, target: Target, video_id: str, rows: list[int]) -> 
     return [_difference(video_id, row, stored[row], made[row], stream.recipe) for row in rows]
 
 
-def _same_file(video: VideoRecord) -> Path:
+def _same_file(video: VideoRecord, place: Place | None) -> Place:
     """Return a video's file if it is the one its rows were made from.
+
+    Args:
+        video: Its record.
+        place: Where it is now; None if it should be where it was.
 
     Raises:
         VideoError: if it is gone, cannot be read, or is another one.
     """
-    path = Path(video.path)
-    if not path.exists():
+    was = Address(video.path) if is_address(video.path) else Path(video.path)
+    path = place or was
+    if isinstance(path, Path) and not path.exists():
         raise VideoError(
             f"its file {path} is not there any more. Run this where the videos lie, with the "
-            "paths they were extracted from."
+            "paths they were extracted from, or name their folder with --videos."
         )
     try:
         digest = content_digest(path)
@@ -131,14 +148,13 @@ def _same_file(video: VideoRecord) -> Path:
         raise VideoError(f"its file {path} {error}") from error
     if digest != video.digest:
         raise VideoError(
-            f"its file {path} was changed since its rows were made: it has "
-            f"{path.stat().st_size} bytes and digest {digest}, recorded are {video.size_bytes} "
-            f"and {video.digest}. Put the old file back, or extract into a new store."
+            f"its file {path} was changed since its rows were made: its digest is {digest}, "
+            f"recorded is {video.digest}. Put the old file back, or extract into a new store."
         )
     return path
 
 
-def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Floats]:
+def _rows_again(target: Target, path: Place, wanted: set[int]) -> dict[int, Floats]:
     """Return the wanted rows, each encoded alone."""
     sampling = target.recipe.sampling
     windows = WindowAssembler(sampling.frames_per_window, sampling.stride_frames)
@@ -153,7 +169,7 @@ def _rows_again(target: Target, path: Path, wanted: set[int]) -> dict[int, Float
     return made
 
 
-def _windows(target: Target, path: Path, windows: WindowAssembler) -> Iterator[Tensor]:
+def _windows(target: Target, path: Place, windows: WindowAssembler) -> Iterator[Tensor]:
     assert target.recipe.decoder is not None
     source = open_video(path, target.recipe.decoder.backend)
     encoder = target.encoder

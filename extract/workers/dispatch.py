@@ -11,17 +11,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from distributed import Client, Future, KilledWorker
 from distributed import wait as wait_for_futures
 
 from cache_schema.errors import PipelineError
+from cache_schema.place import absolute_place
 from cache_schema.recipe import Recipe
 from cache_schema.store import StoreWriter, is_hdf5
 from extract.config import ExtractConfig
 from extract.encode.encoders import absolute_name
-from extract.plan.committed import CommittedVideos
+from extract.plan.committed import committed_videos
 from extract.plan.jobs import Job
 from extract.plan.targets import Target, streams_of
 from extract.report.run_report import RunReport
@@ -62,17 +62,17 @@ def extract_on_workers(
     Raises:
         PipelineError: if no worker is left for long, or the scheduler is gone.
     """
-    store = Path(report.store)
+    store = absolute_place(report.store)
     order = Order(
         run=f"extract-{secrets.token_hex(8)}",
         config=replace(config, encoders=tuple(map(absolute_name, config.encoders))),
-        store=store.resolve(),
+        store=store,
         streams=tuple((target.stream, target.recipe) for target in targets),
         returns_rows=is_hdf5(store),
         num_threads=workers.num_threads,
     )
     bundles = bundle_jobs(jobs, workers.most())
-    if not order.returns_rows and CommittedVideos(store, streams_of(targets)).refresh():
+    if not order.returns_rows and committed_videos(store, streams_of(targets)).refresh():
         # Somebody else fills this store: another order seldom takes the same video.
         random.shuffle(bundles)
     shapes = {t.stream: (t.recipe, t.encoder.row_shape) for t in targets}

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from cache_schema.place import Place
 from extract.workers.config import ClusterConfig
 
 __all__ = ["job_script"]
@@ -33,7 +34,7 @@ exec "$PYTHON" -c 'from extract.cli import main; main()' \\
 
 
 def job_script(
-    arguments: Sequence[str], store: Path, config: ClusterConfig, *, python: str, folder: Path
+    arguments: Sequence[str], store: Place, config: ClusterConfig, *, python: str, folder: Path
 ) -> str:
     """Return a script for ``sbatch`` whose tasks share the videos.
 

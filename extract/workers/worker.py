@@ -9,20 +9,22 @@ before a video, and a video committed twice counts once.
 import re
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import differences
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import StoreWriter, create_store
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.encode.cpu_threads import threads_for
 from extract.pipeline.extractor import extract_videos
-from extract.plan.committed import CommittedVideos
+from extract.plan.committed import CommittedVideos, committed_videos
 from extract.plan.jobs import Job
 from extract.plan.remaining import Remaining
 from extract.plan.targets import Target, build_targets
@@ -42,7 +44,7 @@ class Order:
     run: str
     """Tells this run from others on the same scheduler."""
     config: ExtractConfig
-    store: Path
+    store: Place
     streams: tuple[tuple[str, Recipe], ...]
     """Name and recipe for each encoder of the settings, in their order."""
     returns_rows: bool
@@ -105,24 +107,29 @@ class WorkerSession(WorkerPlugin):  # type: ignore[misc]  # distributed has no t
                 self._advance(0.0, at_once=True)
 
     def _extract(self, jobs: tuple[Job, ...], report: RunReport) -> Receipt:
-        threads = self._order.num_threads or threads_for(1)
-        settings = (self._order.config, report)
         if self._order.returns_rows:
             rows = RowCollector()
-            extract_videos(
-                jobs, self._targets, rows, *settings, advance=self._advance, num_threads=threads
-            )
+            self._extract_into(rows, jobs, report)
             return Receipt(report=report, videos=rows.videos)
         if self._writer is None:
             self._writer = create_store(self._order.store)
         if self._commits is None:
             names = [name for name, _ in self._order.streams]
-            self._commits = CommittedVideos(self._order.store, names)
-        left = Remaining(jobs, self._commits, report)
-        extract_videos(
-            left, self._targets, self._writer, *settings, advance=self._advance, num_threads=threads
-        )
+            self._commits = committed_videos(self._order.store, names)
+        self._extract_into(self._writer, Remaining(jobs, self._commits, report), report)
         return Receipt(report=report)
+
+    def _extract_into(self, writer: StoreWriter, jobs: Iterable[Job], report: RunReport) -> None:
+        extract_videos(
+            jobs,
+            self._targets,
+            writer,
+            self._order.config,
+            report,
+            decoder=DecoderProcess(),
+            advance=self._advance,
+            num_threads=self._order.num_threads or threads_for(1),
+        )
 
     def _load_targets(self) -> list[Target]:
         config = replace(self._order.config, device=self._device())

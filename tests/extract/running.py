@@ -3,8 +3,10 @@
 from fractions import Fraction
 from pathlib import Path
 
+from cache_schema.place import Place
 from cache_schema.store import StoreWriter, create_store, open_store
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.pipeline.extractor import extract_videos
 from extract.plan.jobs import plan_jobs
 from extract.plan.targets import Target, build_targets, streams_of
@@ -22,20 +24,30 @@ def extract(
     config = ExtractConfig(**{"encoders": ("fake",), "device": "cpu"} | settings)
     targets = build_targets(config, open_store(out) if out.exists() else None)
     videos = find_videos([str(folder)])
-    plan = plan_jobs(videos, streams_of(targets), open_store(out) if out.exists() else None)
+    there = open_store(out) if out.exists() else None
+    decoder = DecoderProcess()
+    plan = plan_jobs(videos, streams_of(targets), there, decoder=decoder)
     report = RunReport(store=str(out), streams=streams_of(targets), failures=plan.failures)
     store = writer or create_store(out)
     try:
         extract_videos(
-            plan.jobs, targets, store, config, report, advance=lambda _: None, num_threads=1
+            plan.jobs,
+            targets,
+            store,
+            config,
+            report,
+            decoder=decoder,
+            advance=lambda _: None,
+            num_threads=1,
         )
     finally:
         store.close()
+        decoder.close()
     return report, targets
 
 
 def run(
-    folder: Path,
+    folder: Place,
     out: Path,
     *,
     shard: Shard | None = None,

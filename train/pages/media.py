@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cache_schema.errors import PipelineError
+from cache_schema.place import Place
 from cache_schema.stream import Stream
 from cache_schema.video_path import found_video
 from extract import pictures_at, plays_in_browsers
@@ -77,7 +78,7 @@ class MediaShelf:
         except (PipelineError, OSError) as error:
             return Media(name=path.name, note=f"The video file cannot be read: {error}")
 
-    def media_of(self, view: VideoView, stream: Stream, store: Path | None) -> Media:
+    def media_of(self, view: VideoView, stream: Stream, store: Place | None) -> Media:
         """Return what the page has of the video of a view.
 
         Args:

@@ -13,7 +13,7 @@ from train.checkpoints.record import Checkpoint, Progress
 from train.checkpoints.result import METRICS, RunResult, read_result
 from train.pages.metrics_log import MetricsLog, read_metrics
 from train.pages.run_store import costs_of, store_of
-from train.runs import chosen_run
+from train.runs import local_run
 from train.tasks import task_class
 
 __all__ = ["RunFacts", "read_runs"]
@@ -102,13 +102,13 @@ class RunFacts:
         return False
 
 
-def read_runs(paths: Sequence[Path]) -> list[RunFacts]:
+def read_runs(places: Sequence[str | Path]) -> list[RunFacts]:
     """Read runs; a folder of numbered ones stands for its newest, one named twice counts once.
 
     Raises:
         CheckpointError: if a path holds no run, or a file of it is damaged.
     """
-    folders = list(dict.fromkeys(chosen_run(path).resolve() for path in paths))
+    folders = list(dict.fromkeys(local_run(place).resolve() for place in places))
     return [_read(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
 
 
@@ -132,7 +132,7 @@ def _read(folder: Path, name: str) -> RunFacts:
 
 
 def _checkpoint(folder: Path) -> Checkpoint | None:
-    for name in (LAST, BEST):
+    for name in (LAST, BEST, ""):  # on a hub the best one is all there is
         with suppress(FileNotFoundError):
             return read_record(folder / name)
     return None

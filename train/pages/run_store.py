@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache_schema.cost import ExtractionCost
 from cache_schema.derived.find import derive_like
-from cache_schema.errors import StoreError
+from cache_schema.errors import HubError, StoreError
+from cache_schema.place import Place
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from train.checkpoints.record import Checkpoint
@@ -19,7 +19,7 @@ __all__ = ["RunStore", "costs_of", "store_of"]
 class RunStore:
     """A store, and the stream in it that a run was trained on."""
 
-    path: Path
+    path: Place
     stream: Stream
 
 
@@ -27,7 +27,7 @@ def store_of(checkpoint: Checkpoint | None) -> RunStore | None:
     """Return the store of a run; None if it has moved, or holds no rows of the run's recipe."""
     if checkpoint is None:
         return None
-    with suppress(OSError, StoreError):
+    with suppress(OSError, StoreError, HubError):
         store = open_store(checkpoint.config.features)
         stored = {one.recipe.fingerprint: one for one in store.streams.values()}
         if all(one.fingerprint in stored for one in checkpoint.recipe.stored):

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from cache_schema.errors import ConfigError
 from cache_schema.page.document import duration, write_page
+from cache_schema.place import Place
 from cache_schema.stream import Stream
 from train.answer import Answer, merged
 from train.pages.media import Media, MediaShelf
@@ -77,7 +78,7 @@ def write_answer_page(
     ensemble: Ensemble,
     stream: Stream,
     *,
-    store: Path | None,
+    store: Place | None,
     quiet: bool,
 ) -> None:
     """Write the page of some videos.

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache_schema.errors import ConfigError
+from cache_schema.place import Place
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from extract import Failure
@@ -24,7 +25,7 @@ from train.predict.ensemble import Ensemble, open_runs
 from train.predict.from_videos import MadeFeatures, features_of
 from train.predict.live import StreamReport, check_streamed, stream
 from train.predict.subset import predict_subset
-from train.runs import chosen_run, is_run
+from train.runs import is_run, local_run
 from train.submission import challenge_of, check_written, submission_files
 from train.task import Subset
 
@@ -38,7 +39,7 @@ class Asked:
     places: tuple[str, ...]
     """Runs, then videos."""
     out: str
-    features: Path | None
+    features: Place | None
     video_ids: tuple[str, ...]
     queries: tuple[str, ...]
     format_name: str
@@ -58,7 +59,7 @@ class Asked:
     @property
     def runs(self) -> list[Path]:
         """The first place, and those after it that are runs."""
-        return [chosen_run(Path(place)) for place in self.places[: self._num_runs]]
+        return [local_run(place) for place in self.places[: self._num_runs]]
 
     @property
     def videos(self) -> list[str]:
@@ -148,7 +149,7 @@ def submit(asked: Asked, subsets: Sequence[Subset]) -> PredictReport:
     return report
 
 
-def _check_submitted(asked: Asked, subsets: Sequence[Subset]) -> Path:
+def _check_submitted(asked: Asked, subsets: Sequence[Subset]) -> Place:
     """Return the store, where nothing is missing and nothing would do nothing."""
     if asked.features is None:
         raise ConfigError("--subset needs --features: the store with the videos' features.")

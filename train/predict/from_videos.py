@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cache_schema.derived.find import derive_like
 from cache_schema.errors import ConfigError
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
@@ -40,7 +41,7 @@ def features_of(
     ensemble: Ensemble,
     videos: Sequence[str],
     *,
-    features: Path | None,
+    features: Place | None,
     encoder: str | None,
     device: str,
     workers: int,
@@ -62,7 +63,7 @@ def features_of(
         PipelineError: if its encoder cannot be had, or would make other features here.
     """
     with tempfile.TemporaryDirectory(prefix="vllm-predict-") as folder:
-        store = features or Path(folder) / "features.zarr"
+        store: Place = features or Path(folder) / "features.zarr"
         wanted = {
             recipe.fingerprint: (run, recipe)
             for run in ensemble.runs
@@ -107,7 +108,7 @@ def _extract(
     run: Trained,
     recipe: Recipe,
     videos: Sequence[str],
-    store: Path,
+    store: Place,
     encoder: str | None,
     device: str,
     workers: int,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.memory import memory_stream
+from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
@@ -17,7 +18,7 @@ from train.checkpoints.checkpoint import check_stream
 from train.predict.answering import answer_videos
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.live import Source, feed_of, name_of, row_stream_of
-from train.runs import chosen_run
+from train.runs import local_run
 from train.stream.live import live_answers
 
 __all__ = ["Run", "load_run"]
@@ -48,7 +49,7 @@ class Run:
 
     def predict(
         self,
-        features: str | Path | Store | Stream,
+        features: str | Place | Store | Stream,
         videos: Sequence[str] | None = None,
         *,
         queries: Sequence[str] = (),
@@ -98,7 +99,7 @@ class Run:
         self,
         videos: str | Path | Sequence[str | Path],
         *,
-        features: str | Path | None = None,
+        features: str | Place | None = None,
         queries: Sequence[str] = (),
         encoder: str | None = None,
         workers: int = 1,
@@ -118,7 +119,7 @@ class Run:
         with features_of(
             self._ensemble,
             list(map(str, inputs)),
-            features=None if features is None else Path(features),
+            features=None if features is None else to_place(features),
             encoder=encoder,
             device=self._ensemble.runs[0].device.type,
             workers=workers,
@@ -154,7 +155,7 @@ class Run:
         with feed_of(self._ensemble, source, encoder=encoder, realtime=realtime) as feed:
             yield from live_answers(rows, self._ensemble.answers, feed, video=name_of(source))
 
-    def _streams(self, features: str | Path | Store | Stream) -> list[Stream]:
+    def _streams(self, features: str | Place | Store | Stream) -> list[Stream]:
         if isinstance(features, Stream):
             for run in self._ensemble.runs:
                 check_stream(features, run.checkpoint)
@@ -173,7 +174,8 @@ def load_run(
 
     Args:
         *runs: Folder of a run, of one of its checkpoints, or of numbered runs, whose newest is
-            taken. Several runs of one task, such as seeds, decide together.
+            taken; or ``hf://user/name``, a run on a hub. Several runs of one task, such as seeds,
+            decide together.
         device: ``auto``, ``cpu`` or ``cuda``.
         task: Which of its tasks, of a run that learned several.
         options: Task options that differ from the run's, such as ``{"decoder": "argmax"}``.
@@ -182,5 +184,5 @@ def load_run(
         CheckpointError: if there is no checkpoint, or it is damaged.
         ConfigError: if the run has not learned the task, or an option is wrong.
     """
-    folders = [chosen_run(Path(run)) for run in runs]
+    folders = [local_run(run) for run in runs]
     return Run(open_runs(folders, device=device, task_name=task, options=options or {}))

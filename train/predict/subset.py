@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from cache_schema.place import Place
 from cache_schema.stream import Stream
 from train.data.batches import Ask
 from train.predict.ensemble import Ensemble
@@ -30,7 +30,7 @@ class SubsetPrediction:
 
 def predict_subset(
     ensemble: Ensemble,
-    features: Path,
+    features: Place,
     *,
     subset: Subset,
     stream_names: Sequence[str],

@@ -14,14 +14,13 @@ import torch
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.parsing import nearest
+from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
 from train.checkpoints.checkpoint import (
-    BEST,
-    LAST,
     State,
-    has_checkpoint,
+    checkpoint_folder,
     read_checkpoint,
     require_stream,
 )
@@ -135,7 +134,7 @@ class Trained:
                 )
         return recipes
 
-    def stream(self, features: Path, names: Sequence[str] = ()) -> Stream:
+    def stream(self, features: Place, names: Sequence[str] = ()) -> Stream:
         """Return the stream of a store that has features of the run's recipe."""
         return self.choose_stream(open_store(features), names)
 
@@ -190,8 +189,7 @@ def load_trained_run(
         CheckpointError: if there is no checkpoint.
         ConfigError: if the run has not learned the task, or several and none is named.
     """
-    places = (run / BEST, run / LAST, run)
-    folder = next((place for place in places if has_checkpoint(place)), run)
+    folder = checkpoint_folder(run)
     checkpoint, state = read_checkpoint(folder)
     name = the_task(checkpoint.config, task_name)
     own = {**checkpoint.config.tasks.get(name, {}), **(options or {})}

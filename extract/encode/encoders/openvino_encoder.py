@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from cache_schema.errors import ConfigError
 from extract.encode.encoders.base import Encoder, Exportable
 from extract.encode.encoders.options import EncoderOptions
 from extract.encode.encoders.placement import choose_device
-from extract.encode.preprocess import network_size
+
+if TYPE_CHECKING:
+    from extract.encode.encoders.openvino_export import Exported
 
 __all__ = ["BOUNDS", "OpenVinoEncoder", "load_in_openvino"]
 
@@ -82,7 +84,7 @@ class OpenVinoEncoder:
                 processor lacks the compute dtype.
         """
         # Here, because who has no such rows need not have it.
-        from extract.encode.encoders.openvino_export import exported
+        from extract.encode.encoders.openvino_export import exported, noise
         from extract.encode.encoders.openvino_quiet import the_core
 
         self.recipe = replace(encoder.recipe, runtime="openvino")
@@ -90,9 +92,7 @@ class OpenVinoEncoder:
         self.row_shape = encoder.row_shape
         self.frames_per_window = encoder.frames_per_window
         self.device = encoder.device
-        shape = (1, self.frames_per_window, 3, *network_size(self.preprocess))
-        self._noise_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        self._expected = encoder.encode(self._noise_BFCHW)
+        self._noise_BFCHW = noise(encoder)
         self._lock = threading.Lock()
         self._core = the_core()
         try:
@@ -116,13 +116,14 @@ class OpenVinoEncoder:
         made = self._request(len(pixels)).infer([pixels], share_inputs=True)[0]
         return torch.from_numpy(made.copy())  # the next batch of this thread comes into its place
 
-    def _take(self, model: Any) -> None:  # noqa: ANN401  # untyped library
-        self._model = model
+    def _take(self, export: "Exported") -> None:
+        self._model = export.model
         self._compiled: dict[int, Any] = {}
         self._lanes = threading.local()
         # Eight windows of a video network take many seconds, and one shows as much.
         size = USUAL_BATCH if self.frames_per_window == 1 else 1
-        self._compiled[size] = self._checked(self._compile(size))
+        self._compiled[size] = self._compile(size)
+        self._check(self._compiled[size], export.rows)
 
     def _request(self, batch_size: int) -> Any:  # noqa: ANN401  # untyped library
         """Return this thread's for batches of a size: it does one at a time."""
@@ -155,13 +156,13 @@ class OpenVinoEncoder:
             )
         return compiled
 
-    def _checked(self, compiled: Any) -> Any:  # noqa: ANN401  # untyped library
-        """Return what was compiled if its rows of some noise are torch's."""
+    def _check(self, compiled: Any, expected: Tensor) -> None:  # noqa: ANN401  # untyped library
+        """Raise unless rows of some noise are torch's."""
         batch_size = compiled.inputs[0].shape[0]
         noise = self._noise_BFCHW.expand(batch_size, *self._noise_BFCHW.shape[1:])
         rows = torch.from_numpy(compiled.create_infer_request().infer([noise.numpy()])[0])
-        distances = (rows - self._expected).flatten(1).norm(dim=1)
-        distance = float(distances.max() / self._expected.norm())
+        distances = (rows - expected).flatten(1).norm(dim=1)
+        distance = float(distances.max() / expected.norm())
         bound = BOUNDS[self.recipe.compute_dtype]
         if not distance <= bound:
             raise ConfigError(
@@ -169,4 +170,3 @@ class OpenVinoEncoder:
                 f"length away from those by torch, at most {bound:.0e} is allowed. "
                 "Leave --runtime out."
             )
-        return compiled

@@ -1,6 +1,8 @@
 """A network in torch -> the same for OpenVINO, exported once and kept in the user's cache folder.
 
-Shapes: F frames per window, C, H, W network input.
+Beside it lies what torch made of a window of noise, to check it by whenever it is used.
+
+Shapes: B windows, F frames per window, C, H, W network input.
 """
 
 import hashlib
@@ -9,8 +11,10 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,9 +30,26 @@ from extract.encode.encoders.openvino_quiet import (
 from extract.encode.encoders.software import source_digest, versions
 from extract.encode.preprocess import network_size
 
-__all__ = ["exported"]
+__all__ = ["Exported", "exported", "noise"]
 
 _FILE = "network.xml"
+_ROWS = "rows.npy"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network for OpenVINO, and what to check it by."""
+
+    model: openvino.Model
+    """For any number of windows, with float32 weights."""
+    rows: Tensor
+    """Those of ``noise`` by torch in float32."""
+
+
+def noise(encoder: Exportable) -> Tensor:
+    """Return the window (1, F, C, H, W) that networks are checked with."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((1, *_window_shape(encoder)), generator=generator)
 
 
 def _window_shape(encoder: Exportable) -> tuple[int, ...]:
@@ -36,8 +57,8 @@ def _window_shape(encoder: Exportable) -> tuple[int, ...]:
     return (encoder.frames_per_window, 3, *network_size(encoder.preprocess))
 
 
-def exported(encoder: Exportable, core: openvino.Core, *, anew: bool = False) -> openvino.Model:
-    """Return the network for any number of windows, with float32 weights.
+def exported(encoder: Exportable, core: openvino.Core, *, anew: bool = False) -> Exported:
+    """Return an encoder's network.
 
     Args:
         encoder: On the CPU, its network in float32.
@@ -45,18 +66,26 @@ def exported(encoder: Exportable, core: openvino.Core, *, anew: bool = False) ->
         anew: Whether to pass over what was exported before.
 
     Raises:
-        ConfigError: if OpenVINO cannot take the network over.
+        ConfigError: if OpenVINO cannot take the network over, or what was kept is damaged.
     """
-    model = None
+    made = None
     with suppress(OSError, RuntimeError):  # no home, or nothing may be written there
         folder = _folder(encoder)
         if anew:
             shutil.rmtree(folder, ignore_errors=True)
         if not (folder / _FILE).exists():
-            model = _convert(encoder)
-            _keep(model, folder)
-        return core.read_model(folder / _FILE)
-    return model or _convert(encoder)
+            made = _convert(encoder)
+            _keep(made, folder)
+        return _read(folder, core)
+    return made or _convert(encoder)
+
+
+def _read(folder: Path, core: openvino.Core) -> Exported:
+    try:
+        rows = torch.from_numpy(np.load(folder / _ROWS))
+        return Exported(core.read_model(folder / _FILE), rows)
+    except (RuntimeError, ValueError, EOFError) as error:
+        raise ConfigError(f"{folder}: is damaged ({error}). Remove it.") from error
 
 
 def _folder(encoder: Exportable) -> Path:
@@ -72,13 +101,14 @@ def _digest(facts: Mapping[str, object]) -> str:
     return hashlib.sha256(to_json(facts).encode()).hexdigest()[:16]
 
 
-def _keep(model: openvino.Model, folder: Path) -> None:
+def _keep(made: Exported, folder: Path) -> None:
     """Write an export, and take away those of the same network by other software."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     before = folder.parent.glob(f"{folder.name.partition('-')[0]}-*")
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         partial = Path(temporary) / folder.name
-        openvino.save_model(model, partial / _FILE, compress_to_fp16=False)
+        openvino.save_model(made.model, partial / _FILE, compress_to_fp16=False)
+        np.save(partial / _ROWS, made.rows.numpy())
         with suppress(OSError):  # another process was faster
             partial.rename(folder)
     for old in before:
@@ -98,16 +128,17 @@ class _Rows(nn.Module):
         return self._encode(pixels_BFCHW)
 
 
-def _convert(encoder: Exportable) -> openvino.Model:
+def _convert(encoder: Exportable) -> Exported:
     """Trace the network."""
     shape = _window_shape(encoder)
+    rows = encoder.encode(noise(encoder))
     with _refusals(encoder.recipe.id):
         example = torch.zeros((2, *shape))  # of two: a batch of one would hide broadcasts
         decoder = TorchScriptPythonDecoder(_Rows(encoder).eval(), example_input=example)
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
         model.reshape([-1, *shape])
-    return model
+    return Exported(model, rows)
 
 
 @contextmanager

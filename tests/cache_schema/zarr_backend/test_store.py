@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -151,6 +152,13 @@ def test_a_stream_is_made_where_the_file_system_has_no_links(tmp_path, monkeypat
         "parts",
         "zarr.json",
     ]
+
+
+def test_a_writer_that_fails_in_its_block_seals_what_was_committed(tmp_path):
+    with suppress(ZeroDivisionError), create_store(tmp_path / "s.zarr") as writer:
+        add_video(writer.stream("tiny", make_recipe(), (4,)), "a", make_rows(3))
+        raise ZeroDivisionError
+    assert (only_part(tmp_path / "s.zarr") / "zarr.json").exists()
 
 
 def test_a_part_without_a_video_is_removed(tmp_path):

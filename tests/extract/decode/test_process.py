@@ -117,15 +117,23 @@ def slot_is_used(rgb):
 
 
 def test_a_run_that_stops_does_not_wait_for_a_hung_decoder():
-    stopped = []
-    with DecoderProcess(opener=OPENER, is_stopped=lambda: bool(stopped)) as process:
+    with DecoderProcess(opener=OPENER) as process:
         frames = process.decode(Path("a_sleeps.mp4"), "pyav", Fraction(1))
         next(frames)
-        stopped.append(True)
+        process.stop()
         started = time.monotonic()
         with pytest.raises(VideoError, match="the run was stopped"):
             list(frames)
         assert time.monotonic() - started < 5
+
+
+def test_a_child_that_was_started_ahead_decodes(good):
+    with DecoderProcess() as process:
+        process.start()
+        child = process._child
+        assert child.poll() is None
+        assert decode(process, good)[1].num_frames == 40
+        assert process._child is child
 
 
 def test_a_child_that_ended_between_two_videos_is_replaced(process, good):
@@ -214,20 +222,31 @@ def test_a_module_beside_the_videos_is_not_imported(good, tmp_path, monkeypatch)
 
 def test_headers_are_read_by_threads_and_what_is_no_video_is_named(good, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
-    with Prober(2) as prober:
+    with DecoderProcess() as first, Prober(first, 2) as prober:
         assert prober.probe(good) > 1
         with pytest.raises(VideoError, match="cannot be opened as a video"):
             prober.probe(tmp_path / "text.mp4")
-        assert sum(process._child is not None for process in prober._all) == 1
+        assert first._child is not None
+        assert prober._others[0]._child is None
 
 
 def test_another_prober_starts_only_when_one_is_slow(good, monkeypatch):
     monkeypatch.setattr(Prober, "WAIT_SECONDS", 0.01)
-    with Prober(2) as prober:
-        first = prober._take()
+    with DecoderProcess() as first, Prober(first, 2) as prober:
+        assert prober._take() is first
         assert prober.probe(good) > 1
         assert first._child is None
-        assert [process._child is not None for process in prober._all] == [False, True]
+        assert prober._others[0]._child is not None
+
+
+def test_a_prober_leaves_its_first_process_to_whoever_decodes(good):
+    with DecoderProcess() as first:
+        with Prober(first, 2) as prober:
+            prober.start()
+            child = first._child
+            prober.probe(good)
+        assert decode(first, good)[1].num_frames == 40
+        assert first._child is child
 
 
 def peak_megabytes(path, backend):

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from extract.decode import pyav_source, skipping
+from extract.decode import pyav_source, skipping, stretches
 from extract.decode.frames import sample_frames
 from extract.decode.pyav_source import PyavSource
 from tests.extract.videos import OPEN_GOP, constant_pts, variable_pts, write_video
@@ -64,17 +64,23 @@ def test_the_same_frames_are_kept(name, fps, tmp_path):
 
 @pytest.fixture
 def num_skipped(monkeypatch):
-    """Count what a decoder skips."""
-    counted = []
-    honest = skipping.SkippingDecoder.__iter__
+    """Count what decoders skip."""
+    decoded, shown = [], []
+    decode, honest = skipping.decode, skipping.SkippingDecoder.__iter__
 
-    def count(self):
-        for frame in honest(self):
-            counted.append(isinstance(frame, int))
-            yield frame
+    def count(*args):
+        for item in decode(*args):
+            decoded.append(item)
+            yield item
 
-    monkeypatch.setattr(skipping.SkippingDecoder, "__iter__", count)
-    return lambda: (sum(counted), len(counted))
+    def count_all(self):
+        for item in honest(self):
+            shown.append(item)
+            yield item
+
+    monkeypatch.setattr(skipping, "decode", count)
+    monkeypatch.setattr(skipping.SkippingDecoder, "__iter__", count_all)
+    return lambda: (len(shown) - len(decoded), len(shown))
 
 
 def test_most_frames_between_references_are_skipped(tmp_path, num_skipped):
@@ -106,7 +112,7 @@ def test_a_file_that_turns_out_not_to_be_plain_is_decoded_whole(after, tmp_path,
     def gives_up(self):
         for number, frame in enumerate(honest(self)):
             if number == after:
-                raise skipping.Unplain
+                raise stretches.Unplain
             yield frame
 
     monkeypatch.setattr(skipping.SkippingDecoder, "__iter__", gives_up)

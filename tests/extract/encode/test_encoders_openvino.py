@@ -18,6 +18,7 @@ from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders import EncoderOptions, openvino_encoder, openvino_export
 from extract.encode.encoders import load_encoder as load
 from extract.encode.encoders.base import encode_fixed
+from extract.encode.encoders.efficientnet import EfficientNetLite0
 from extract.encode.encoders.remembered import load_and_remember, recall
 from extract.plan.targets import config_of
 from extract.tools.recompute import recompute_rows
@@ -117,19 +118,29 @@ def test_an_export_of_other_software_is_replaced(models, monkeypatch, tmp_path):
     assert before != after
 
 
+def test_a_network_is_not_run_in_torch_again_to_check_it(monkeypatch):
+    load("efficientnet_lite0", OPENVINO)
+    monkeypatch.setattr(EfficientNetLite0, "encode", lambda *_: pytest.fail("was run"))
+    encoder = load("efficientnet_lite0", OPENVINO)
+    assert encoder.encode(windows(encoder, 1)).isfinite().all()
+
+
 @pytest.mark.parametrize("damage", ["cut off", "other weights"])
-def test_a_damaged_export_is_made_again(damage, models, monkeypatch, tmp_path):
+@pytest.mark.parametrize("file", ["network.bin", "rows.npy"])
+def test_a_damaged_export_is_made_again(file, damage, models, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     encoder = load(models["vit"], OPENVINO)
     expected = encoder.encode(windows(encoder, 2))
-    (weights,) = tmp_path.rglob("*.bin")
-    content = weights.read_bytes()
+    (path,) = tmp_path.rglob(file)
+    content = path.read_bytes()
     altered = content[: len(content) // 2]
     if damage == "other weights":
         altered += bytes(len(content) - len(altered))
-    weights.write_bytes(altered)
+    path.write_bytes(altered)
     encoder = load(models["vit"], OPENVINO)
     assert torch.equal(encoder.encode(windows(encoder, 2)), expected)
+    (path,) = tmp_path.rglob(file)
+    assert path.read_bytes() == content
 
 
 def test_where_nothing_can_be_written_it_is_exported_each_time(models, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@ from fractions import Fraction
 
 import pytest
 
+from extract.decode.process import DecoderProcess
 from extract.pipeline.decode_stage import Decoded, DecodeStage, Failed, Frames
 from extract.plan.jobs import Job
 from extract.report.run_report import RunReport
@@ -17,7 +18,7 @@ def job(path):
 
 def stage(jobs, backend="pyav", **settings):
     report = RunReport(store="s", streams=["fake"])
-    return DecodeStage(jobs, Fraction(2), backend, report, **settings)
+    return DecodeStage(jobs, Fraction(2), backend, report, DecoderProcess(**settings))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,14 @@
+import time
+
 import pytest
 
 from cache_schema import journal, layout
+from cache_schema.object_backend.bucket import Bucket
 from cache_schema.records import encode_line, read_journal
 from cache_schema.store import create_store
 from cache_schema.testing import add_video, make_recipe, make_rows
-from extract.plan.committed import CommittedVideos
+from extract.plan import committed as committed_module
+from extract.plan.committed import committed_videos
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def test_a_line_that_is_being_written_counts_when_it_is_whole(part):
     path = part / layout.COMMITS
     first, second = map(encode_line, read_journal(path))
     path.write_bytes(first + second[:50])
-    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed = committed_videos(part.parents[2], ["tiny"])
     assert committed.refresh() == 1
     assert is_missing(committed, "a", "b") == [False, True]
     path.write_bytes(first + second)
@@ -38,7 +42,7 @@ def test_only_what_a_journal_has_grown_by_is_read(part, monkeypatch):
     path = part / layout.COMMITS
     first, second = map(encode_line, read_journal(path))
     path.write_bytes(first)
-    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed = committed_videos(part.parents[2], ["tiny"])
     committed.refresh()
     path.write_bytes(first + second)
     decoded = []
@@ -54,8 +58,54 @@ def test_only_what_a_journal_has_grown_by_is_read(part, monkeypatch):
 def test_a_damaged_journal_is_looked_over_and_what_was_seen_of_it_stays(part):
     path = part / layout.COMMITS
     lines = path.read_bytes()
-    committed = CommittedVideos(part.parents[2], ["tiny"])
+    committed = committed_videos(part.parents[2], ["tiny"])
     committed.refresh()
     path.write_bytes(lines + b"no line\n" + lines)
     committed.refresh()
     assert is_missing(committed, "a", "b", "c") == [False, False, True]
+
+
+def write_in_bucket(address, *video_ids):
+    with create_store(address) as writer:
+        for video_id in video_ids:
+            add_video(writer.stream("tiny", make_recipe(), (4,)), video_id, make_rows(1))
+
+
+def test_in_a_bucket_what_was_committed_since_is_found_and_writers_are_counted(
+    address, monkeypatch
+):
+    monkeypatch.setattr(committed_module, "LISTING_SECONDS", -1.0)
+    write_in_bucket(address, "a", "b")
+    committed = committed_videos(address, ["tiny"])
+    assert is_missing(committed, "a", "b") == [True, True]
+    assert committed.refresh() == 1
+    write_in_bucket(address, "c")
+    asked = []
+    get = Bucket.get
+    monkeypatch.setattr(Bucket, "get", lambda self, key: asked.append(key) or get(self, key))
+    assert committed.refresh() == 2
+    assert is_missing(committed, "a", "b", "c", "d") == [False, False, False, True]
+    assert len(asked) == 1  # only of the part that is new
+
+
+def test_in_a_bucket_a_part_that_was_named_before_others_and_came_late_is_found(
+    address, monkeypatch
+):
+    monkeypatch.setattr(committed_module, "LISTING_SECONDS", -1.0)
+    write_in_bucket(address, "a")
+    committed = committed_videos(address, ["tiny"])
+    committed.refresh()
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now - 300 * 10**9)
+    write_in_bucket(address, "late")
+    committed.refresh()
+    assert is_missing(committed, "a", "late") == [False, False]
+
+
+def test_a_bucket_is_not_listed_before_every_video(address, monkeypatch):
+    write_in_bucket(address, "a")
+    committed = committed_videos(address, ["tiny"])
+    assert [committed.refresh(), committed.refresh()] == [1, 1]
+    write_in_bucket(address, "b")
+    committed.refresh()
+    assert is_missing(committed, "a", "b") == [False, True]

@@ -6,6 +6,7 @@ import pytest
 
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import make_recipe, make_rows, make_times, make_video
+from extract.decode.process import DecoderProcess
 from extract.plan.jobs import plan_jobs
 from extract.sources.videos import content_digest, find_videos
 from tests.extract.videos import constant_pts, write_video
@@ -34,7 +35,8 @@ def commit(store: Path, video_id: str, path: Path):
 
 def plan(videos, store=None):
     opened = open_store(store) if store else None
-    return plan_jobs(find_videos([str(videos)]), [STREAM], opened)
+    with DecoderProcess() as decoder:
+        return plan_jobs(find_videos([str(videos)]), [STREAM], opened, decoder=decoder)
 
 
 def test_everything_is_to_do_without_a_store_longest_first(videos):

@@ -7,7 +7,7 @@ import pytest
 from cache_schema.errors import StoreError
 from cache_schema.store import create_store
 from cache_schema.testing import make_recipe, make_rows, make_times, make_video
-from extract.plan.committed import CommittedVideos
+from extract.plan.committed import committed_videos
 from extract.plan.jobs import Job
 from extract.plan.remaining import Remaining
 from extract.report.run_report import RunReport
@@ -48,7 +48,7 @@ def commit(store, stream, *names, close=True):
 
 def remaining(store, jobs):
     report = RunReport(store=str(store), streams=list(STREAMS))
-    return Remaining(jobs, CommittedVideos(store, STREAMS), report), report
+    return Remaining(jobs, committed_videos(store, STREAMS), report), report
 
 
 def test_what_another_process_commits_meanwhile_is_passed_over(store):
@@ -83,7 +83,7 @@ def test_a_part_that_nobody_writes_to_any_more_does_not_count_as_others(store):
     writer = commit(store, "x", "other", close=False)
     for path in store.glob("x/parts/*/*/c/**/*"):
         os.utime(path, (time.time() - 100, time.time() - 100))
-    commits = CommittedVideos(store, STREAMS)
+    commits = committed_videos(store, STREAMS)
     assert commits.refresh() == 0
     assert commits.missing("other", STREAMS) == {"y"}
     writer.close()

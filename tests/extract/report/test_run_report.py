@@ -24,6 +24,7 @@ def test_a_run_says_what_its_stages_took(videos, tmp_path):
     seconds = facts["cpu_seconds"]
     assert set(seconds) == {"decode", "encode", "write"}
     assert 0 < seconds["encode"] + seconds["write"] <= ours
+    assert facts["gpu_seconds"] is None  # it ran on a CPU
     # The decoding process has imported PyAV and decoded: a tenth of a second at the very least.
     assert seconds["decode"] > 0.1
     # One has imported torch, the other only PyAV and NumPy.
@@ -42,8 +43,11 @@ def test_workers_add_up_but_for_memory():
         share = RunReport(store="f.zarr", streams=[], video_bytes=10, feature_bytes=4)
         share.cpu_seconds["encode"] = seconds
         share.peak_bytes["encode"] = peak
+        share.note_gpu("encode", 2 * seconds)
+        share.note_gpu("decode", None)
         report.add(share)
     facts = report.summary()
     assert facts["cpu_seconds"] == {"encode": 3.5}
+    assert facts["gpu_seconds"] == {"encode": 7.0}
     assert facts["peak_bytes"] == {"encode": 300}
     assert (facts["video_bytes"], facts["feature_bytes"]) == (20, 8)

@@ -112,8 +112,8 @@ def test_verify_is_0_for_a_good_store_and_1_for_a_damaged_one(path):
 
 @pytest.mark.parametrize("ok", [True, False])
 def test_verify_recomputes_rows(path, monkeypatch, ok):
-    def recompute_rows(stream, num_rows, seed, encoder):
-        assert (stream.name, encoder) == ("tiny", "models/vit")
+    def recompute_rows(stream, num_rows, seed, encoder, videos):
+        assert (stream.name, encoder, videos) == ("tiny", "models/vit", None)
         row = RowDifference(video_id="a", row=seed, max_abs=0.5, cosine=0.9, tolerance=0.6, ok=ok)
         return Recomputed(rows=[row] * num_rows, problems=[])
 

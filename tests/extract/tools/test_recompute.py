@@ -4,6 +4,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from cache_schema.errors import StoreError
 from cache_schema.proof.report import Problem
 from cache_schema.store import open_store
 from extract.sources.videos import content_digest
@@ -53,10 +54,9 @@ def test_a_video_replaced_by_a_shorter_one_is_named_and_the_others_are_gone_on_w
         Problem(
             stream="fake",
             video="a",
-            what=f"its file {path} was changed since its rows were made: it has "
-            f"{path.stat().st_size} bytes and digest {content_digest(path)}, recorded are "
-            f"{recorded.size_bytes} and {recorded.digest}. Put the old file back, or extract "
-            "into a new store.",
+            what=f"its file {path} was changed since its rows were made: its digest is "
+            f"{content_digest(path)}, recorded is {recorded.digest}. Put the old file back, or "
+            "extract into a new store.",
         )
     ]
     assert [row.video_id for row in again.rows] == ["b"] * ROWS["b"]
@@ -87,3 +87,34 @@ def test_the_command_names_changed_videos_and_ends_with_1(extracted, stream):
     assert lines[0].startswith(f"PROBLEM: fake / a: its file {path} was changed since")
     assert [line[:7] for line in lines[1:-1]] == ["same: b"] * ROWS["b"]
     assert lines[-1] == "2 videos, 14 rows checked; 6 rows made again: 1 problems."
+
+
+def test_who_has_some_of_the_videos_has_rows_of_those_made_again(stream, tmp_path, extracted):
+    """As who got the store from others: the recorded paths lead nowhere."""
+    (tmp_path / "mine").mkdir()
+    (extracted / "videos" / "b.mp4").rename(tmp_path / "mine" / "renamed.mp4")
+    (extracted / "videos" / "a.mp4").unlink()
+    again = recompute_rows(stream, 100, videos=tmp_path / "mine")
+    assert [row.video_id for row in again.rows] == ["b"] * ROWS["b"]
+    assert (again.problems, all(row.ok for row in again.rows)) == ([], True)
+
+
+def test_of_the_folder_given_a_file_with_the_name_of_a_video_has_to_be_that_video(stream, tmp_path):
+    write_video(tmp_path / "a.mp4", [40 * k for k in range(30)])
+    again = recompute_rows(stream, 5, videos=tmp_path)
+    (problem,) = again.problems
+    assert (problem.video, again.rows) == ("a", [])
+    assert f"its file {tmp_path / 'a.mp4'} was changed since" in problem.what
+
+
+def test_a_folder_with_none_of_the_videos_is_told(stream, tmp_path):
+    write_video(tmp_path / "other.mp4", [40 * k for k in range(30)])
+    with pytest.raises(StoreError, match="has none of the 2 videos of stream 'fake'"):
+        recompute_rows(stream, 5, videos=tmp_path)
+
+
+def test_the_command_takes_the_folder(extracted, stream, tmp_path):
+    shutil.copy(extracted / "videos" / "a.mp4", tmp_path)
+    command = ["verify", str(extracted / "s.zarr"), "--recompute", "3", "--videos", str(tmp_path)]
+    result = CliRunner().invoke(store_command, command)
+    assert (result.exit_code, result.output.count("same: a")) == (0, 3)

@@ -22,6 +22,7 @@ from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
 from extract.config import ExtractConfig
+from extract.decode.process import DecoderProcess
 from extract.plan.jobs import plan_jobs
 from extract.plan.targets import build_targets, make_streams, streams_of
 from extract.report.ledger import Ledger
@@ -62,7 +63,9 @@ def serial_digest(folder, tmp_path_factory):
 def extract_with(workers, folder, out, config=CONFIG, order=lambda jobs: jobs):
     """Extract a folder on workers; return the report and the video-seconds of the bar."""
     targets = build_targets(config, None)
-    plan = plan_jobs(find_videos([str(folder)]), streams_of(targets), None)
+    with DecoderProcess() as decoder:
+        videos = find_videos([str(folder)])
+        plan = plan_jobs(videos, streams_of(targets), None, decoder=decoder)
     report = RunReport(store=str(out), streams=streams_of(targets), ledger=Ledger(out))
     writer = create_store(out)
     for target in targets:
@@ -201,7 +204,8 @@ def test_a_write_error_in_a_worker_ends_the_run(workers, folder, tmp_path):
     targets = build_targets(CONFIG, None)
     with create_store(out) as writer:
         make_streams(targets, writer, out)
-    plan = plan_jobs(find_videos([str(folder)]), ["fake"], None)
+    with DecoderProcess() as decoder:
+        plan = plan_jobs(find_videos([str(folder)]), ["fake"], None, decoder=decoder)
     report = RunReport(store=str(out), streams=["fake"])
     shutil.rmtree(out / "fake" / "parts")
     (out / "fake" / "parts").symlink_to("/proc/sys/kernel/random")  # nobody can write there

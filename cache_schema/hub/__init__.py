@@ -1,0 +1,1 @@
+"""Repositories of a hub: addressed, listed, fetched and filled, their files held to checksums."""

@@ -1,0 +1,1 @@
+"""The backend for buckets: the files of a Zarr store as objects, each written once."""

@@ -1,0 +1,105 @@
+"""What a bucket's server says when a request fails, as one sentence that says what to do.
+
+Only the status and the error code of an answer are told: its text may quote the request, and with
+it what the request was signed with.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from cache_schema.errors import StoreError, StoreNotFoundError
+
+__all__ = ["bucket_errors", "despite_cuts"]
+
+T = TypeVar("T")
+
+CUT = "response body error"
+CUT_PAUSES_SECONDS = (0.1, 0.3, 1.0, 3.0)
+
+STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
+CODE = re.compile(r"<Code>(\w+)</Code>")
+
+EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
+UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"}
+BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"}
+AGAIN = "What was committed is kept: run the same command again."
+
+
+def despite_cuts(call: Callable[[], T]) -> T:
+    """Return what a request brings, asked again if its answer is cut off.
+
+    obstore asks again for everything else that may go away. It does not here, where a request may
+    have been done already; ours do no harm when they are done twice.
+    """
+    from obstore.exceptions import GenericError
+
+    for pause_seconds in CUT_PAUSES_SECONDS:
+        try:
+            return call()
+        except GenericError as error:
+            if CUT not in str(error):
+                raise
+            time.sleep(pause_seconds)
+    return call()
+
+
+@contextmanager
+def bucket_errors(where: str, *, doing: str) -> Iterator[None]:
+    """Turn what obstore raises into a ``StoreError``.
+
+    ``FileNotFoundError`` passes, unless it is the bucket that is not there.
+
+    Args:
+        where: The address of what is asked for.
+        doing: What cannot be done: ``read``, ``written``, ``listed`` or ``removed``.
+
+    Raises:
+        StoreNotFoundError: if there is no such bucket.
+        StoreError: if anything else fails.
+    """
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except (BaseError, FileNotFoundError, PermissionError) as error:
+        # Not chained: a traceback would print the server's answer, with the key's id.
+        if made := _sentence(where, doing, error):
+            raise made from None
+        raise
+
+
+def _sentence(where: str, doing: str, error: Exception) -> StoreError | None:
+    text = str(error)
+    status, code = _found(STATUS, text), _found(CODE, text)
+    reason = code or status or "no answer"
+    start = f"{where}: cannot be {doing} ({reason})."
+    if code == "NoSuchBucket":
+        return StoreNotFoundError(f"{start} There is no such bucket: make it, or check its name.")
+    if isinstance(error, FileNotFoundError):
+        return None
+    return StoreError(f"{start} {_hint(doing, status, code)}")
+
+
+def _hint(doing: str, status: str, code: str) -> str:
+    if code in EXPIRED:
+        return f"The credentials have expired: get new ones. {AGAIN}"
+    if code in UNKNOWN_KEY or status.startswith("401"):
+        return "The server does not take these credentials: check the environment or the profile."
+    if status.startswith("403"):
+        needed = " A store is found by listing, so s3:ListBucket is needed." * (doing == "listed")
+        return f"These credentials do not allow it: use others, or ask for the right.{needed}"
+    if status.startswith(("301", "307")):
+        return "The bucket lies in another region: set AWS_REGION."
+    if code in BUSY or status.startswith(("429", "5")):
+        return f"The server is busy or broken, also after several tries. {AGAIN}"
+    if not status:
+        return f"The server cannot be reached: check the address and AWS_ENDPOINT_URL. {AGAIN}"
+    return f"Check the address. {AGAIN}"
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[1].strip() if found else ""

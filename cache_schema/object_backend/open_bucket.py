@@ -1,0 +1,114 @@
+"""The client of one address: which server, which bucket, and whose credentials."""
+
+import importlib
+import os
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache_schema.errors import ConfigError
+from cache_schema.place import Address
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["RETRY_SECONDS", "imported", "open_bucket"]
+
+MOST_RETRIES = 8
+RETRY_SECONDS = 120
+"""Errors of the server, cut connections and timeouts are tried again, waiting longer each time."""
+REQUEST_SECONDS = 60
+
+
+def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "ObjectStore":
+    """Return a client whose names of objects follow the address.
+
+    Credentials are found the standard way: environment, profile, role of the machine.
+
+    Args:
+        address: Where objects lie.
+        retry_seconds: What may go away by itself is tried again for so long.
+
+    Raises:
+        ConfigError: if a package is missing, or credentials that are named are not there.
+    """
+    obstore_store = imported("obstore.store", address)
+    url, options = address.url, _options(address, retry_seconds)
+    if address.scheme in ("gs", "az", "http", "https"):
+        return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
+    endpoint, bucket, prefix = _s3_parts(address)
+    config: dict[str, str] = {}
+    if endpoint:
+        options["client_options"]["allow_http"] = endpoint.startswith("http://")
+        config["endpoint"] = endpoint
+    if _has_profile():
+        options["credential_provider"] = _profile_credentials(address)
+    return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
+
+
+def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
+    client = {
+        "timeout": timedelta(seconds=min(REQUEST_SECONDS, retry_seconds)),
+        "connect_timeout": timedelta(seconds=10),
+        "allow_http": address.scheme == "http",
+    }
+    retry = {
+        "max_retries": MOST_RETRIES,
+        "retry_timeout": timedelta(seconds=retry_seconds),
+    }
+    return {"client_options": client, "retry_config": retry}
+
+
+def _s3_parts(address: Address) -> tuple[str, str, str]:
+    """Return the server (empty for Amazon's), the bucket, and what objects' names begin with."""
+    scheme, _, rest = address.url.partition("://")
+    if scheme == "s3":
+        bucket, _, prefix = rest.partition("/")
+        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return (named or "").rstrip("/"), bucket, prefix
+    host, _, below = rest.partition("/")
+    bucket, _, prefix = below.partition("/")
+    return f"{scheme.removeprefix('s3+')}://{host}", bucket, prefix
+
+
+def _has_profile() -> bool:
+    """Tell whether credentials are in a profile; else obstore finds them as AWS's tools do."""
+    if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_SKIP_SIGNATURE"):
+        return False
+    if os.environ.get("AWS_PROFILE"):
+        return True
+    with suppress(RuntimeError):  # nothing says where the user's home is
+        named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+        return Path(named).expanduser().is_file()
+    return False
+
+
+def _profile_credentials(address: Address) -> object:
+    boto3 = imported("boto3", address)
+    made = imported("obstore.auth.boto3", address)
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return made.Boto3CredentialProvider(boto3.Session())
+    except (BotoCoreError, ValueError) as error:
+        profile = os.environ.get("AWS_PROFILE", "default")
+        raise ConfigError(
+            f"{address}: profile '{profile}' has no credentials that can be used "
+            f"({type(error).__name__}). Correct AWS_PROFILE or the profile."
+        ) from None
+
+
+def imported(name: str, address: Address) -> Any:  # noqa: ANN401 - a module
+    """Return a module that only places like this one need.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{address}: places that are no path need packages that are not installed "
+            f"({name.partition('.')[0]}): pip install 'video-feature-llm[remote]'."
+        ) from error

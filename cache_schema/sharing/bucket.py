@@ -1,0 +1,75 @@
+"""Stores to and from buckets: video by video, those that are missing, their rows checked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cache_schema.convert.transfer import copy_store, holds
+from cache_schema.object_backend.bucket import Bucket
+from cache_schema.place import Address, Place
+from cache_schema.proof.digest import store_digest
+from cache_schema.sharing.card import CARD, store_card
+from cache_schema.sharing.transfer import Progress, Transferred, same_videos
+from cache_schema.store import Store, open_store, store_exists
+
+__all__ = ["planned_copy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """What is to be copied. Made by ``planned_copy``."""
+
+    source: Store
+    target: Place
+    outlook: Transferred
+
+    @property
+    def bar_rows(self) -> int:
+        """All rows: those that are there are passed over at once."""
+        return sum(stream.num_rows for stream in self.source.streams.values())
+
+    def run(self, progress: Progress) -> Transferred:
+        """Copy what is missing, and write the card of a store in a bucket."""
+        copy_store(self.source, self.target, progress)
+        if isinstance(self.target, Address) and self.outlook.num_videos:
+            self._write_card(self.target)
+        return self.outlook
+
+    def _write_card(self, target: Address) -> None:
+        bucket, there = Bucket(target), open_store(target)
+        old = bucket.get(CARD)
+        is_same = same_videos(there, self.source)
+        card = store_card(
+            there,
+            title=target.name,
+            address=str(target),
+            digest=store_digest(self.source) if is_same else None,
+            old=None if old is None else old.decode(),
+        )
+        bucket.put(CARD, card.encode())
+
+
+@contextmanager
+def planned_copy(source: Place, target: Place) -> Iterator[Copy]:
+    """Compare two stores, of which one at least lies in a bucket; nothing is written.
+
+    Raises:
+        StoreError: if there is no store, or the target holds other rows under the same names.
+    """
+    store = open_store(source)
+    held = open_store(target).streams if store_exists(target) else {}
+    rows = [
+        stream.rows_of(video_id)
+        for name, stream in store.streams.items()
+        for video_id in stream.video_ids
+        if not holds(held.get(name), stream, video_id)
+    ]
+    in_all = sum(len(stream.video_ids) for stream in store.streams.values())
+    outlook = Transferred(
+        source=str(source),
+        target=str(target),
+        num_videos=len(rows),
+        num_rows=sum(rows),
+        num_held=in_all - len(rows),
+    )
+    yield Copy(source=store, target=target, outlook=outlook)

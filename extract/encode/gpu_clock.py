@@ -1,0 +1,53 @@
+"""How long a GPU was at work: events among its own instructions, so that nothing waits for it."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["GpuClock"]
+
+MOST_OPEN = 64
+"""Blocks whose end a GPU has not reached yet; it is never that far behind."""
+
+
+class GpuClock:
+    """Adds up seconds from a block's first instruction to its last, on the GPU's own time.
+
+    A GPU that waits for instructions within a block is counted as at work.
+    """
+
+    def __init__(self) -> None:
+        self._open: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+        self._milliseconds: float | None = None
+
+    @contextmanager
+    def around(self, device: torch.device) -> Iterator[None]:
+        """Count what the block has a device do; on a CPU it counts nothing."""
+        if device.type != "cuda":
+            yield
+            return
+        start, end = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
+        with torch.cuda.device(device):
+            start.record()
+            yield
+            end.record()
+        self._open.append((start, end))
+        if len(self._open) > MOST_OPEN:
+            self._close()
+
+    @property
+    def seconds(self) -> float | None:
+        """All blocks' seconds, once the GPU is done with them; None if no GPU did anything."""
+        while self._open:
+            self._close()
+        return None if self._milliseconds is None else self._milliseconds / 1000
+
+    def _close(self) -> None:
+        start, end = self._open.popleft()
+        end.synchronize()
+        self._milliseconds = (self._milliseconds or 0.0) + start.elapsed_time(end)

@@ -1,0 +1,53 @@
+"""Videos that are objects: those below an address, or one."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from cache_schema.errors import SourceError, StoreError
+from cache_schema.object_backend.bucket import Bucket, requests
+from cache_schema.object_backend.object_file import key_of, object_facts
+from cache_schema.place import Address, Place
+
+__all__ = ["Found", "listed_objects", "named_objects"]
+
+
+class Found(NamedTuple):
+    """A video, and what its id is made of."""
+
+    path: Place
+    name: str
+    """Below what was named, with ``/`` and suffix."""
+    size_bytes: int
+
+
+def named_objects(address: Address, suffixes: Collection[str]) -> Iterator[Found]:
+    """Yield the object of this address, or all videos below it.
+
+    Raises:
+        SourceError: if a web server, which lists nothing, has no such file.
+        StoreError: if the bucket cannot be read.
+    """
+    if (facts := object_facts(address)) is not None:
+        yield Found(address.at(facts.version), key_of(address), facts.num_bytes)
+        return
+    if address.scheme in ("http", "https"):
+        raise SourceError(f"{address}: no such file. Check the address.")
+    for key, one in sorted(Bucket(address).objects().items()):
+        if f".{key.rpartition('.')[2].lower()}" in suffixes and one.num_bytes:
+            yield Found((address / key).at(one.version), key, one.num_bytes)
+
+
+def listed_objects(addresses: Sequence[Address]) -> Iterator[Found]:
+    """Yield the objects of these addresses; one that cannot be had has no bytes.
+
+    Whoever opens it will be told why.
+    """
+    yield from requests().map(_listed, addresses)
+
+
+def _listed(address: Address) -> Found:
+    with suppress(StoreError):
+        if (facts := object_facts(address)) is not None:
+            return Found(address.at(facts.version), key_of(address), facts.num_bytes)
+    return Found(address, key_of(address), 0)

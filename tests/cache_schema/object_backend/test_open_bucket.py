@@ -1,0 +1,49 @@
+import sys
+
+import pytest
+
+from cache_schema.errors import ConfigError
+from cache_schema.object_backend.bucket import Bucket
+from cache_schema.object_backend.open_bucket import open_bucket
+from cache_schema.place import to_place
+from cache_schema.store import open_store
+from cache_schema.testing import make_store
+from tests.object_servers import BUCKET
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_the_environment_names_the_server(moto, address, monkeypatch, name):
+    make_store(address, {"a": 5})
+    monkeypatch.setenv(name, moto)
+    place = to_place(str(address).replace(f"s3+{moto}/", "s3://"))
+    assert str(place).startswith(f"s3://{BUCKET}/")
+    assert open_store(place).stream().video_ids == ["a"]
+
+
+def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monkeypatch, tmp_path):
+    Bucket(address).put("x", b"1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    with pytest.raises(
+        ConfigError, match=r"profile 'lab' has no credentials .* Correct AWS_PROFILE"
+    ):
+        Bucket(address).get("x")
+    file.write_text("[lab]\naws_access_key_id = lab\naws_secret_access_key = secret-of-the-lab\n")
+    provider = open_bucket(address).credential_provider
+    assert provider()["access_key_id"] == "lab"
+    assert Bucket(address).get("x") == b"1"
+
+
+@pytest.mark.parametrize("package", ["obstore", "boto3"])
+def test_a_package_that_is_missing_is_named(address, monkeypatch, package, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    name = package.partition(".")[0]
+    with pytest.raises(
+        ConfigError, match=rf"\({name}\): pip install 'video-feature-llm\[remote\]'"
+    ):
+        open_store(address)

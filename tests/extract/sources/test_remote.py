@@ -1,0 +1,157 @@
+import http.server
+import threading
+from functools import partial
+
+import pytest
+
+from cache_schema.errors import SourceError
+from cache_schema.object_backend.bucket import Bucket
+from cache_schema.place import Address
+from cache_schema.proof.digest import store_digest
+from cache_schema.store import open_store
+from extract.sources.videos import content_digest, find_videos
+from extract.tools.recompute import recompute_rows
+from tests.extract.running import run
+from tests.extract.videos import constant_pts, write_video
+from tests.object_servers import BUCKET, s3_client
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_video(tmp_path / "videos" / "a.mp4", constant_pts(40))
+    write_video(tmp_path / "videos" / "deep" / "b.mkv", constant_pts(30))
+    (tmp_path / "videos" / "notes.md").write_text("no video")
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def prefix(folder, address):
+    """Where the same files are objects."""
+    bucket = Bucket(address.with_name("videos"))
+    for path in filter(lambda path: path.is_file(), folder.rglob("*")):
+        bucket.put(path.relative_to(folder).as_posix(), path.read_bytes())
+    return bucket.address
+
+
+def test_videos_below_an_address_are_those_of_the_folder(folder, prefix):
+    there, here = find_videos([f"{prefix}/"]), find_videos([str(folder)])
+    assert [(v.id, v.size_bytes) for v in there] == [(v.id, v.size_bytes) for v in here]
+    assert [str(video.path) for video in there] == [f"{prefix}/a.mp4", f"{prefix}/deep/b.mkv"]
+    digests = [[content_digest(video.path) for video in videos] for videos in (there, here)]
+    assert digests[0] == digests[1]
+
+
+def test_features_of_objects_are_those_of_the_files(folder, prefix, tmp_path):
+    assert run(folder, tmp_path / "here.zarr").num_done == 2
+    assert run(prefix, tmp_path / "there.zarr").num_done == 2
+    here, there = (open_store(tmp_path / f"{name}.zarr") for name in ("here", "there"))
+    assert store_digest(there) == store_digest(here)
+    assert there.stream().commit("a").video.path == f"{prefix}/a.mp4"
+    assert run(prefix, tmp_path / "there.zarr").num_skipped == 2
+
+
+def test_an_object_may_be_named_and_one_named_twice_is_one(prefix):
+    videos = find_videos([f"{prefix}/a.mp4", str(prefix)])
+    assert [video.id for video in videos] == ["a", "deep/b"]
+
+
+def test_where_nothing_is_a_sentence_says_so(prefix):
+    with pytest.raises(SourceError, match=r"/nothing: no video there\. Looked for"):
+        find_videos([f"{prefix}/nothing"])
+
+
+def test_an_object_that_is_gone_or_was_replaced_is_a_failure_and_the_others_are_done(
+    prefix, folder, tmp_path, monkeypatch
+):
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{prefix}/a.mp4\n{prefix}/gone.mp4\n{prefix}/deep/b.mkv\n")
+    bucket = Bucket(prefix)
+    facts = Bucket.facts
+
+    def replaced(self, key):
+        """Another upload comes behind the first look at it."""
+        found = facts(self, key)
+        if key == "b.mkv":
+            monkeypatch.setattr(Bucket, "facts", facts)
+            bucket.put("deep/b.mkv", (folder / "a.mp4").read_bytes())
+        return found
+
+    monkeypatch.setattr(Bucket, "facts", replaced)
+    report = run(listing, tmp_path / "f.zarr")
+    assert (report.num_done, report.exit_code) == (1, 3)
+    errors = {failure.video_id: failure.error for failure in report.failures}
+    assert "gone.mp4: is not there (any more)" in errors["gone"]
+    assert "was replaced since it was found" in errors["b"]
+
+
+class NoRanges(http.server.SimpleHTTPRequestHandler):
+    """Answers a request for a range with all there is."""
+
+    def log_message(self, *args):
+        pass
+
+
+class Quiet(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Clients that ask for a range and get all of it go away."""
+
+
+@pytest.fixture
+def web(folder):
+    server = Quiet(("127.0.0.1", 0), partial(NoRanges, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_files_of_a_web_server_come_by_ranges(prefix, moto, tmp_path):
+    public = str(prefix).replace(f"s3+{moto}", moto)
+    _, _, folder = public.partition(f"/{BUCKET}/")
+    client = s3_client(moto)
+    client.put_object_acl(Bucket=BUCKET, Key=f"{folder}/a.mp4", ACL="public-read")
+    client.close()
+    (tmp_path / "list.txt").write_text(f"{public}/a.mp4\n{public}/none.mp4\n")
+    report = run(tmp_path / "list.txt", tmp_path / "f.zarr")
+    assert (report.num_done, [one.video_id for one in report.failures]) == (1, ["none"])
+
+
+def test_of_a_web_server_without_ranges_a_file_comes_as_a_whole(web, folder, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{web}/a.mp4\n")
+    assert run(tmp_path / "list.txt", tmp_path / "there.zarr").num_done == 1
+    assert run(folder / "a.mp4", tmp_path / "here.zarr").num_done == 1
+    digests = {store_digest(open_store(tmp_path / f"{name}.zarr")) for name in ("here", "there")}
+    assert len(digests) == 1
+
+
+def test_an_address_on_a_web_server_may_spell_out_what_is_no_letter(web, folder):
+    (folder / "a.mp4").rename(folder / "ä b%c#.mp4")
+    (video,) = find_videos([f"{web}/%C3%A4%20b%25c%23.mp4"])
+    assert video.id == "ä b%c#"
+    assert content_digest(video.path) == content_digest(folder / "ä b%c#.mp4")
+
+
+@pytest.mark.parametrize("name", ["what?.mp4", "a#b.mp4", "ä b%20c.mp4"])
+def test_an_object_may_have_any_name(folder, address, tmp_path, name):
+    bucket = Bucket(address.with_name("odd"))
+    bucket.put(name, (folder / "a.mp4").read_bytes())
+    assert run(bucket.address, tmp_path / "f.zarr").num_done == 1
+    stream = open_store(tmp_path / "f.zarr").stream()
+    assert stream.video_ids == [name.removesuffix(".mp4")]
+    assert recompute_rows(stream, 1).problems == []
+
+
+def test_an_object_may_lie_right_in_its_bucket(folder, moto, credentials, tmp_path):
+    client = s3_client(moto)
+    client.put_object(Bucket=BUCKET, Key="top.mp4", Body=(folder / "a.mp4").read_bytes())
+    client.close()
+    assert run(f"s3+{moto}/{BUCKET}/top.mp4", tmp_path / "f.zarr").num_done == 1
+
+
+def test_a_web_server_is_not_searched(web):
+    with pytest.raises(SourceError, match=r"no such file\. Check the address"):
+        find_videos([f"{web}/deep/none"])
+
+
+def test_a_place_of_an_object_is_its_address(prefix):
+    assert all(isinstance(video.path, Address) for video in find_videos([str(prefix)]))

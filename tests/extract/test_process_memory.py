@@ -1,0 +1,60 @@
+"""What a process frees stays with it where it is asked to."""
+
+import gc
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extract.process_memory import freed_memory_kept, nothing_collected
+
+BYTES = 48 * 2**20
+"""More than glibc keeps by itself."""
+
+
+def new_pages():
+    """Return how often the system had to give a page for ten large arrays, one after the other."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.ones(BYTES, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_freed_memory_serves_what_is_asked_for_next():
+    with freed_memory_kept():
+        np.ones(BYTES, np.uint8)
+        inside = new_pages()
+    outside = new_pages()
+    assert 3 * inside < outside
+
+
+def test_it_goes_back_at_the_end():
+    before = resident_bytes()
+    with freed_memory_kept():
+        np.ones(BYTES, np.uint8)
+        assert resident_bytes() - before > BYTES * 0.9
+    assert resident_bytes() - before < BYTES * 0.1
+
+
+def test_garbage_is_looked_for_again_behind_the_block_even_after_an_error():
+    with nothing_collected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), nothing_collected():
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_a_program_that_collects_nothing_is_left_to_it():
+    gc.disable()
+    try:
+        with nothing_collected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

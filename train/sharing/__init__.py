@@ -1,0 +1,1 @@
+"""Trained runs on a hub, as model repositories."""
