@@ -230,21 +230,6 @@ def recent_mean(rows_RC: Rows, pooled: int) -> Rows:
     return np.stack([rows_RC[span].mean(axis=0) for span in spans])
 
 
-def inputs_of(rows_RC: Rows, pooled: int, *, differences: bool) -> Rows:
-    """Return what the regression sees: mean-pooled rows, and their mean-pooled differences."""
-    if not differences:
-        return recent_mean(rows_RC, pooled)
-    motion_RC = np.diff(rows_RC, axis=0, prepend=rows_RC[:1])
-    return np.hstack([recent_mean(rows_RC, pooled), recent_mean(motion_RC, pooled)])
-
-
-def majority(frozen: FrozenRows, train: list[str], videos: list[str]) -> dict[str, LabelPair]:
-    """Say the commonest label of the training videos, always."""
-    counts = np.bincount(np.concatenate([frozen.labels_F[video] for video in train]))
-    classes = {video: np.full(len(frozen.rows_RC[video]), counts.argmax()) for video in videos}
-    return {video: frozen.on_frames(video, classes_R) for video, classes_R in classes.items()}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logistic:
     """Logistic regression on mean-pooled rows, with or without their differences."""
@@ -278,6 +263,7 @@ class Logistic:
         return np.hstack([recent_mean(one, self.pooled) for one in (rows_RC, motion_RC)])
 
 
+@dataclass(frozen=True)
 class Majority:
     """The commonest label of the training videos, always."""
 

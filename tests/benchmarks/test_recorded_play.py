@@ -6,7 +6,14 @@ import pytest
 
 from benchmarks.doom_recordings import CLASSES, MEANT_TICS, Recording, labels_of, read_recordings
 from benchmarks.fifty_salads import INNER, POOLED, run, runs_of
-from benchmarks.recorded_play import STREAM, TICS_PER_SECOND, baselines, splits_of, write_labels
+from benchmarks.recorded_play import (
+    STREAM,
+    TICS_PER_SECOND,
+    baselines,
+    compare,
+    splits_of,
+    write_labels,
+)
 from cache_schema.errors import SourceError
 
 HELD = {
@@ -104,7 +111,7 @@ def test_no_game_is_on_both_sides_of_any_split():
             assert set(own_test).isdisjoint([*train, *test])
 
 
-def test_baselines_from_rows_alone_and_from_their_differences(tmp_path):
+def test_baselines_from_rows_alone_and_from_their_differences(tmp_path, capsys):
     """Of two keys, one shows in each row and one only in how rows change."""
     rng = np.random.default_rng(0)
     recordings = []
@@ -123,12 +130,19 @@ def test_baselines_from_rows_alone_and_from_their_differences(tmp_path):
     run("vllm-store", "import", str(tmp_path / "npy"), str(tmp_path / "feats.zarr"), "--stream",
         STREAM, "--dtype", "float32", "--fps", "5", "--window", "1", "--stride", "1")  # fmt: skip
     baselines.callback(tmp_path)
-    right = {}
+    right, of_views = {}, {}
     for name in ("majority", "logistic_rows", "logistic_rows_motion"):
         (pairs,) = runs_of(tmp_path, name)
         assert pairs.keys() == json.loads((tmp_path / "folds.json").read_text()).keys()
         hits = [pair.truth_F == pair.predicted_F for pair in pairs.values()]
         right[name] = np.concatenate(hits).mean()
+        of_views[name] = np.mean([view.mean() for view in hits])
     assert right["majority"] < 0.45
     assert right["majority"] + 0.1 < right["logistic_rows"] < 0.75
     assert right["logistic_rows_motion"] > right["logistic_rows"] + 0.15
+    capsys.readouterr()
+    compare.callback(tmp_path, "logistic_rows", "majority")
+    name, difference, *_ = capsys.readouterr().out.split()
+    assert name == "Acc_video_mean"
+    expected = 100 * (of_views["logistic_rows"] - of_views["majority"])
+    assert float(difference) == pytest.approx(expected, abs=0.006)
