@@ -85,6 +85,7 @@ class Bucket:
 
     def get_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Yield what ``get`` does for each key, in their order."""
+        self._open()  # here, or each thread would open a client of its own
         return requests().map(self.get, keys)
 
     def facts(self, key: str) -> "StoredObject | None":
@@ -247,6 +248,7 @@ class Bucket:
 
     def fetch(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Future[bytes]]:
         """See ``ByteRanges``."""
+        self._open()
         return [requests().submit(self.get_range, key, start, end) for start, end in spans]
 
     def _open(self) -> "ObjectStore":

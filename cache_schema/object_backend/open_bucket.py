@@ -42,8 +42,8 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
     if endpoint:
         options["client_options"]["allow_http"] = endpoint.startswith("http://")
         config["endpoint"] = endpoint
-    if _has_profile():
-        options["credential_provider"] = _profile_credentials(address)
+    if _may_have_profile() and (provider := _profile_credentials(address)):
+        options["credential_provider"] = provider
     return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
 
 
@@ -72,27 +72,40 @@ def _s3_parts(address: Address) -> tuple[str, str, str]:
     return f"{scheme.removeprefix('s3+')}://{host}", bucket, prefix
 
 
-def _has_profile() -> bool:
-    """Tell whether credentials are in a profile; else obstore finds them as AWS's tools do."""
+def _may_have_profile() -> bool:
+    """Tell whether credentials may be in a profile; else obstore finds them as AWS's tools do."""
     if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_SKIP_SIGNATURE"):
         return False
     if os.environ.get("AWS_PROFILE"):
         return True
+    files = {
+        "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+        "AWS_CONFIG_FILE": "~/.aws/config",
+    }
     with suppress(RuntimeError):  # nothing says where the user's home is
-        named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-        return Path(named).expanduser().is_file()
+        return any(
+            Path(os.environ.get(name, usual)).expanduser().is_file()
+            for name, usual in files.items()
+        )
     return False
 
 
-def _profile_credentials(address: Address) -> object:
+def _profile_credentials(address: Address) -> object | None:
+    """Return what gives credentials of the profile; None if no profile was named and none has any.
+
+    Raises:
+        ConfigError: if the profile that was named has none.
+    """
     boto3 = imported("boto3", address)
     made = imported("obstore.auth.boto3", address)
     from botocore.exceptions import BotoCoreError
 
     try:
-        return made.Boto3CredentialProvider(boto3.Session())
+        return made.Boto3CredentialProvider(boto3.Session())  # type: ignore[no-any-return]
     except (BotoCoreError, ValueError) as error:
-        profile = os.environ.get("AWS_PROFILE", "default")
+        profile = os.environ.get("AWS_PROFILE")
+        if not profile:
+            return None
         raise ConfigError(
             f"{address}: profile '{profile}' has no credentials that can be used "
             f"({type(error).__name__}). Correct AWS_PROFILE or the profile."

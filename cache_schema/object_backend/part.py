@@ -1,6 +1,7 @@
 """A part on its way into a bucket: rows in a temporary file, then all of its objects."""
 
 import math
+import tempfile
 import time
 from concurrent.futures import wait
 from contextlib import suppress
@@ -15,6 +16,7 @@ from cache_schema.object_backend.bucket import Bucket, requests
 from cache_schema.object_backend.rows import shard_key
 from cache_schema.records import Commit, encode_line
 from cache_schema.stream import Array
+from cache_schema.writing.write_errors import write_errors
 from cache_schema.zarr_backend.headers import StreamHeader, group, part_attributes, to_text
 from cache_schema.zarr_backend.seal import array_documents, copy_of
 from cache_schema.zarr_backend.shard import shard_end
@@ -46,8 +48,13 @@ class SpooledPart:
         return self.committed_rows * self._row_bytes
 
     def append(self, rows: Array) -> None:
-        """Add rows of the current video, contiguous and little-endian."""
-        self._features.write(rows.tobytes())
+        """Add rows of the current video, contiguous and little-endian.
+
+        Raises:
+            StoreError: if there is no room for temporary files.
+        """
+        with write_errors(tempfile.gettempdir()):
+            self._features.write(rows.tobytes())
 
     def commit(self, commit: Commit, times_R2: NDArray[np.float64]) -> None:
         """Take the rows since the last commit for those of a video."""

@@ -56,7 +56,8 @@ def test_big_parts_stay_where_they_are(address, monkeypatch):
     assert (done.videos_moved, parts_of(address)) == (0, [["a"], ["b"]])
 
 
-@pytest.mark.parametrize("instant", range(8))
+# Copying the first and the last video; taking away the first part, in two steps; the third.
+@pytest.mark.parametrize("instant", [0, 2, 3, 4, 7])
 def test_a_compaction_that_dies_at_any_step_changes_nothing(address, monkeypatch, instant):
     write_parts(address, "abca")
     expected = store_digest(open_store(address))

@@ -10,6 +10,8 @@ from cache_schema.store import open_store
 from cache_schema.testing import make_store
 from tests.object_servers import BUCKET
 
+KEYS = "[default]\naws_access_key_id = of-config\naws_secret_access_key = secret\n"
+
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 def test_the_environment_names_the_server(moto, address, monkeypatch, name):
@@ -35,6 +37,21 @@ def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monk
     provider = open_bucket(address).credential_provider
     assert provider()["access_key_id"] == "lab"
     assert Bucket(address).get("x") == b"1"
+
+
+@pytest.mark.parametrize("text", ["[default]\nregion = eu-west-1\n", KEYS])
+def test_a_configuration_that_no_profile_was_named_of_may_hold_credentials_or_none(
+    address, monkeypatch, tmp_path, text
+):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(text)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    provider = open_bucket(address).credential_provider
+    found = None if provider is None else provider()["access_key_id"]
+    assert found == ("of-config" if text == KEYS else None)
 
 
 @pytest.mark.parametrize("package", ["obstore", "boto3"])
