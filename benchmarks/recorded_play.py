@@ -353,14 +353,22 @@ def view_scores(out: Path, name: str, views: list[str]) -> NDArray[np.float64]:
 @click.argument("out", type=click.Path(path_type=Path, exists=True))
 @click.argument("names", nargs=-1, required=True)
 def recalls(out: Path, names: tuple[str, ...]) -> None:
-    """Print how many frames of each class are found, in percent, over all seeds, and their mean."""
-    click.echo("".join(["run".ljust(24), *(name.rjust(16) for name in [*CLASSES, "mean"])]))
+    """Print how many frames of each class are found, in percent, over all seeds, and their mean.
+
+    The last column: of the turns that are called turns, those that are given the right side.
+    """
+    heads = [*CLASSES, "mean", "right side"]
+    click.echo("".join(["run".ljust(24), *(head.rjust(16) for head in heads)]))
+    turns = [CLASSES.index("turn_left"), CLASSES.index("turn_right")]
     for name in names:
         pairs = [pair for pairs in runs_of(out, name) for pair in pairs.values()]
         truth_F = np.concatenate([pair.truth_F for pair in pairs])
-        right_F = truth_F == np.concatenate([pair.predicted_F for pair in pairs])
+        said_F = np.concatenate([pair.predicted_F for pair in pairs])
+        right_F = truth_F == said_F
         found = [100 * right_F[truth_F == number].mean() for number in range(len(CLASSES))]
-        click.echo(name.ljust(24) + "".join(f"{one:16.1f}" for one in [*found, mean(found)]))
+        turned_F = np.isin(truth_F, turns) & np.isin(said_F, turns)
+        sides = 100 * right_F[turned_F].mean() if turned_F.any() else 0.0
+        click.echo(name.ljust(24) + "".join(f"{one:16.1f}" for one in [*found, mean(found), sides]))
 
 
 if __name__ == "__main__":
