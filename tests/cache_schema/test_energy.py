@@ -26,7 +26,10 @@ def powercap(tmp_path):
 
 
 def turn_to(powercap, name, microjoules):
-    (powercap / name / "energy_uj").write_text(f"{microjoules}\n")
+    """Show another number, as the kernel does: whoever reads at any instant gets a whole one."""
+    shown = powercap / name / "energy_uj"
+    (powercap / "next").write_text(f"{microjoules}\n")
+    (powercap / "next").replace(shown)
 
 
 def test_joules_are_those_of_whole_processors(powercap):
