@@ -40,6 +40,8 @@ osd pool default pgp num = 4
 osd pool default pg autoscale mode = off
 mon allow pool size one = true
 mon max pg per osd = 1000
+# A monitor ends where 95 % of a disk are used, whatever is left: the tests need a few megabytes.
+mon data avail crit = 0
 osd crush chooseleaf type = 0
 osd objectstore = memstore
 memstore device bytes = 1073741824
