@@ -96,7 +96,10 @@ def _hint(doing: str, status: str, code: str) -> str:
     if code in BUSY or status.startswith(("429", "5")):
         return f"The server is busy or broken, also after several tries. {AGAIN}"
     if not status:
-        return f"The server cannot be reached: check the address and AWS_ENDPOINT_URL. {AGAIN}"
+        return (
+            "The server cannot be reached: check the address (for s3:// AWS_ENDPOINT_URL, too). "
+            f"{AGAIN}"
+        )
     return f"Check the address. {AGAIN}"
 
 
