@@ -3,8 +3,6 @@
 What segments gain by a decoder, accuracy pays for. Where on that line a network does best differs:
 one that says much that is new at every row wants another weight against the order of the labels
 than one that is smooth by itself.
-
-Shapes: R rows of a video.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from train.predict.ensemble import open_runs
 from train.predict.subset import predict_subset
 from train.task import SampleOutput
 
-__all__ = ["COMPARED", "best_decoder"]
+__all__ = ["COMPARED", "best_decoder", "mean_score"]
 
 COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 """The search climbs their mean."""
@@ -52,18 +50,17 @@ def best_decoder(run: Path, store: Path) -> tuple[float, Decoder]:
     scored = []
     for decoder in DECODERS:
         options = replace(known.options, **decoder)
-        score = _score(SegmentationAnswers(known.knowledge, options), outputs)
-        scored.append((score, decoder))
+        answers = SegmentationAnswers(known.knowledge, options)
+        scored.append((mean_score([_pair(answers, output) for output in outputs]), decoder))
     return max(scored, key=lambda one: one[0])
 
 
-def _score(answers: SegmentationAnswers, outputs: Sequence[SampleOutput]) -> float:
-    pairs = [_pair(answers, output) for output in outputs]
+def mean_score(pairs: Sequence[LabelPair]) -> float:
+    """Return what a search climbs: the mean of ``COMPARED`` over videos."""
     scores = segmental_scores(pairs, background=0)
     return mean(scores[key] for key in COMPARED)
 
 
 def _pair(answers: SegmentationAnswers, output: SampleOutput) -> LabelPair:
-    """Return a video's labels and those decoded; a row is a second, and so is a label."""
-    truth_R = np.asarray(output.sample.target, dtype=np.int64)
-    return LabelPair(truth_F=truth_R, predicted_F=answers.classes(output)[: len(truth_R)])
+    truth_F = np.asarray(output.sample.target, dtype=np.int64)
+    return LabelPair(truth_F=truth_F, predicted_F=answers.frame_classes(output))

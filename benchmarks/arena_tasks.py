@@ -15,7 +15,6 @@ The labels of 50Salads become one file of our own annotation format per fold; an
 an action and a moment.
 """
 
-import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks.arena_variants import VARIANTS, draw, overrides_of, save_scratch_llm
+from benchmarks.fifty_salads import read_folds
 from cache_schema.settings import load_settings
 from train import run as training
 from train.checkpoints.checkpoint import BEST, read_checkpoint
@@ -89,8 +89,7 @@ def prepare(scores: Path, out: Path) -> None:
     """Write one annotation file per fold of a folder of scores."""
     (out / "tasks").mkdir(exist_ok=True)
     names = json.loads((scores / "classes.json").read_text())
-    with (scores / "manifest.csv").open() as file:
-        folds = {row["video"]: int(row["test_split"]) for row in csv.DictReader(file)}
+    folds = read_folds(scores)
     labels = {
         video: np.load(scores / f"{video}.npz", allow_pickle=False)["labels"] for video in folds
     }

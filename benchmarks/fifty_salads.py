@@ -26,7 +26,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -106,18 +106,13 @@ def main() -> None:
 def prepare(scores: Path, out: Path) -> None:
     """Write OUT/npy, OUT/labels (Breakfast format), OUT/recipe.toml and import OUT/feats.zarr."""
     (out / "npy").mkdir(parents=True, exist_ok=True)
-    (out / "labels" / "groundTruth").mkdir(parents=True, exist_ok=True)
-    (out / "labels" / "splits").mkdir(exist_ok=True)
-    names = json.loads((scores / "classes.json").read_text())
-    mapping = [f"{number} {name}\n" for number, name in enumerate(names)]
-    (out / "labels" / "mapping.txt").write_text("".join(mapping))
-    with (scores / "manifest.csv").open() as file:
-        folds = {row["video"]: int(row["test_split"]) for row in csv.DictReader(file)}
+    folds = read_folds(scores)
+    labels = {}
     for video in folds:
         data = np.load(scores / f"{video}.npz", allow_pickle=False)
         np.save(out / "npy" / f"{video}.npy", data["features"])
-        lines = "".join(f"{names[label]}\n" for label in data["labels"])
-        (out / "labels" / "groundTruth" / f"{video}.txt").write_text(lines)
+        labels[video] = data["labels"]
+    write_labels(out, json.loads((scores / "classes.json").read_text()), labels)
     for fold in sorted(set(folds.values())):
         test = [video for video in folds if folds[video] == fold]
         rest = [video for video in folds if folds[video] != fold]
@@ -132,6 +127,23 @@ def prepare(scores: Path, out: Path) -> None:
     store = str(out / "feats.zarr")
     run("vllm-store", "import", str(out / "npy"), store, "--stream", "scores", "--dtype", "float32",
         "--fps", "1", "--window", "1", "--stride", "1")  # fmt: skip
+
+
+def read_folds(scores: Path) -> dict[str, int]:
+    """Return the test fold of each video of a folder of scores."""
+    with (scores / "manifest.csv").open() as file:
+        return {row["video"]: int(row["test_split"]) for row in csv.DictReader(file)}
+
+
+def write_labels(out: Path, names: Sequence[str], labels: Mapping[str, Iterable[int]]) -> None:
+    """Write classes, and the class of each label frame of each video, in Breakfast's format."""
+    (out / "labels" / "groundTruth").mkdir(parents=True, exist_ok=True)
+    (out / "labels" / "splits").mkdir(exist_ok=True)
+    mapping = [f"{number} {name}\n" for number, name in enumerate(names)]
+    (out / "labels" / "mapping.txt").write_text("".join(mapping))
+    for video, numbers in labels.items():
+        lines = "".join(f"{names[number]}\n" for number in numbers)
+        (out / "labels" / "groundTruth" / f"{video}.txt").write_text(lines)
 
 
 def write_split(out: Path, number: int, train: list[str], test: list[str]) -> None:

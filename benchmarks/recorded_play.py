@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks import fifty_salads
-from benchmarks.arena_decoders import COMPARED
+from benchmarks.arena_decoders import COMPARED, mean_score
 from benchmarks.arena_variants import VARIANTS, flags_of, save_scratch_llm
 from benchmarks.doom_recordings import (
     CLASSES,
@@ -135,17 +135,10 @@ def prepare(wads: Path, out: Path) -> None:
 
 def write_labels(recordings: list[Recording], out: Path) -> None:
     """Write the labels of every frame in Breakfast's format, the splits, and OUT/folds.json."""
-    (out / "labels" / "groundTruth").mkdir(parents=True, exist_ok=True)
-    (out / "labels" / "splits").mkdir(exist_ok=True)
-    mapping = [f"{number} {name}\n" for number, name in enumerate(CLASSES)]
-    (out / "labels" / "mapping.txt").write_text("".join(mapping))
-    folds = {}
-    for recording in recordings:
-        for player in recording.players:
-            video = recording.name(player)
-            folds[video] = recording.number
-            lines = [f"{CLASSES[label]}\n" for label in labels_of(recording.inputs_N4(player))]
-            (out / "labels" / "groundTruth" / f"{video}.txt").write_text("".join(lines))
+    views = [(one, player) for one in recordings for player in one.players]
+    folds = {one.name(player): one.number for one, player in views}
+    labels = {one.name(player): labels_of(one.inputs_N4(player)) for one, player in views}
+    fifty_salads.write_labels(out, CLASSES, labels)
     (out / "folds.json").write_text(json.dumps(folds))
     for number, (train, test) in splits_of(folds).items():
         write_split(out, number, train, test)
@@ -296,7 +289,8 @@ def baselines(out: Path) -> None:
     splits = splits_of(folds_of(out))
     for name, tried in BASELINES.items():
         for fold in sorted(set(folds_of(out).values())):
-            scores = [held_out_score(one.predict(frozen, *splits[INNER + fold])) for one in tried]
+            said = [one.predict(frozen, *splits[INNER + fold]) for one in tried]
+            scores = [mean_score(list(pairs.values())) for pairs in said]
             best = tried[int(np.argmax(scores))]
             click.echo(f"{name} fold {fold}: {best}, {max(scores):.2f} on held-out videos")
             folder = out / "runs" / name / f"fold{fold}/predictions/val/action_segmentation"
@@ -304,12 +298,6 @@ def baselines(out: Path) -> None:
             for video, pair in best.predict(frozen, *splits[fold]).items():
                 lines = [f"{CLASSES[label]}\n" for label in pair.predicted_F]
                 (folder / f"{video}.txt").write_text("".join(lines))
-
-
-def held_out_score(pairs: dict[str, LabelPair]) -> float:
-    """Return what ``search`` climbs."""
-    scores = segmental_scores(list(pairs.values()), background=0)
-    return mean(scores[key] for key in COMPARED)
 
 
 @main.command()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cache_schema.errors import ConfigError
 
-__all__ = ["Address", "Place", "absolute_place", "is_address", "to_place"]
+__all__ = ["Address", "Place", "absolute_place", "is_address", "recorded_place", "to_place"]
 
 SCHEMES = ("s3", "s3+http", "s3+https", "gs", "az", "http", "https", "hf")
 """``s3+http://host:port/bucket/...`` names a server that speaks S3 and is not Amazon's; ``hf://``
@@ -91,6 +91,11 @@ def to_place(where: str | Place) -> Place:
     if not is_address(where):
         return Path(where)
     return _address(where)
+
+
+def recorded_place(text: str, version: str = "") -> Place:
+    """Return the place whose text was kept; it was checked when it was typed."""
+    return Address(text, version) if is_address(text) else Path(text)
 
 
 def absolute_place(where: str | Place) -> Place:

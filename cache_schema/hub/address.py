@@ -12,9 +12,15 @@ from typing import Literal
 from cache_schema.errors import ConfigError
 from cache_schema.place import Address
 
-__all__ = ["HubAddress", "hub_address"]
+__all__ = ["NEW_REPOSITORY", "HubAddress", "hub_address"]
 
 Kind = Literal["dataset", "model"]
+
+NEW_REPOSITORY = (
+    "The repository is new and private. Fill in the licences in its card (README.md), then make it "
+    "public in its settings if it may be."
+)
+"""What is said to whoever has made one."""
 
 EXPECTED = {"dataset": "hf://datasets/USER/NAME", "model": "hf://USER/NAME"}
 

@@ -66,6 +66,12 @@ class HubRepository:
             )
         return file
 
+    def fetch_text(self, path: str, folder: Path) -> str | None:
+        """Return a file's text, downloaded as by ``fetch``; None if there is no such file."""
+        if path not in self.files:
+            return None
+        return self.fetch(path, folder).read_text(encoding="utf-8")
+
     def has(self, path: str, file: Path) -> bool:
         """Tell whether a local file, if there is one, lies in the repository under a path."""
         listed = self.files.get(path)

@@ -1,10 +1,10 @@
 """The objects of one store: fetched, listed and put, many requests at a time."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple
+from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts, object_gone
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 __all__ = ["IN_FLIGHT", "Bucket", "NoRangesError", "StoredObject", "requests"]
+
+T = TypeVar("T")
 
 IN_FLIGHT = 64
 """Requests at a time, over all stores of a process. A request waits 20 ms for its first byte."""
@@ -75,13 +77,9 @@ class Bucket:
         """
         import obstore
 
-        with bucket_errors(f"{self.address}/{key}", doing="read"):
-            try:
-                return despite_cuts(lambda: bytes(obstore.get(self._open(), key).bytes()))
-            except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
-                    raise
-                return None
+        return self._if_there(
+            key, lambda: despite_cuts(lambda: bytes(obstore.get(self._open(), key).bytes()))
+        )
 
     def get_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Yield what ``get`` does for each key, in their order."""
@@ -96,13 +94,7 @@ class Bucket:
         """
         import obstore
 
-        with bucket_errors(f"{self.address}/{key}", doing="read"):
-            try:
-                return _stored(obstore.head(self._open(), key))
-            except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
-                    raise
-                return None
+        return self._if_there(key, lambda: _stored(obstore.head(self._open(), key)))
 
     def pin(self, key: str, version: str) -> None:
         """From now on take any other version of an object for an error."""
@@ -236,12 +228,19 @@ class Bucket:
     def _remove(self, key: str) -> None:
         import obstore
 
-        with bucket_errors(f"{self.address}/{key}", doing="removed"):
+        self._if_there(
+            key, lambda: despite_cuts(lambda: obstore.delete(self._open(), key)), doing="removed"
+        )
+
+    def _if_there(self, key: str, call: Callable[[], T], *, doing: str = "read") -> T | None:
+        """Return what a call for an object brings; None if there is none, but there is a bucket."""
+        with bucket_errors(f"{self.address}/{key}", doing=doing):
             try:
-                despite_cuts(lambda: obstore.delete(self._open(), key))
+                return call()
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
+                return None
 
     def fetch(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Future[bytes]]:
         """See ``ByteRanges``."""

@@ -1,6 +1,7 @@
 """What a web server has of a store: it lists nothing, so an index beside the streams does."""
 
 import json
+from functools import cached_property
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
@@ -33,6 +34,13 @@ class IndexedFiles(Bucket):
         Raises:
             StoreError: if there is no index.
         """
+        if not prefix:
+            return sorted(self._streams)
+        return sorted(self._streams.get(prefix.partition("/")[0], []))
+
+    @cached_property
+    def _streams(self) -> dict[str, list[str]]:
+        """The index, which is fetched once for all streams."""
         where = f"{self.address}/{layout.INDEX}"
         data = self.get(layout.INDEX)
         if data is None:
@@ -43,9 +51,7 @@ class IndexedFiles(Bucket):
         streams = parse_object(data, where=where).get("streams")
         if not isinstance(streams, dict) or not all(map(_are_names, streams.values())):
             raise StoreCorruptError(f"{where}: is no index. Make it again with vllm-store index.")
-        if not prefix:
-            return sorted(streams)
-        return sorted(streams.get(prefix.partition("/")[0], []))
+        return streams
 
     def objects(self, prefix: str = "") -> dict[str, StoredObject]:
         """Raise, because a web server lists nothing.

@@ -6,7 +6,7 @@ commit: whatever instant the writer is killed, the part is there as a whole or n
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,18 @@ from cache_schema import layout
 from cache_schema.errors import ConfigError, StoreError
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.part import SpooledPart
-from cache_schema.object_backend.part_names import PartNames
 from cache_schema.object_backend.reader import (
     check_object_store,
     read_object_header,
 )
 from cache_schema.place import Address
-from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Array, Stream
-from cache_schema.writing.closing import ClosedOnExit
+from cache_schema.writing.part_names import PartNames
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors
 from cache_schema.zarr_backend.headers import StreamHeader, group, root_attributes, to_text
+from cache_schema.zarr_backend.stream_writers import StreamWriters
 
 __all__ = ["ObjectStoreWriter", "ObjectStreamWriter"]
 
@@ -143,10 +142,11 @@ class ObjectStreamWriter:
             raise
 
 
-class ObjectStoreWriter(ClosedOnExit):
-    """A store in a bucket, open for writing; any number of processes may hold one at a time."""
+class ObjectStoreWriter(StreamWriters[ObjectStreamWriter]):
+    """A store in a bucket, open for writing."""
 
     def __init__(self, address: Address, *, part_bytes: int = 0) -> None:
+        super().__init__(str(address))
         if address.scheme in ("http", "https"):
             raise ConfigError(
                 f"{address}: a web server takes no rows. Write to a folder or a bucket (a server "
@@ -155,30 +155,10 @@ class ObjectStoreWriter(ClosedOnExit):
         self._bucket = Bucket(address)
         self._part_bytes = part_bytes
         _make_store(self._bucket)
-        self._streams: dict[str, ObjectStreamWriter] = {}
-        self._made: dict[str, Stream] = {}
 
-    def stream(
-        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
-    ) -> ObjectStreamWriter:
-        """Return a writer for a stream, which is made if it is not there."""
-        where = str(self._bucket.address)
-        if name in self._streams:
-            check_same_stream(where, self._made[name], recipe, row_shape)
-        else:
-            header = StreamHeader(recipe=recipe, row_shape=row_shape, encoder_source=encoder_source)
-            found = _make_stream(self._bucket, name, header)
-            self._made[name] = Stream(name, found.recipe, found.row_shape, ())
-            self._streams[name] = ObjectStreamWriter(
-                self._bucket, name, found, part_bytes=self._part_bytes
-            )
-        return self._streams[name]
-
-    def close(self) -> None:
-        """Close every stream writer, the others also if one fails."""
-        with ExitStack() as writers:
-            for writer in self._streams.values():
-                writers.callback(writer.close)
+    def _open_stream(self, name: str, header: StreamHeader) -> ObjectStreamWriter:
+        found = _make_stream(self._bucket, name, header)
+        return ObjectStreamWriter(self._bucket, name, found, part_bytes=self._part_bytes)
 
 
 def _make_store(bucket: Bucket) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cache_schema.convert.transfer import copy_store, holds
+from cache_schema.convert.transfer import copy_store
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.place import Address, Place
-from cache_schema.proof.digest import store_digest
-from cache_schema.sharing.card import CARD, store_card
-from cache_schema.sharing.transfer import Progress, Transferred, same_videos
+from cache_schema.sharing.card import CARD, shared_card
+from cache_schema.sharing.transfer import Progress, Transferred, missing_videos
 from cache_schema.store import Store, open_store, store_exists
 
 __all__ = ["planned_copy"]
@@ -36,14 +35,13 @@ class Copy:
         return self.outlook
 
     def _write_card(self, target: Address) -> None:
-        bucket, there = Bucket(target), open_store(target)
+        bucket = Bucket(target)
         old = bucket.get(CARD)
-        is_same = same_videos(there, self.source)
-        card = store_card(
-            there,
+        card = shared_card(
+            self.source,
+            open_store(target),
             title=target.name,
             address=str(target),
-            digest=store_digest(self.source) if is_same else None,
             old=None if old is None else old.decode(),
         )
         bucket.put(CARD, card.encode())
@@ -58,18 +56,10 @@ def planned_copy(source: Place, target: Place) -> Iterator[Copy]:
     """
     store = open_store(source)
     held = open_store(target).streams if store_exists(target) else {}
-    rows = [
-        stream.rows_of(video_id)
+    missing = [
+        one
         for name, stream in store.streams.items()
-        for video_id in stream.video_ids
-        if not holds(held.get(name), stream, video_id)
+        for one in missing_videos(stream, held.get(name))
     ]
-    in_all = sum(len(stream.video_ids) for stream in store.streams.values())
-    outlook = Transferred(
-        source=str(source),
-        target=str(target),
-        num_videos=len(rows),
-        num_rows=sum(rows),
-        num_held=in_all - len(rows),
-    )
+    outlook = Transferred.planned(store, missing, source=source, target=target)
     yield Copy(source=store, target=target, outlook=outlook)

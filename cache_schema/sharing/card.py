@@ -11,15 +11,38 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cache_schema.proof.digest import store_digest
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 
-__all__ = ["BEGIN", "CARD", "END", "filled_in", "render_card", "store_card"]
+__all__ = ["BEGIN", "CARD", "END", "filled_in", "render_card", "shared_card", "store_card"]
 
 CARD = "README.md"
 BEGIN = "<!-- facts: what stands between these two marks is replaced by the next push -->"
 END = "<!-- end of facts -->"
+
+
+def shared_card(source: Store, there: Store, *, title: str, address: str, old: str | None) -> str:
+    """Return the card of what lies at a place, with its digest if that is the source's.
+
+    Args:
+        source: What was shared, with its rows.
+        there: What is there now.
+        title: See ``store_card``.
+        address: See ``store_card``.
+        old: See ``store_card``.
+    """
+    digest = store_digest(source) if _same_videos(source, there) else None
+    return store_card(there, title=title, address=address, digest=digest, old=old)
+
+
+def _same_videos(one: Store, other: Store) -> bool:
+    """Tell whether two stores have streams and videos of the same names."""
+    left, right = (
+        {name: stream.video_ids for name, stream in store.streams.items()} for store in (one, other)
+    )
+    return left == right
 
 
 def store_card(

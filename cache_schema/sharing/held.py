@@ -8,15 +8,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cache_schema import layout
 from cache_schema.errors import StoreNotFoundError
 from cache_schema.hub.repository import HubRepository
+from cache_schema.object_backend.rows import shard_key
 from cache_schema.progress_bars import no_progress_bars
 from cache_schema.store import Store
 from cache_schema.zarr_backend.reader import read_zarr_streams
-from cache_schema.zarr_backend.rows import shard_path
 
 __all__ = ["HeldStore", "part_files"]
 
@@ -83,9 +83,9 @@ def part_files(stream: str, part: str, *, row_ndim: int) -> Iterator[str]:
         part: Id of the part.
         row_ndim: Dimensions of a row.
     """
-    folder = PurePosixPath(stream, layout.PARTS, part)
+    folder = f"{stream}/{layout.PARTS}/{part}"
     for array, ndim in ((layout.FEATURES, 1 + row_ndim), (layout.TIME, 2)):
-        yield str(PurePosixPath(shard_path(Path(folder), array, ndim=ndim)))
-        yield str(folder / array / layout.ZARR_JSON)
+        yield shard_key(folder, array, ndim=ndim)
+        yield f"{folder}/{array}/{layout.ZARR_JSON}"
     for name in (layout.COMMITS_COPY, layout.ZARR_JSON, layout.COMMITS):
-        yield str(folder / name)
+        yield f"{folder}/{name}"

@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cache_schema import layout
-from cache_schema.convert.transfer import holds
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreNotFoundError
 from cache_schema.hub.address import HubAddress
 from cache_schema.hub.repository import HubRepository, open_repository
@@ -22,9 +21,8 @@ from cache_schema.progress_bars import no_progress_bars
 from cache_schema.proof.zarr_files import sealed_part_problems
 from cache_schema.sharing.card import CARD
 from cache_schema.sharing.held import HeldStore, part_files
-from cache_schema.sharing.transfer import Progress, Transferred
+from cache_schema.sharing.transfer import MissingVideos, Progress, Transferred, missing_videos
 from cache_schema.store import Store, is_hdf5, open_store
-from cache_schema.stream import Stream
 from cache_schema.writing.durable import make_folders, replaced_file, sync_path
 from cache_schema.writing.pending import check_same_stream
 from cache_schema.writing.write_errors import write_errors
@@ -37,21 +35,6 @@ NUM_THREADS = 4
 """Parts that come at a time."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartToFetch:
-    """A part on the hub with videos that are missing here."""
-
-    stream: Stream
-    part: str
-    video_ids: list[str]
-    """Those that are missing."""
-
-    @property
-    def num_rows(self) -> int:
-        """Of the videos that are missing."""
-        return sum(map(self.stream.rows_of, self.video_ids))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pull:
     """What is to be fetched. Made by ``planned_pull``."""
@@ -60,7 +43,8 @@ class Pull:
     source: Store
     """What the repository holds, without the rows."""
     target: Path
-    parts: Sequence[PartToFetch]
+    parts: Sequence[MissingVideos]
+    """Those of the hub."""
 
     @property
     def bar_rows(self) -> int:
@@ -70,14 +54,11 @@ class Pull:
     @property
     def outlook(self) -> Transferred:
         """What will have been fetched."""
-        num_videos = sum(len(one.video_ids) for one in self.parts)
-        in_all = sum(len(stream.video_ids) for stream in self.source.streams.values())
-        return Transferred(
-            source=str(self.repository.address),
-            target=str(self.target),
-            num_videos=num_videos,
-            num_rows=self.bar_rows,
-            num_held=in_all - num_videos,
+        return Transferred.planned(
+            self.source,
+            self.parts,
+            source=self.repository.address,
+            target=self.target,
             commit=self.repository.commit,
         )
 
@@ -104,19 +85,19 @@ class Pull:
             shutil.rmtree(staging, ignore_errors=True)
         return self.outlook
 
-    def _files(self, one: PartToFetch) -> list[str]:
+    def _files(self, one: MissingVideos) -> list[str]:
         """Return the paths of a part's files that are there."""
-        paths = part_files(one.stream.name, one.part, row_ndim=len(one.stream.row_shape))
+        paths = part_files(one.stream.name, one.part.id, row_ndim=len(one.stream.row_shape))
         return [path for path in paths if path in self.repository.files]
 
-    def _fetch(self, one: PartToFetch, staging: Path) -> PartToFetch:
-        part = Path(one.stream.name, layout.PARTS, one.part)
+    def _fetch(self, one: MissingVideos, staging: Path) -> MissingVideos:
+        part = Path(one.stream.name, layout.PARTS, one.part.id)
         for path in self._files(one):
             sync_path(self.repository.fetch(path, staging))
         for problem in sealed_part_problems(staging / part, StreamHeader.of(one.stream)):
             raise StoreCorruptError(
-                f"{self.repository.address}: the part {one.part} is damaged there ({problem}) Ask "
-                "whoever pushed it to verify their store and push it into a new repository."
+                f"{self.repository.address}: the part {one.part.id} is damaged there ({problem}) "
+                "Ask whoever pushed it to verify their store and push it into a new repository."
             )
         for folder in (staging / part).rglob("*/"):
             sync_path(folder)
@@ -165,14 +146,6 @@ def planned_pull(address: HubAddress, target: Place) -> Iterator[Pull]:
         for name, stream in source.streams.items():
             if name in here:
                 check_same_stream(str(target), here[name], stream.recipe, stream.row_shape)
-            parts += list(_missing(stream, here.get(name)))
+            parts += list(missing_videos(stream, here.get(name)))
         make_folders(target.parent)
         yield Pull(repository=repository, source=source, target=target, parts=parts)
-
-
-def _missing(stream: Stream, here: Stream | None) -> Iterator[PartToFetch]:
-    for part in stream.parts:
-        ids = [video_id for video_id, counts in stream.counted(part) if counts]
-        missing = [video_id for video_id in ids if not holds(here, stream, video_id)]
-        if missing:
-            yield PartToFetch(stream=stream, part=part.id, video_ids=missing)

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import CommitOperationAdd
 
 from cache_schema import layout
-from cache_schema.convert.transfer import copy_video, holds
+from cache_schema.convert.transfer import copy_video
 from cache_schema.errors import ConfigError, StoreCorruptError, StoreError
 from cache_schema.hub.address import HubAddress
 from cache_schema.hub.repository import HubRepository, open_repository
@@ -24,13 +24,12 @@ from cache_schema.object_backend.indexed import index_text
 from cache_schema.place import Address, Place
 from cache_schema.progress_bars import no_progress_bars
 from cache_schema.proof.blocks import checked_blocks
-from cache_schema.proof.digest import store_digest
 from cache_schema.proof.zarr_files import is_sealed, sealed_part_problems
-from cache_schema.sharing.card import CARD, store_card
+from cache_schema.sharing.card import CARD, shared_card
 from cache_schema.sharing.held import HeldStore, part_files
-from cache_schema.sharing.transfer import Progress, Transferred, same_videos
+from cache_schema.sharing.transfer import MissingVideos, Progress, Transferred, missing_videos
 from cache_schema.store import Store, create_store, is_hdf5, open_store
-from cache_schema.stream import Stream, StreamPart
+from cache_schema.stream import Stream
 from cache_schema.writing.pending import check_same_stream
 from cache_schema.zarr_backend.headers import StreamHeader
 
@@ -43,21 +42,12 @@ many enough for little to be sent again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PartToSend:
+class PartToSend(MissingVideos):
     """A part of the store with videos that the hub lacks."""
 
-    stream: Stream
-    part: StreamPart
     folder: Path
-    video_ids: list[str]
-    """Those that it lacks."""
     goes_whole: bool
     """Whether the part is sent as it lies there."""
-
-    @property
-    def num_rows(self) -> int:
-        """Of the videos that are missing."""
-        return sum(map(self.stream.rows_of, self.video_ids))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +71,8 @@ class Push:
     @property
     def outlook(self) -> Transferred:
         """What will have been sent."""
-        num_videos = sum(len(one.video_ids) for one in self.parts)
-        in_all = sum(len(stream.video_ids) for stream in self.store.streams.values())
-        return Transferred(
-            source=str(self.folder),
-            target=str(self.repository.address),
-            num_videos=num_videos,
-            num_rows=self.bar_rows,
-            num_held=in_all - num_videos,
+        return Transferred.planned(
+            self.store, self.parts, source=self.folder, target=self.repository.address
         )
 
     def run(self, progress: Progress) -> Transferred:
@@ -134,17 +118,11 @@ class Push:
 
     def _card(self, there: Store) -> Path:
         """Write the card that suits what is there now."""
-        if CARD in self.repository.files:
-            old = self.repository.fetch(CARD, self.scratch / "card")
-        else:
-            old = self.folder / CARD
-        text = store_card(
-            there,
-            title=self.repository.address.name,
-            address=str(self.repository.address),
-            digest=store_digest(self.store) if same_videos(there, self.store) else None,
-            old=old.read_text(encoding="utf-8") if old.exists() else None,
-        )
+        old, ours = self.repository.fetch_text(CARD, self.scratch / "card"), self.folder / CARD
+        if old is None and ours.exists():
+            old = ours.read_text(encoding="utf-8")
+        address = self.repository.address
+        text = shared_card(self.store, there, title=address.name, address=str(address), old=old)
         new = self.scratch / CARD
         new.write_text(text, encoding="utf-8")
         return new
@@ -222,20 +200,18 @@ def planned_push(path: Place, address: HubAddress) -> Iterator[Push]:
 
 
 def _missing(store: Path, stream: Stream, held: Stream | None) -> Iterator[PartToSend]:
-    for part in stream.parts:
-        ids = [video_id for video_id, counts in stream.counted(part) if counts]
-        missing = [video_id for video_id in ids if not holds(held, stream, video_id)]
-        folder = store / stream.name / layout.PARTS / part.id
-        is_untouched = held is None or not any(one in held for one in ids)
-        has_copies = len(ids) < len(part.commits)
-        if missing:
-            yield PartToSend(
-                stream=stream,
-                part=part,
-                folder=folder,
-                video_ids=missing,
-                goes_whole=is_untouched and not has_copies and is_sealed(folder),
-            )
+    for one in missing_videos(stream, held):
+        folder = store / stream.name / layout.PARTS / one.part.id
+        is_untouched = held is None or not any(video_id in held for video_id in one.counted_ids)
+        has_copies = len(one.counted_ids) < len(one.part.commits)
+        yield PartToSend(
+            stream=stream,
+            part=one.part,
+            counted_ids=one.counted_ids,
+            video_ids=one.video_ids,
+            folder=folder,
+            goes_whole=is_untouched and not has_copies and is_sealed(folder),
+        )
 
 
 def _headers(folder: Path, store: Store) -> Iterator[str]:

@@ -6,10 +6,8 @@ docs/format.md is the law; layout.py has the names.
 import errno
 import fcntl
 import os
-import secrets
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,10 @@ from numpy.typing import NDArray
 
 from cache_schema import layout
 from cache_schema.errors import StoreError
-from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord, append_line
-from cache_schema.stream import Array, Stream
-from cache_schema.writing.closing import ClosedOnExit
+from cache_schema.stream import Array
 from cache_schema.writing.durable import make_folders, new_file, replaced_folder, sync_path
+from cache_schema.writing.part_names import PartNames
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors
 from cache_schema.zarr_backend.headers import (
@@ -41,6 +38,7 @@ from cache_schema.zarr_backend.reader import (
 from cache_schema.zarr_backend.rows import shard_path
 from cache_schema.zarr_backend.seal import write_seal
 from cache_schema.zarr_backend.shard import ShardFile
+from cache_schema.zarr_backend.stream_writers import StreamWriters
 
 __all__ = ["ZarrStoreWriter", "ZarrStreamWriter", "locked_part"]
 
@@ -113,6 +111,7 @@ class ZarrStreamWriter:
         self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
         self._pending = PendingVideo(str(folder), row_shape, store_dtype)
         self._part: _OpenPart | None = None
+        self._names = PartNames()
         self.parts: list[Path] = []
         """The folders of all parts this writer made, be they there or not."""
 
@@ -164,9 +163,7 @@ class ZarrStreamWriter:
             self._part = None
 
     def _new_part(self) -> Path:
-        # Sorted by time of creation; the random half keeps two machines apart.
-        name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}"
-        self.parts.append(self._folder / layout.PARTS / name)
+        self.parts.append(self._folder / layout.PARTS / self._names.new())
         return self.parts[-1]
 
     @contextmanager
@@ -183,35 +180,19 @@ class ZarrStreamWriter:
             raise
 
 
-class ZarrStoreWriter(ClosedOnExit):
-    """A Zarr store open for writing; any number of processes may hold one at a time."""
+class ZarrStoreWriter(StreamWriters[ZarrStreamWriter]):
+    """A Zarr store open for writing."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
         with write_errors(path):
             create_zarr_store(path)
         self._path = path
-        self._streams: dict[str, ZarrStreamWriter] = {}
-        self._made: dict[str, Stream] = {}
 
-    def stream(
-        self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
-    ) -> ZarrStreamWriter:
-        """Return a writer for a stream, which is made if it is not there."""
-        if name in self._streams:
-            check_same_stream(str(self._path), self._made[name], recipe, row_shape)
-        else:
-            header = StreamHeader(recipe=recipe, row_shape=row_shape, encoder_source=encoder_source)
-            with write_errors(self._path):
-                folder = create_zarr_stream(self._path, name, header)
-            self._made[name] = Stream(name, recipe, row_shape, ())
-            self._streams[name] = ZarrStreamWriter(folder, row_shape, recipe.store_dtype)
-        return self._streams[name]
-
-    def close(self) -> None:
-        """Close every stream writer, the others also if one fails."""
-        with ExitStack() as writers:
-            for writer in self._streams.values():
-                writers.callback(writer.close)
+    def _open_stream(self, name: str, header: StreamHeader) -> ZarrStreamWriter:
+        with write_errors(self._path):
+            folder = create_zarr_stream(self._path, name, header)
+        return ZarrStreamWriter(folder, header.row_shape, header.recipe.store_dtype)
 
 
 class _OpenPart:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from cache_schema.errors import VideoError
-from cache_schema.place import Address, Place, is_address
+from cache_schema.place import Place, recorded_place
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
 from extract.decode.pyav_source import probe
@@ -54,11 +54,9 @@ def main() -> None:
     _die_with(int(parent))
     module, _, function = opener.partition(":")
     open_source: Opener = getattr(importlib.import_module(module), function)
-    # Frames come and go, each as large as the one before.
-    with (
-        freed_memory_kept(),
-        suppress(ConnectionError),
-    ):  # the other end is gone: nobody waits for an answer
+    # Frames come and go, each as large as the one before. Once the other end is gone, nobody waits
+    # for an answer.
+    with freed_memory_kept(), suppress(ConnectionError):
         _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
     # Not the usual end: threads of a native decoder may still be at work.
     os._exit(0)
@@ -93,7 +91,7 @@ class _Child:
                 self._answer(json.loads(requests.read(num_text)))
 
     def _answer(self, request: dict[str, Any]) -> None:
-        path = _place(request["path"], request["version"])
+        path = recorded_place(request["path"], request["version"])
         try:
             if request["kind"] == "probe":
                 self._send({"kind": "probed", "seconds": probe(path)})
@@ -153,10 +151,6 @@ class _Child:
         if raw:
             self._connection.sendall(raw)
         self._spoke = time.monotonic()
-
-
-def _place(path: str, version: str) -> Place:
-    return Address(path, version) if is_address(path) else Path(path)
 
 
 def _used() -> dict[str, object]:

@@ -13,9 +13,9 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.journal import decode_journal
 from cache_schema.object_backend.bucket import Bucket
-from cache_schema.object_backend.part_names import part_seconds, part_writer
 from cache_schema.object_backend.reader import new_journals
 from cache_schema.place import Address, Place
+from cache_schema.writing.part_names import part_seconds, part_writer
 from cache_schema.zarr_backend.reader import part_folders
 
 __all__ = ["CommittedVideos", "committed_videos"]

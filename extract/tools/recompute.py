@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cache_schema.errors import StoreError, VideoError
-from cache_schema.place import Address, Place, is_address
+from cache_schema.place import Place, recorded_place
 from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
@@ -135,8 +135,7 @@ def _same_file(video: VideoRecord, place: Place | None) -> Place:
     Raises:
         VideoError: if it is gone, cannot be read, or is another one.
     """
-    was = Address(video.path) if is_address(video.path) else Path(video.path)
-    path = place or was
+    path = place or recorded_place(video.path)
     if isinstance(path, Path) and not path.exists():
         raise VideoError(
             f"its file {path} is not there any more. Run this where the videos lie, with the "

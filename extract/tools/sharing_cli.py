@@ -35,14 +35,9 @@ def push(path: Place, target: Place, dry_run: bool, as_json: bool) -> None:
     Example:
       vllm-store push feats.zarr hf://datasets/lab/kitchen-clip
     """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
-    if not isinstance(target, Address):
-        raise click.UsageError(
-            f"{target}: is no address such as hf://datasets/USER/NAME or s3://BUCKET/NAME.zarr. "
-            "Within this machine, vllm-store export copies."
-        )
-    _transfer(
-        _to_hub(path, target) if target.is_hub else _copy(path, target), "push", dry_run, as_json
-    )
+    there = _address(target)
+    goes = _to_hub(path, there) if there.is_hub else _copy(path, there)
+    _transfer(goes, "push", dry_run, as_json)
 
 
 @click.command()
@@ -59,13 +54,18 @@ def pull(source: Place, target: Place, dry_run: bool, as_json: bool) -> None:
     Example:
       vllm-store pull hf://datasets/lab/kitchen-clip feats.zarr
     """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
-    if not isinstance(source, Address):
-        raise click.UsageError(
-            f"{source}: is no address such as hf://datasets/USER/NAME or s3://BUCKET/NAME.zarr. "
-            "Within this machine, vllm-store export copies."
-        )
-    comes = _from_hub(source, target) if source.is_hub else _copy(source, target)
+    there = _address(source)
+    comes = _from_hub(there, target) if there.is_hub else _copy(there, target)
     _transfer(comes, "pull", dry_run, as_json)
+
+
+def _address(place: Place) -> Address:
+    if isinstance(place, Address):
+        return place
+    raise click.UsageError(
+        f"{place}: is no address such as hf://datasets/USER/NAME or s3://BUCKET/NAME.zarr. "
+        "Within this machine, vllm-store export copies."
+    )
 
 
 def _to_hub(path: Place, target: Address) -> AbstractContextManager["Transfer"]:
@@ -102,7 +102,6 @@ def _transfer(
         f"{done.source}, {done.num_held} were there."
     )
     if done.is_new:
-        click.echo(
-            "The repository is new and private. Fill in the licences in its card (README.md), then "
-            "make it public in its settings if it may be."
-        )
+        from cache_schema.hub.address import NEW_REPOSITORY
+
+        click.echo(NEW_REPOSITORY)

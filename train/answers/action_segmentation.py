@@ -1,6 +1,6 @@
 """Action segmentation: the class of every row, and segments made of them.
 
-Shapes: R rows of a video, K classes.
+Shapes: R rows of a video, F label frames of it, K classes.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from scipy.special import softmax
 from cache_schema.parsing import record
 from train.answer import Answer, Row
 from train.answers.parts import best_classes, class_segments, duration, rounded
+from train.data.row_times import rows_at
 from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
@@ -127,6 +128,12 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
             return causal_filter(current_RK, order, self.options.filter_weight)
         classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
         return classes_R
+
+    def frame_classes(self, output: SampleOutput) -> NDArray[np.int64]:
+        """Give each label frame of a video with labels the class of the row at its middle."""
+        num_frames = len(np.asarray(output.sample.target))
+        middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self.options.label_fps)
+        return self.classes(output)[rows_at(output.times_R2, middles_F)]
 
     @cache  # noqa: B019 - it lives as long as its process
     def _order(self, frames_per_row: int) -> ClassOrder:

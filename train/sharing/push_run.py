@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-from cache_schema.hub.address import HubAddress
+from cache_schema.hub.address import NEW_REPOSITORY, HubAddress
 from cache_schema.hub.repository import HubRepository, open_repository
 from cache_schema.parsing import to_json
 from cache_schema.progress_bars import no_progress_bars
@@ -62,10 +62,7 @@ class SharedRun:
         """Return it for a reader."""
         lines = [f"{self.target}: {self.num_files} files sent."]
         if self.is_new:
-            lines.append(
-                "The repository is new and private. Fill in the licences in its card (README.md), "
-                "then make it public in its settings if it may be."
-            )
+            lines.append(NEW_REPOSITORY)
         return "\n".join(lines)
 
 
@@ -81,10 +78,10 @@ def push_run(run: Path, address: HubAddress) -> SharedRun:
         HubError: if the hub does not take it.
     """
     folder = checkpoint_folder(run)
-    read_checkpoint(folder)  # nothing is sent of one that is not whole
+    checkpoint, _ = read_checkpoint(folder)  # nothing is sent of one that is not whole
     repository = open_repository(address, may_be_missing=True)
     with TemporaryDirectory(prefix="vllm-push-") as scratch:
-        files = dict(_files(run, folder, repository, Path(scratch)))
+        files = dict(_files(run, folder, _without_places(checkpoint), repository, Path(scratch)))
         new = {path: file for path, file in files.items() if not repository.has(path, file)}
         old = [path for path in _all_paths() if path in repository.files and path not in files]
         is_new, commit = repository.make(), None
@@ -104,7 +101,7 @@ def _all_paths() -> tuple[str, ...]:
 
 
 def _files(
-    run: Path, folder: Path, repository: HubRepository, scratch: Path
+    run: Path, folder: Path, checkpoint: Checkpoint, repository: HubRepository, scratch: Path
 ) -> Iterator[tuple[str, Path]]:
     """Yield path in the repository and file; those that differ from the run's are made."""
     for name in (MODEL, ADAPTER, LABELS, KNOWLEDGE):
@@ -113,7 +110,6 @@ def _files(
     for name in (METRICS, f"{REPORT}/{RESULT}"):
         if (run / name).exists():
             yield name, run / name
-    checkpoint = _without_places(read_checkpoint(folder)[0])
     llm = checkpoint.pretrained.get("llm")
     base_model = hub_name(llm.name) if llm else ""
     texts = {RUN: to_json(checkpoint) + "\n"}
@@ -127,17 +123,11 @@ def _files(
         repository.address,
         base_model=base_model,
         has_adapter=ADAPTER_CONFIG in texts,
-        old=_old_card(repository, scratch),
+        old=repository.fetch_text(CARD, scratch / "there"),
     )
     for name, text in texts.items():
         (scratch / name).write_text(text, encoding="utf-8")
         yield name, scratch / name
-
-
-def _old_card(repository: HubRepository, scratch: Path) -> str | None:
-    if CARD not in repository.files:
-        return None
-    return repository.fetch(CARD, scratch / "there").read_text(encoding="utf-8")
 
 
 def _without_places(checkpoint: Checkpoint) -> Checkpoint:

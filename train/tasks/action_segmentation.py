@@ -28,7 +28,6 @@ from train.answers.action_segmentation import (
     SegmentationKnowledge,
 )
 from train.answers.parts import rounded, true_segment
-from train.data.row_times import rows_at
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
@@ -146,20 +145,13 @@ class ActionSegmentation(Task[LabelSource, ActionSegmentationOptions]):
         A submission of test videos is made whole, since the official evaluators know no missing
         video: those without outputs get the first class of mapping.txt throughout.
         """
-        predictions = {one.sample.video_id: self._frame_labels(one) for one in outputs}
+        predictions = {one.sample.video_id: self.answers.frame_classes(one) for one in outputs}
         test_videos = self.source.videos("val", self.options.split)
         if predictions.keys() <= set(test_videos):
             for video_id in test_videos:
                 if video_id not in predictions:
                     predictions[video_id] = np.zeros_like(self.source.labels(video_id))
         self._write(predictions, path)
-
-    def _frame_labels(self, output: SampleOutput) -> NDArray[np.int64]:
-        """Give each frame the class of the row that covers the frame's middle."""
-        num_frames = len(np.asarray(output.sample.target))
-        classes_R = self.answers.classes(output)
-        middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self.options.label_fps)
-        return classes_R[rows_at(output.times_R2, middles_F)]
 
     def _write(self, predictions: Mapping[str, NDArray[np.int64]], path: Path) -> None:
         names = np.array(self.source.class_names)
