@@ -23,12 +23,16 @@ __all__ = ["COMPARED", "best_decoder", "mean_score"]
 COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 """The search climbs their mean."""
 
-FILTER_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+FILTER_WEIGHTS = (1.5, 2.0, 3.0, 4.5)
 Decoder = Mapping[str, object]
 DECODERS: Sequence[Decoder] = (
     {"decoder": "argmax"},
     {"decoder": "two_head"},
-    *({"decoder": "causal_filter", "filter_weight": weight} for weight in FILTER_WEIGHTS),
+    *(
+        {"decoder": name, "filter_weight": weight}
+        for name in ("causal_filter", "history_filter")
+        for weight in FILTER_WEIGHTS
+    ),
 )
 """Options of the task; no row of any of them depends on a later one."""
 

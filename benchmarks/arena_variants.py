@@ -3,6 +3,9 @@
 All variants go through the project's own training: samples, noise, losses, heads, decoders and
 selection are the same. Of every variant the same number of settings is drawn, at random from the
 values below; those that variants have in common are the same draws (``draw``).
+
+Each list of values begins with the one that did best in sketches of `gru` and `llm` on 50Salads'
+held-out training videos (one seed, all folds), and holds its neighbours.
 """
 
 import json
@@ -18,23 +21,24 @@ __all__ = ["VARIANTS", "draw", "flags_of", "overrides_of", "save_scratch_llm"]
 Values = Mapping[str, Sequence[object]]
 
 OF_ALL: Values = {
-    "train.optim.lr": (0.001, 0.002, 0.004, 0.008),
-    "train.optim.epochs": (4, 6, 10, 16),
-    "train.translator.pool_rows": (1, 2, 3),
-    "train.augment.noise_std": (0.1, 0.3, 0.6),
-    "train.augment.state_dropout": (0.1, 0.3, 0.5),
-    "train.tasks.action_segmentation.smoothing_weight": (0.15, 1.0),
+    "train.optim.lr": (0.004, 0.002, 0.008),
+    "train.translator.pool_rows": (3, 2),
+    "train.augment.noise_std": (0.3, 0.6),
+    "train.augment.state_dropout": (0.3, 0.5),
+    "train.tasks.action_segmentation.smoothing_weight": (1.0, 0.3),
 }
 OF_LLM: Values = {
-    "train.llm.num_layers": (1, 2, 4),
-    "train.tuning": ("lora:4", "lora:16", "lora:64"),
-    "train.optim.llm_lr": (0.001, 0.0025, 0.005),
+    "train.llm.num_layers": (4, 2),
+    "train.tuning": ("lora:16", "lora:64"),
+    "train.optim.llm_lr": (0.0025, 0.005),
+    "train.optim.epochs": (10, 6, 16),
 }
 OF_SMALL: Values = {
-    "train.llm.width": (64, 128, 256),
-    "train.optim.llm_lr": (0.001, 0.0025, 0.005),
+    "train.llm.width": (128, 64, 256),
+    "train.optim.llm_lr": (0.0025, 0.005, 0.01),
+    "train.optim.epochs": (16, 10, 24),
 }
-OF_LINEAR: Values = {"train.translator.pool_rows": (1,)}
+OF_NONE: Values = {"train.optim.epochs": (16, 10, 24)}
 
 FIXED: Mapping[str, Sequence[str]] = {
     "llm": (),
@@ -48,13 +52,14 @@ FIXED: Mapping[str, Sequence[str]] = {
 OWN: Mapping[str, Values] = {
     "llm": OF_LLM,
     "random_llm": OF_LLM,
-    "no_llm": {},
-    "linear": OF_LINEAR,
+    "no_llm": OF_NONE,
+    "linear": {**OF_NONE, "train.translator.pool_rows": (1,)},
     "gru": {**OF_SMALL, "train.llm.num_layers": (1, 2)},
-    "causal_tcn": {**OF_SMALL, "train.llm.num_layers": (6, 8, 9)},
+    "causal_tcn": {**OF_SMALL, "train.llm.num_layers": (8, 6, 9)},
     "transformer_scratch": {
-        "train.llm.num_layers": (1, 2, 4),
-        "train.optim.llm_lr": (0.0005, 0.001, 0.0025),
+        "train.llm.num_layers": (2, 1, 4),
+        "train.optim.llm_lr": (0.001, 0.0005, 0.0025),
+        "train.optim.epochs": (10, 6, 16),
     },
 }
 VARIANTS = tuple(FIXED)
@@ -67,6 +72,8 @@ SCRATCH = "scratch"
 def draw(variant: str, number: int) -> dict[str, object]:
     """Return the settings that are tried as this number, the same in every fold.
 
+    Number 0 is the first value of everything, the others are drawn.
+
     Args:
         variant: One of ``VARIANTS``.
         number: From 0.
@@ -75,7 +82,7 @@ def draw(variant: str, number: int) -> dict[str, object]:
     for key, values in {**OF_ALL, **OWN[variant]}.items():
         # A generator of its own for each key: what variants share does not depend on the others.
         rng = np.random.default_rng((zlib.crc32(key.encode()), number))
-        chosen[key] = values[int(rng.integers(len(values)))]
+        chosen[key] = values[int(rng.integers(len(values))) if number else 0]
     return chosen
 
 

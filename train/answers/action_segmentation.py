@@ -17,6 +17,7 @@ from train.answer import Answer, Row
 from train.answers.parts import best_classes, class_segments, duration, rounded
 from train.data.row_times import rows_at
 from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
+from train.decoders.segment_history import SegmentHistory, history_filter, measure_history
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
@@ -39,12 +40,13 @@ class ActionSegmentationOptions:
     """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
     next_weight: float = 0.0
     """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
-    decoder: Literal["argmax", "two_head", "causal_filter"] = "argmax"
+    decoder: Literal["argmax", "two_head", "causal_filter", "history_filter"] = "argmax"
     """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
-    forecast, ``causal_filter`` the order of the training labels
-    (``train.decoders.row_classes``)."""
-    filter_weight: float = 8.0
-    """Of the scores against the order, for ``causal_filter``."""
+    forecast, ``causal_filter`` which label followed which in training
+    (``train.decoders.row_classes``), ``history_filter`` what followed all that was done before,
+    and how long it took (``train.decoders.segment_history``)."""
+    filter_weight: float = 3.0
+    """Of the scores against what was seen in training, for the two filters."""
     variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
     """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
 
@@ -123,9 +125,11 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
         if self.options.decoder == "two_head":
             return two_head(current_RK, output.rows("next"))
         if self.options.decoder == "causal_filter":
-            row_seconds = float(np.median(output.times_R2[:, 1] - output.times_R2[:, 0]))
-            order = self._order(round(row_seconds * float(self.options.label_fps)) or 1)
+            order = self._order(self._frames_per_row(output))
             return causal_filter(current_RK, order, self.options.filter_weight)
+        if self.options.decoder == "history_filter":
+            history = self._history(self._frames_per_row(output))
+            return history_filter(current_RK, history, self.options.filter_weight)
         classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
         return classes_R
 
@@ -135,6 +139,11 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
         middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self.options.label_fps)
         return self.classes(output)[rows_at(output.times_R2, middles_F)]
 
+    def _frames_per_row(self, output: SampleOutput) -> int:
+        """Return how many label frames a row covers, at least one."""
+        row_seconds = float(np.median(output.times_R2[:, 1] - output.times_R2[:, 0]))
+        return round(row_seconds * float(self.options.label_fps)) or 1
+
     @cache  # noqa: B019 - it lives as long as its process
     def _order(self, frames_per_row: int) -> ClassOrder:
         """Return how the training labels follow one another, one label per row."""
@@ -143,3 +152,12 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
             for runs in self.knowledge.transcripts
         )
         return measure_order(labels, len(self.knowledge.class_names))
+
+    @cache  # noqa: B019 - it lives as long as its process
+    def _history(self, frames_per_row: int) -> SegmentHistory:
+        """Return what followed what in training, with lengths in rows."""
+        transcripts = [
+            [(number, round(frames / frames_per_row) or 1) for number, frames in runs]
+            for runs in self.knowledge.transcripts
+        ]
+        return measure_history(transcripts, len(self.knowledge.class_names))

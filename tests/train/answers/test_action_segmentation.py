@@ -88,11 +88,12 @@ def test_two_heads_decide_together():
 
 
 @pytest.mark.parametrize(
-    ("decoder", "labels"), [("argmax", ["stir", "pour"]), ("causal_filter", ["stir"])]
+    ("decoder", "labels"),
+    [("argmax", ["stir", "pour"]), ("causal_filter", ["stir"]), ("history_filter", ["stir"])],
 )
 def test_the_order_of_training_needs_no_annotations(decoder, labels):
     # Nothing ever followed the last class.
-    transcripts = (((0, 30), (1, 30)),)
+    transcripts = (((0, 30), (1, 90)),)
     current = logits_of([[0.05, 0.95], [0.05, 0.95], [0.6, 0.4]])
     found = segments(
         output_of(whole_video("v"), rows_of(3), current=current),
