@@ -121,7 +121,8 @@ def _ending_probability(transcripts: Sequence[Transcript], num_classes: int) -> 
         reached_L = ndtr((middle - np.log(rows_L - 0.5)) / spread)
         passed_L = ndtr((middle - np.log(rows_L + 0.5)) / spread)
         hazards.append(1 - passed_L / np.maximum(reached_L, 1e-300))
-    return np.clip(np.array(hazards), *END_LIMITS)
+    ending_KL: NDArray[np.float64] = np.clip(np.array(hazards), *END_LIMITS)
+    return ending_KL
 
 
 @dataclass(frozen=True, slots=True)
