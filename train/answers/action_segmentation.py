@@ -40,12 +40,12 @@ class ActionSegmentationOptions:
     """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
     next_weight: float = 0.0
     """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
-    decoder: Literal["argmax", "two_head", "causal_filter", "history_filter"] = "argmax"
+    decoder: Literal["argmax", "two_head", "causal_filter", "history_filter"] = "history_filter"
     """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
     forecast, ``causal_filter`` which label followed which in training
     (``train.decoders.row_classes``), ``history_filter`` what followed all that was done before,
     and how long it took (``train.decoders.segment_history``)."""
-    filter_weight: float = 3.0
+    filter_weight: float = 2.0
     """Of the scores against what was seen in training, for the two filters."""
     variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
     """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
@@ -127,7 +127,7 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
         if self.options.decoder == "causal_filter":
             order = self._order(self._frames_per_row(output))
             return causal_filter(current_RK, order, self.options.filter_weight)
-        if self.options.decoder == "history_filter":
+        if self.options.decoder == "history_filter" and self.knowledge.transcripts:
             history = self._history(self._frames_per_row(output))
             return history_filter(current_RK, history, self.options.filter_weight)
         classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
