@@ -15,7 +15,8 @@ that layout. Everything runs through the project's own commands:
 ``search`` draws settings (``benchmarks/arena_variants.py``) and keeps in each fold those, and the
 decoder (``benchmarks/arena_decoders.py``), with the best scores on every fifth of its *training*
 videos, which the run did not see. No test video takes part in it. ``train`` takes what was found;
-without a search it takes OUT/recipe.toml. With ``--share`` it takes what was found with all videos.
+without a search it takes the first draw, whose settings OUT/recipe.toml holds for the LLM. With
+``--share`` it takes what was found with all videos.
 
 Scores are pooled over all test videos as in 50Salads' published baselines: F1 counts are summed
 over all videos, Edit and Acc_video_mean are means over videos, background is left out of F1 and
@@ -58,7 +59,7 @@ tuning = "lora:16"
 num_layers = 2
 
 [train.translator]
-pool_rows = 2
+pool_rows = 3
 token_rms = 1.0
 
 [train.data]
@@ -72,17 +73,18 @@ feature_dropout = 0.1
 state_dropout = 0.3
 
 [train.optim]
-lr = 0.002
-llm_lr = 0.005
+lr = 0.004
+llm_lr = 0.0025
 warmup_fraction = 0.05
-epochs = 6
+epochs = 10
 batch_size = 3
 
 [train.tasks.action_segmentation]
 label_fps = "1"
 smoothing_weight = 1.0
 next_weight = 0.5
-decoder = "two_head"
+decoder = "history_filter"
+filter_weight = 2.0
 """
 
 
@@ -203,11 +205,14 @@ def search(out: Path, variant: str, budget: int) -> None:
 def train(
     out: Path, variant: str, seed: int, share: int, name: str | None, settings: tuple[str, ...]
 ) -> None:
-    """Train every fold with what was found for it; SETTINGS are passed on to vllm-train."""
+    """Train every fold with what was found for it, or else with the first draw.
+
+    SETTINGS are passed on to vllm-train.
+    """
     of_share = "" if share == 100 else f"-share{share}"
     for fold in sorted(set(folds_of(out).values())):
         found = out / "search" / variant / f"fold{fold}.json"
-        chosen = json.loads(found.read_text())["settings"] if found.exists() else {}
+        chosen = json.loads(found.read_text())["settings"] if found.exists() else draw(variant, 0)
         folder = out / "runs" / (name or f"{variant}{of_share}-seed{seed}") / f"fold{fold}"
         flags = [*flags_of(variant, out, chosen), *settings]
         train_once(out, folder, SHARES[share] + fold, seed, flags)
