@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.arena_variants import FIXED, VARIANTS, draw, flags_of, overrides_of
-from benchmarks.fifty_salads import COMPARED, INNER, pairs_of, prepare, runs_of, scores_of
+from benchmarks.arena_variants import FIXED, OF_ALL, VARIANTS, draw, flags_of, overrides_of
+from benchmarks.fifty_salads import COMPARED, INNER, RECIPE, pairs_of, prepare, runs_of, scores_of
 from cache_schema.settings import load_settings
 from train.config import TrainConfig
 
@@ -12,9 +12,17 @@ from train.config import TrainConfig
 def test_what_variants_share_is_drawn_alike():
     for number in range(4):
         draws = [draw(variant, number) for variant in ("llm", "gru", "causal_tcn")]
-        for key in ("train.optim.lr", "train.optim.epochs", "train.augment.noise_std"):
+        for key in OF_ALL:
             assert len({one[key] for one in draws}) == 1
     assert len({json.dumps(draw("gru", number)) for number in range(6)}) == 6
+
+
+def test_the_first_draw_for_the_llm_is_the_recipe(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    first = [f"{key}={value}" for key, value in draw("llm", 0).items()]
+    drawn = load_settings(TrainConfig, "train", config_path=path, overrides=first)
+    assert drawn == load_settings(TrainConfig, "train", config_path=path)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
