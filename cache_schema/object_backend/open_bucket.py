@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache_schema.errors import ConfigError
+from cache_schema.object_backend.providers import provider_of
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ MOST_RETRIES = 8
 RETRY_SECONDS = 120
 """Errors of the server, cut connections and timeouts are tried again, waiting longer each time."""
 REQUEST_SECONDS = 60
+OTHER_SERVER = {
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
 
 
 def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "ObjectStore":
@@ -36,7 +41,15 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
     obstore_store = imported("obstore.store", address)
     url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
-        return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
+        from obstore.exceptions import BaseError
+
+        try:
+            return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
+        except BaseError:  # not told: it may quote a key
+            known = provider_of(url).credentials
+            raise ConfigError(
+                f"{address}: credentials are missing or cannot be read. Set {known}."
+            ) from None
     endpoint, bucket, prefix = _s3_parts(address)
     config: dict[str, str] = {}
     if endpoint:
@@ -51,13 +64,19 @@ def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
     client = {
         "timeout": timedelta(seconds=min(REQUEST_SECONDS, retry_seconds)),
         "connect_timeout": timedelta(seconds=10),
-        "allow_http": address.scheme == "http",
+        "allow_http": address.scheme == "http" or _other_server(address).startswith("http://"),
     }
     retry = {
         "max_retries": MOST_RETRIES,
         "retry_timeout": timedelta(seconds=retry_seconds),
     }
     return {"client_options": client, "retry_config": retry}
+
+
+def _other_server(address: Address) -> str:
+    """Return the server that stands in for Google's or Azure's, if the environment names one."""
+    names = OTHER_SERVER.get(address.scheme, ())
+    return next((os.environ[name] for name in names if name in os.environ), "")
 
 
 def _s3_parts(address: Address) -> tuple[str, str, str]:

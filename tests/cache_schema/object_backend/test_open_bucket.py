@@ -8,7 +8,7 @@ from cache_schema.object_backend.open_bucket import open_bucket
 from cache_schema.place import to_place
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
-from tests.object_servers import BUCKET
+from tests.object_servers import BUCKET, s3_client
 
 KEYS = "[default]\naws_access_key_id = of-config\naws_secret_access_key = secret\n"
 
@@ -20,6 +20,30 @@ def test_the_environment_names_the_server(moto, address, monkeypatch, name):
     place = to_place(str(address).replace(f"s3+{moto}/", "s3://"))
     assert str(place).startswith(f"s3://{BUCKET}/")
     assert open_store(place).stream().video_ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "settings"),
+    [
+        ("gs", {"GOOGLE_SKIP_SIGNATURE": "true", "GOOGLE_BASE_URL": "{moto}"}),
+        (
+            "az",
+            {
+                "AZURE_SKIP_SIGNATURE": "true",
+                "AZURE_STORAGE_ACCOUNT_NAME": "me",
+                "AZURE_STORAGE_ENDPOINT": "{moto}",
+            },
+        ),
+    ],
+)
+def test_the_environment_names_the_server_of_other_clouds(moto, monkeypatch, scheme, settings):
+    """To read one object, Google's and Azure's clients ask what Amazon's does."""
+    client = s3_client(moto)
+    client.put_object(Bucket=BUCKET, Key=f"{scheme}/x", Body=b"1", ACL="public-read")
+    client.close()
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(moto=moto))
+    assert Bucket(to_place(f"{scheme}://{BUCKET}/{scheme}")).get("x") == b"1"
 
 
 def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monkeypatch, tmp_path):
