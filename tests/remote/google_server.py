@@ -3,8 +3,8 @@
 It comes as a wheel into ``build/``. Objects, listings, ranges and conditions of puts are its own.
 It takes puts by Google's JSON interface only, and the client sends them by the XML one: a server
 before it says the one with the other, and keeps the pieces of an upload until it is complete. The
-emulator takes any credentials, lists from the start whatever ``start-after`` says, and reads whatever
-``If-Match`` says, so what Google's answers to these would be is not tested here.
+emulator takes any credentials, lists from the start whatever ``start-after`` says, and reads
+whatever ``If-Match`` says, so what Google's answers to these would be is not tested here.
 """
 
 import http.client
