@@ -36,9 +36,11 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
         retry_seconds: What may go away by itself is tried again for so long.
 
     Raises:
-        ConfigError: if a package is missing, or credentials that are named are not there.
+        ConfigError: if a package is missing, or credentials that are named are not there or are
+            none.
     """
     obstore_store = imported("obstore.store", address)
+    _check_environment(address)
     url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
         from obstore.exceptions import BaseError
@@ -71,6 +73,21 @@ def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
         "retry_timeout": timedelta(seconds=retry_seconds),
     }
     return {"client_options": client, "retry_config": retry}
+
+
+def _check_environment(address: Address) -> None:
+    """Refuse what cannot be sent, such as the line's end of a file that a key was read from.
+
+    Raises:
+        ConfigError: if there is such a variable; the client would end the program.
+    """
+    mine = "AZURE_" if address.scheme == "az" else "AWS_"
+    for name, value in os.environ.items():
+        if name.startswith(mine) and not value.isprintable():
+            raise ConfigError(
+                f"{address}: {name} holds a line break or another character that is none of a "
+                "key. Set it again, without."
+            )
 
 
 def _other_server(address: Address) -> str:

@@ -1,4 +1,7 @@
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -61,6 +64,80 @@ def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monk
     provider = open_bucket(address).credential_provider
     assert provider()["access_key_id"] == "lab"
     assert Bucket(address).get("x") == b"1"
+
+
+CREDENTIALS_OF_A_ROLE = {
+    "AccessKeyId": "of-the-role",
+    "SecretAccessKey": "secret",
+    "Token": "token",
+    "Expiration": "2099-01-01T00:00:00Z",
+    "Code": "Success",
+}
+
+
+@pytest.fixture
+def metadata():
+    """Give the URL of what a cloud's machines ask for their role, and what it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.rpartition("/")[2]
+            asked.append(name)
+            data = {"token": b"token", "": b"of-the-machine"}.get(
+                name, json.dumps(CREDENTIALS_OF_A_ROLE).encode()
+            )
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_PUT = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("settings", "role"),
+    [
+        ({"AWS_METADATA_ENDPOINT": "{url}"}, "of-the-machine"),
+        (
+            {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": "{url}/of-the-container",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{token}",
+            },
+            "of-the-container",
+        ),
+    ],
+)
+def test_without_a_key_the_role_of_the_machine_or_container_is_asked(
+    address, monkeypatch, metadata, tmp_path, settings, role
+):
+    url, asked = metadata
+    (tmp_path / "token").write_text("token")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(url=url, token=tmp_path / "token"))
+    Bucket(address).put("x", b"1")  # to nobody without credentials
+    assert Bucket(address).get("x") == b"1"
+    assert role in asked
+
+
+@pytest.mark.parametrize(
+    ("name", "url"), [("AWS_ACCESS_KEY_ID", "s3://b/x"), ("AZURE_STORAGE_ACCOUNT_NAME", "az://b/x")]
+)
+def test_a_key_with_a_line_break_is_named_and_not_shown(monkeypatch, name, url):
+    monkeypatch.setenv(name, "mine\r")
+    with pytest.raises(ConfigError, match=f"{name} holds a line break") as raised:
+        open_store(url)
+    assert "mine" not in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["[default]\nregion = eu-west-1\n", KEYS])
