@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import socket
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from cache_schema.errors import ConfigError
 from cache_schema.object_backend.providers import provider_of
@@ -20,6 +22,12 @@ MOST_RETRIES = 8
 RETRY_SECONDS = 120
 """Errors of the server, cut connections and timeouts are tried again, waiting longer each time."""
 REQUEST_SECONDS = 60
+ROLE_SECONDS = 2
+ROLES = (
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
 OTHER_SERVER = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
@@ -59,6 +67,10 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
         config["endpoint"] = endpoint
     if _may_have_profile() and (provider := _profile_credentials(address)):
         options["credential_provider"] = provider
+    elif not (_has_key() or _may_have_role()):
+        raise ConfigError(
+            f"{address}: no credentials were found. Set {provider_of(url).credentials}."
+        )
     return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
 
 
@@ -108,9 +120,30 @@ def _s3_parts(address: Address) -> tuple[str, str, str]:
     return f"{scheme.removeprefix('s3+')}://{host}", bucket, prefix
 
 
+def _has_key() -> bool:
+    """Tell whether the environment says what requests are signed with, or that they are not."""
+    return any(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"))
+
+
+def _may_have_role() -> bool:
+    """Tell whether there is somebody to ask for credentials of a role.
+
+    The client would ask a machine that is not Amazon's for two minutes.
+    """
+    if any(os.environ.get(name) for name in ROLES):
+        return True
+    server = urlsplit(os.environ.get("AWS_METADATA_ENDPOINT") or "http://169.254.169.254")
+    try:
+        where = (server.hostname, server.port or 80)
+        socket.create_connection(where, timeout=ROLE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 def _may_have_profile() -> bool:
     """Tell whether credentials may be in a profile; else obstore finds them as AWS's tools do."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_SKIP_SIGNATURE"):
+    if _has_key():
         return False
     if os.environ.get("AWS_PROFILE"):
         return True

@@ -98,7 +98,7 @@ def metadata():
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
 
@@ -130,6 +130,14 @@ def test_without_a_key_the_role_of_the_machine_or_container_is_asked(
     assert role in asked
 
 
+def test_without_a_key_or_a_role_it_is_said_at_once_what_to_set(address, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"no credentials were found\. Set AWS_ACCESS_KEY_ID and"):
+        open_store(address)
+
+
 @pytest.mark.parametrize(
     ("name", "url"), [("AWS_ACCESS_KEY_ID", "s3://b/x"), ("AZURE_STORAGE_ACCOUNT_NAME", "az://b/x")]
 )
@@ -142,8 +150,9 @@ def test_a_key_with_a_line_break_is_named_and_not_shown(monkeypatch, name, url):
 
 @pytest.mark.parametrize("text", ["[default]\nregion = eu-west-1\n", KEYS])
 def test_a_configuration_that_no_profile_was_named_of_may_hold_credentials_or_none(
-    address, monkeypatch, tmp_path, text
+    address, moto, monkeypatch, tmp_path, text
 ):
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", moto)  # there may be a role as well
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     (tmp_path / "config").write_text(text)
