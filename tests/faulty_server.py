@@ -50,6 +50,7 @@ def faulty_server(endpoint: str) -> Iterator[FaultyServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # small answers wait 40 ms otherwise
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
