@@ -11,6 +11,7 @@ from zarr.storage import ObjectStore
 from cache_schema import layout
 from cache_schema.convert.transfer import copy_store
 from cache_schema.errors import (
+    ConfigError,
     RecipeMismatchError,
     SchemaVersionError,
     StoreCorruptError,
@@ -217,6 +218,11 @@ def test_a_writer_whose_part_a_compaction_took_away_does_not_commit(address, mon
     assert open_store(address).stream().video_ids == []
     add_video(stream, "a", make_rows(5))
     assert open_store(address).stream().video_ids == ["a"]
+
+
+def test_an_hdf5_file_is_not_written_into_a_bucket(address):
+    with pytest.raises(ConfigError, match=r"an HDF5 file can only be written to a disk\. Choose"):
+        create_store(address.with_name("store.H5"))
 
 
 def test_other_objects_are_no_store(address):
