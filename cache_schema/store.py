@@ -199,12 +199,17 @@ def create_store(path: str | Place, *, of_copies: bool = False) -> StoreWriter:
             of one for each video, and a commit lasts from the end of its part on.
 
     Raises:
-        ConfigError: if the path is an address of a hub.
+        ConfigError: if the path is an address of a hub, or of an HDF5 file in a bucket.
         StoreError: if the path holds something else.
     """
     path = to_place(path)
     if isinstance(path, Address):
         refuse_hub(path)
+        if path.suffix.lower() in HDF5_SUFFIXES:
+            raise ConfigError(
+                f"{path}: an HDF5 file can only be written to a disk. Choose a name that ends in "
+                ".zarr, or a path."
+            )
         from cache_schema.object_backend.store import ObjectStoreWriter
 
         return ObjectStoreWriter(path, part_bytes=layout.PART_BYTES if of_copies else 0)

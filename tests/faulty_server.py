@@ -50,6 +50,7 @@ def faulty_server(endpoint: str) -> Iterator[FaultyServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # small answers wait 40 ms otherwise
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -105,7 +106,7 @@ def faulty_server(endpoint: str) -> Iterator[FaultyServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     faulty.endpoint = f"http://127.0.0.1:{server.server_port}"
     try:
         yield faulty

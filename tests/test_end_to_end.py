@@ -58,17 +58,24 @@ def command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_from_videos_to_official_scores(folder):
-    trained = command(folder, "vllm-train --features feats.zarr")
-    assert trained.returncode == 0, trained.stderr
+RUNS = "runs/action_segmentation"
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    done = command(folder, "vllm-train --features feats.zarr")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_from_videos_to_official_scores(folder, trained):
     assert "chance" in trained.stdout
     assert "majority" in trained.stdout
-    runs = "runs/action_segmentation"
     predicted = command(
-        folder, f"vllm-predict {runs} --features feats.zarr --subset val --out predictions"
+        folder, f"vllm-predict {RUNS} --features feats.zarr --subset val --out predictions"
     )
     assert predicted.returncode == 0, predicted.stderr
-    assert f"{runs}: run {runs}/1, the newest with a checkpoint\n" in predicted.stderr
+    assert f"{RUNS}: run {RUNS}/1, the newest with a checkpoint\n" in predicted.stderr
     annotations = "set/annotations/action_segmentation"
     scored = command(
         folder,
@@ -76,17 +83,15 @@ def test_from_videos_to_official_scores(folder):
         f"--annotations {annotations}",
     )
     scores = json.loads(scored.stdout)
-    own = f"{runs}/1/predictions/val/action_segmentation"
+    own = f"{RUNS}/1/predictions/val/action_segmentation"
     again = command(folder, "vllm-score --task action_segmentation --json --annotations "
                             f"{annotations} --predictions {own}")  # fmt: skip
     assert scores == json.loads(again.stdout)
     assert 0 <= scores["Acc"] <= 100
 
 
-def test_a_copied_run_answers_a_video_without_annotations(folder, tmp_path):
-    trained = command(folder, "vllm-train --features feats.zarr --out own")
-    assert trained.returncode == 0, trained.stderr
-    shutil.copytree(folder / "own", tmp_path / "copied")
+def test_a_copied_run_answers_a_video_without_annotations(folder, trained, tmp_path):
+    shutil.copytree(folder / RUNS / "1", tmp_path / "copied")
     (folder / "set/annotations").rename(folder / "set/hidden")
     try:
         answered = command(
@@ -113,16 +118,15 @@ def test_a_copied_run_answers_a_video_without_annotations(folder, tmp_path):
         assert scores["P01_01/current"].shape == (len(scores["P01_01/times"]), len(classes))
 
 
-def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
+def test_what_cannot_be_predicted_is_one_sentence(folder, trained, tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
-    command(folder, "vllm-train --features feats.zarr --out plain")
-    bad = command(folder, f"vllm-predict plain {tmp_path}/bad.mp4 --out {tmp_path}/a.jsonl")
+    bad = command(folder, f"vllm-predict {RUNS}/1 {tmp_path}/bad.mp4 --out {tmp_path}/a.jsonl")
     assert bad.returncode == 3
     assert f"failed: bad ({tmp_path}/bad.mp4): " in bad.stdout
-    asked = command(folder, "vllm-predict plain set/videos --query who? --out a.jsonl")
+    asked = command(folder, f"vllm-predict {RUNS}/1 set/videos --query who? --out a.jsonl")
     assert asked.returncode == 2
     assert asked.stderr == "Error: action_segmentation has no queries; leave --query out.\n"
-    nobody = command(folder, "vllm-predict plain set/videos --workers 0 --out a.jsonl")
+    nobody = command(folder, f"vllm-predict {RUNS}/1 set/videos --workers 0 --out a.jsonl")
     assert nobody.returncode == 2
     assert "workers is 0, must be at least 1" in nobody.stderr
     for done in (bad, asked, nobody):

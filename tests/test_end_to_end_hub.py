@@ -1,4 +1,7 @@
-"""Features and a run from one lab to another by way of a hub, typed as both would."""
+"""Features and a run from one lab to another by way of a hub.
+
+What has to do with the hub is typed as both labs would, and what has not runs in this process.
+"""
 
 import json
 import os
@@ -13,10 +16,13 @@ from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
 from demo.folder import write_demo
 from demo.truth import SMALL_SPEC
+from extract.cli import extract_command
 from tests.hub import TOKEN, running_hub
 from tests.test_end_to_end import SETTINGS
+from tests.test_end_to_end_bucket import here
 from tests.train.model.tiny_llms import save_tiny_llm
 from train.answer import as_json
+from train.cli import train
 from train.predict.load_run import load_run
 
 STORE = "hf://datasets/lab/toys"
@@ -57,9 +63,9 @@ def labs(tmp_path_factory):
         settings = SETTINGS.replace('name = "llm"', f'name = "{root / "llm"}"')
         (folder / "pipeline.toml").write_text(settings)
     with running_hub() as hub:
-        typed(ours, hub, "vllm-extract set/videos --out feats.zarr")
+        here(ours, extract_command, "set/videos --out feats.zarr")
         typed(ours, hub, f"vllm-store push feats.zarr {STORE}")
-        typed(ours, hub, "vllm-train --features feats.zarr --out run")
+        here(ours, train, "--features feats.zarr --out run")
         typed(ours, hub, f"vllm-export run {RUN}")
         (theirs / "mine").mkdir()
         shutil.move(ours / "set" / "videos" / "P01_01.mp4", theirs / "mine" / "other-name.mp4")

@@ -7,7 +7,12 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from cache_schema.errors import StoreCorruptError, StoreError
-from cache_schema.object_backend.bucket_errors import bucket_errors, despite_cuts, object_gone
+from cache_schema.object_backend.bucket_errors import (
+    bucket_errors,
+    despite_cuts,
+    is_no_bucket,
+    object_gone,
+)
 from cache_schema.object_backend.open_bucket import RETRY_SECONDS, imported, open_bucket
 from cache_schema.place import Address
 
@@ -238,7 +243,7 @@ class Bucket:
             try:
                 return call()
             except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
+                if is_no_bucket(error):
                     raise
                 return None
 
@@ -262,4 +267,7 @@ def _changed(where: str) -> StoreCorruptError:
 
 def _stored(meta: "ObjectMeta") -> StoredObject:
     modified = meta["last_modified"].timestamp()
-    return StoredObject(meta["size"], modified, meta["e_tag"] or f"of {modified:.0f}")
+    tag = meta["e_tag"]
+    if tag and not tag.endswith('"'):  # Azure's listings leave out the marks of its other answers
+        tag = f'"{tag}"'
+    return StoredObject(meta["size"], modified, tag or f"of {modified:.0f}")

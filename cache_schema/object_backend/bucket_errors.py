@@ -11,19 +11,33 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from cache_schema.errors import StoreError, StoreNotFoundError
+from cache_schema.object_backend.providers import Provider, provider_of
 
-__all__ = ["bucket_errors", "despite_cuts", "object_gone"]
+__all__ = ["bucket_errors", "despite_cuts", "is_no_bucket", "object_gone"]
 
 T = TypeVar("T")
 
 CUT = "response body error"
 CUT_PAUSES_SECONDS = (0.1, 0.3, 1.0, 3.0)
 
-STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
+STATUS = re.compile(r"(?:status code: |\(code: )(\d{3}[A-Za-z ]*)")
 CODE = re.compile(r"<Code>(\w+)</Code>")
+NO_ROLE = re.compile(r"performing \w+ http://(169\.254\.|metadata)")
+"""A machine's own address for its role, which is asked where nothing else has credentials."""
+REFUSED = re.compile(r"performing token request.*?status code: 4", re.DOTALL)
+"""Credentials that Google's or Azure's server exchanges for others, and does not here."""
 
+NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
-UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"}
+UNKNOWN_KEY = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+    "AuthFailure",
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
+}
 BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"}
 AGAIN = "What was committed is kept: run the same command again."
 
@@ -44,6 +58,11 @@ def despite_cuts(call: Callable[[], T]) -> T:
                 raise
             time.sleep(pause_seconds)
     return call()
+
+
+def is_no_bucket(error: FileNotFoundError) -> bool:
+    """Tell whether it is the bucket that is not there, and not an object of it."""
+    return _found(CODE, str(error)) in NO_BUCKET
 
 
 @contextmanager
@@ -73,34 +92,53 @@ def bucket_errors(where: str, *, doing: str) -> Iterator[None]:
 
 def _sentence(where: str, doing: str, error: Exception) -> StoreError | None:
     text = str(error)
+    provider = provider_of(where)
+    if NO_ROLE.search(text):
+        return StoreError(
+            f"{where}: cannot be {doing} (no credentials). None were found: set "
+            f"{provider.credentials}."
+        )
     status, code = _found(STATUS, text), _found(CODE, text)
     reason = code or status or "no answer"
     start = f"{where}: cannot be {doing} ({reason})."
-    if code == "NoSuchBucket":
-        return StoreNotFoundError(f"{start} There is no such bucket: make it, or check its name.")
+    if code in NO_BUCKET:
+        return StoreNotFoundError(
+            f"{start} There is no such {provider.bucket}: make it, or check its name."
+        )
     if isinstance(error, FileNotFoundError):
         return None
-    return StoreError(f"{start} {_hint(doing, status, code)}")
+    if REFUSED.search(text):
+        return StoreError(f"{start} {_not_taken(provider)}")
+    return StoreError(f"{start} {_hint(provider, doing, status, code)}")
 
 
-def _hint(doing: str, status: str, code: str) -> str:
+def _hint(provider: Provider, doing: str, status: str, code: str) -> str:
     if code in EXPIRED:
         return f"The credentials have expired: get new ones. {AGAIN}"
     if code in UNKNOWN_KEY or status.startswith("401"):
-        return "The server does not take these credentials: check the environment or the profile."
+        return _not_taken(provider)
+    if not provider.credentials and status.startswith("403"):
+        return _not_taken(provider)
     if status.startswith("403"):
-        needed = " A store is found by listing, so s3:ListBucket is needed." * (doing == "listed")
-        return f"These credentials do not allow it: use others, or ask for the right.{needed}"
-    if status.startswith(("301", "307")):
-        return "The bucket lies in another region: set AWS_REGION."
+        needed = f" A store is found by listing, so {provider.listing} is needed."
+        return (
+            "These credentials do not allow it: use others, or ask for the right."
+            f"{needed * (doing == 'listed')}"
+        )
+    if status.startswith(("301", "307")) and provider.region:
+        return f"The bucket lies in another region: set {provider.region}."
     if code in BUSY or status.startswith(("429", "5")):
         return f"The server is busy or broken, also after several tries. {AGAIN}"
     if not status:
-        return (
-            "The server cannot be reached: check the address (for s3:// AWS_ENDPOINT_URL, too). "
-            f"{AGAIN}"
-        )
+        known = f"the address and {provider.server}" if provider.server else "the address"
+        return f"The server cannot be reached: check {known}. {AGAIN}"
     return f"Check the address. {AGAIN}"
+
+
+def _not_taken(provider: Provider) -> str:
+    if not provider.credentials:
+        return "A web server is asked without credentials: check that everybody may read there."
+    return f"The server does not take these credentials: check {provider.credentials}."
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:

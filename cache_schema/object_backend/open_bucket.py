@@ -2,12 +2,15 @@
 
 import importlib
 import os
+import socket
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from cache_schema.errors import ConfigError
+from cache_schema.object_backend.providers import provider_of
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
@@ -19,6 +22,16 @@ MOST_RETRIES = 8
 RETRY_SECONDS = 120
 """Errors of the server, cut connections and timeouts are tried again, waiting longer each time."""
 REQUEST_SECONDS = 60
+ROLE_SECONDS = 2
+ROLES = (
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+OTHER_SERVER = {
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
 
 
 def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "ObjectStore":
@@ -31,12 +44,22 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
         retry_seconds: What may go away by itself is tried again for so long.
 
     Raises:
-        ConfigError: if a package is missing, or credentials that are named are not there.
+        ConfigError: if a package is missing, or credentials that are named are not there or are
+            none.
     """
     obstore_store = imported("obstore.store", address)
+    _check_environment(address)
     url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
-        return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
+        from obstore.exceptions import BaseError
+
+        try:
+            return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
+        except BaseError:  # not told: it may quote a key
+            known = provider_of(url).credentials
+            raise ConfigError(
+                f"{address}: credentials are missing or cannot be read. Set {known}."
+            ) from None
     endpoint, bucket, prefix = _s3_parts(address)
     config: dict[str, str] = {}
     if endpoint:
@@ -44,6 +67,10 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
         config["endpoint"] = endpoint
     if _may_have_profile() and (provider := _profile_credentials(address)):
         options["credential_provider"] = provider
+    elif not (_has_key() or _may_have_role()):
+        raise ConfigError(
+            f"{address}: no credentials were found. Set {provider_of(url).credentials}."
+        )
     return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
 
 
@@ -51,13 +78,34 @@ def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
     client = {
         "timeout": timedelta(seconds=min(REQUEST_SECONDS, retry_seconds)),
         "connect_timeout": timedelta(seconds=10),
-        "allow_http": address.scheme == "http",
+        "allow_http": address.scheme == "http" or _other_server(address).startswith("http://"),
     }
     retry = {
         "max_retries": MOST_RETRIES,
         "retry_timeout": timedelta(seconds=retry_seconds),
     }
     return {"client_options": client, "retry_config": retry}
+
+
+def _check_environment(address: Address) -> None:
+    """Refuse what cannot be sent, such as the line's end of a file that a key was read from.
+
+    Raises:
+        ConfigError: if there is such a variable; the client would end the program.
+    """
+    mine = "AZURE_" if address.scheme == "az" else "AWS_"
+    for name, value in os.environ.items():
+        if name.startswith(mine) and not value.isprintable():
+            raise ConfigError(
+                f"{address}: {name} holds a line break or another character that is none of a "
+                "key. Set it again, without."
+            )
+
+
+def _other_server(address: Address) -> str:
+    """Return the server that stands in for Google's or Azure's, if the environment names one."""
+    names = OTHER_SERVER.get(address.scheme, ())
+    return next((os.environ[name] for name in names if name in os.environ), "")
 
 
 def _s3_parts(address: Address) -> tuple[str, str, str]:
@@ -72,9 +120,30 @@ def _s3_parts(address: Address) -> tuple[str, str, str]:
     return f"{scheme.removeprefix('s3+')}://{host}", bucket, prefix
 
 
+def _has_key() -> bool:
+    """Tell whether the environment says what requests are signed with, or that they are not."""
+    return any(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"))
+
+
+def _may_have_role() -> bool:
+    """Tell whether there is somebody to ask for credentials of a role.
+
+    The client would ask a machine that is not Amazon's for two minutes.
+    """
+    if any(os.environ.get(name) for name in ROLES):
+        return True
+    server = urlsplit(os.environ.get("AWS_METADATA_ENDPOINT") or "http://169.254.169.254")
+    try:
+        where = (server.hostname, server.port or 80)
+        socket.create_connection(where, timeout=ROLE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 def _may_have_profile() -> bool:
     """Tell whether credentials may be in a profile; else obstore finds them as AWS's tools do."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_SKIP_SIGNATURE"):
+    if _has_key():
         return False
     if os.environ.get("AWS_PROFILE"):
         return True

@@ -10,6 +10,7 @@ from cache_schema.place import Address, Place
 from cache_schema.sharing.card import CARD, shared_card
 from cache_schema.sharing.transfer import Progress, Transferred, missing_videos
 from cache_schema.store import Store, open_store, store_exists
+from cache_schema.writing.durable import replaced_file
 
 __all__ = ["planned_copy"]
 
@@ -28,23 +29,37 @@ class Copy:
         return sum(stream.num_rows for stream in self.source.streams.values())
 
     def run(self, progress: Progress) -> Transferred:
-        """Copy what is missing, and write the card of a store in a bucket."""
+        """Copy what is missing, and the card; that of a store in a bucket is written anew."""
         copy_store(self.source, self.target, progress)
-        if isinstance(self.target, Address) and self.outlook.num_videos:
-            self._write_card(self.target)
+        card = _card_at(self.source.path)
+        if isinstance(self.target, Address):
+            if self.outlook.num_videos:
+                self._write_card(self.target, card)
+        elif card is not None and self.target.is_dir():
+            with replaced_file(self.target / CARD) as temporary:
+                temporary.write_text(card, encoding="utf-8")
         return self.outlook
 
-    def _write_card(self, target: Address) -> None:
-        bucket = Bucket(target)
-        old = bucket.get(CARD)
+    def _write_card(self, target: Address, ours: str | None) -> None:
         card = shared_card(
             self.source,
             open_store(target),
             title=target.name,
             address=str(target),
-            old=None if old is None else old.decode(),
+            old=_card_at(target) or ours,
         )
-        bucket.put(CARD, card.encode())
+        Bucket(target).put(CARD, card.encode())
+
+
+def _card_at(place: Place) -> str | None:
+    """Return the card of a store; None if it has none, or lies where that cannot be told."""
+    if isinstance(place, Address) and place.scheme in ("http", "https"):
+        return None  # to some web servers a file that is not there is one that may not be read
+    if isinstance(place, Address):
+        card = Bucket(place).get(CARD)
+        return None if card is None else card.decode()
+    file = place / CARD
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 @contextmanager

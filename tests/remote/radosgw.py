@@ -6,18 +6,16 @@ installed if they are missing (root or sudo).
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.object_servers import CREDENTIALS, make_bucket
+from tests.remote.free_ports import answers, free_ports
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "ceph", "ceph-authtool", "monmaptool")
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd", "ceph-common")
@@ -91,7 +89,7 @@ class _Cluster:
         self._folder = folder
         self._stack = stack
         self._settings = folder / "ceph.conf"
-        first = _free_ports(30)
+        first = free_ports(30)
         self._cluster = str(uuid.uuid4())
         self._monitor, gateway = first, first + 1
         self.endpoint = f"http://127.0.0.1:{gateway}"
@@ -119,7 +117,7 @@ class _Cluster:
         self._child("ceph-osd", "-i", "0")
         self._until(lambda: "1 up" in self._run("ceph", "osd", "stat"))
         self._child("radosgw", "-n", "client.gateway")
-        self._until(self._answers)
+        self._until(lambda: answers(self.endpoint))
         key, secret = CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
         self.user("tests", key, secret)
         self.user("stranger", "stranger", "secret-of-the-stranger")
@@ -160,15 +158,6 @@ class _Cluster:
         self._stack.callback(child.wait)
         self._stack.callback(child.kill)  # nothing of it is to outlive the tests
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.endpoint, timeout=2):
-                return True
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
-            return False
-
     def _until(self, condition, seconds=90) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
@@ -176,17 +165,3 @@ class _Cluster:
                 logs = sorted(self._folder.glob("*.log"))
                 raise TimeoutError("".join(log.read_text(errors="replace")[-2000:] for log in logs))
             time.sleep(0.2)
-
-
-def _free_ports(count: int) -> int:
-    """Return the first of some ports in a row that nobody uses."""
-    for first in range(27_100, 60_000, count):
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    one = stack.enter_context(socket.socket())
-                    one.bind(("127.0.0.1", port))
-                return first
-            except OSError:
-                continue
-    raise OSError("no free ports")

@@ -1,4 +1,7 @@
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -8,7 +11,7 @@ from cache_schema.object_backend.open_bucket import open_bucket
 from cache_schema.place import to_place
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
-from tests.object_servers import BUCKET
+from tests.object_servers import BUCKET, s3_client
 
 KEYS = "[default]\naws_access_key_id = of-config\naws_secret_access_key = secret\n"
 
@@ -20,6 +23,30 @@ def test_the_environment_names_the_server(moto, address, monkeypatch, name):
     place = to_place(str(address).replace(f"s3+{moto}/", "s3://"))
     assert str(place).startswith(f"s3://{BUCKET}/")
     assert open_store(place).stream().video_ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "settings"),
+    [
+        ("gs", {"GOOGLE_SKIP_SIGNATURE": "true", "GOOGLE_BASE_URL": "{moto}"}),
+        (
+            "az",
+            {
+                "AZURE_SKIP_SIGNATURE": "true",
+                "AZURE_STORAGE_ACCOUNT_NAME": "me",
+                "AZURE_STORAGE_ENDPOINT": "{moto}",
+            },
+        ),
+    ],
+)
+def test_the_environment_names_the_server_of_other_clouds(moto, monkeypatch, scheme, settings):
+    """To read one object, Google's and Azure's clients ask what Amazon's does."""
+    client = s3_client(moto)
+    client.put_object(Bucket=BUCKET, Key=f"{scheme}/x", Body=b"1", ACL="public-read")
+    client.close()
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(moto=moto))
+    assert Bucket(to_place(f"{scheme}://{BUCKET}/{scheme}")).get("x") == b"1"
 
 
 def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monkeypatch, tmp_path):
@@ -39,10 +66,93 @@ def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monk
     assert Bucket(address).get("x") == b"1"
 
 
+CREDENTIALS_OF_A_ROLE = {
+    "AccessKeyId": "of-the-role",
+    "SecretAccessKey": "secret",
+    "Token": "token",
+    "Expiration": "2099-01-01T00:00:00Z",
+    "Code": "Success",
+}
+
+
+@pytest.fixture
+def metadata():
+    """Give the URL of what a cloud's machines ask for their role, and what it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.rpartition("/")[2]
+            asked.append(name)
+            data = {"token": b"token", "": b"of-the-machine"}.get(
+                name, json.dumps(CREDENTIALS_OF_A_ROLE).encode()
+            )
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_PUT = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("settings", "role"),
+    [
+        ({"AWS_METADATA_ENDPOINT": "{url}"}, "of-the-machine"),
+        (
+            {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": "{url}/of-the-container",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{token}",
+            },
+            "of-the-container",
+        ),
+    ],
+)
+def test_without_a_key_the_role_of_the_machine_or_container_is_asked(
+    address, monkeypatch, metadata, tmp_path, settings, role
+):
+    url, asked = metadata
+    (tmp_path / "token").write_text("token")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(url=url, token=tmp_path / "token"))
+    Bucket(address).put("x", b"1")  # to nobody without credentials
+    assert Bucket(address).get("x") == b"1"
+    assert role in asked
+
+
+def test_without_a_key_or_a_role_it_is_said_at_once_what_to_set(address, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"no credentials were found\. Set AWS_ACCESS_KEY_ID and"):
+        open_store(address)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"), [("AWS_ACCESS_KEY_ID", "s3://b/x"), ("AZURE_STORAGE_ACCOUNT_NAME", "az://b/x")]
+)
+def test_a_key_with_a_line_break_is_named_and_not_shown(monkeypatch, name, url):
+    monkeypatch.setenv(name, "mine\r")
+    with pytest.raises(ConfigError, match=f"{name} holds a line break") as raised:
+        open_store(url)
+    assert "mine" not in str(raised.value)
+
+
 @pytest.mark.parametrize("text", ["[default]\nregion = eu-west-1\n", KEYS])
 def test_a_configuration_that_no_profile_was_named_of_may_hold_credentials_or_none(
-    address, monkeypatch, tmp_path, text
+    address, moto, monkeypatch, tmp_path, text
 ):
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", moto)  # there may be a role as well
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     (tmp_path / "config").write_text(text)

@@ -1,5 +1,6 @@
 import errno
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from zarr.storage import ObjectStore
 from cache_schema import layout
 from cache_schema.convert.transfer import copy_store
 from cache_schema.errors import (
+    ConfigError,
     RecipeMismatchError,
     SchemaVersionError,
     StoreCorruptError,
@@ -217,6 +219,28 @@ def test_a_writer_whose_part_a_compaction_took_away_does_not_commit(address, mon
     assert open_store(address).stream().video_ids == []
     add_video(stream, "a", make_rows(5))
     assert open_store(address).stream().video_ids == ["a"]
+
+
+def test_a_writer_whose_machine_slept_for_a_day_does_not_commit(address, monkeypatch):
+    """What it had put may have been taken away, and the mark of that as well."""
+    stream = create_store(address).stream("tiny", make_recipe(), (4,))
+    put, now = Bucket.put, time.time
+
+    def asleep(bucket, key, data):
+        put(bucket, key, data)
+        monkeypatch.setattr(time, "time", lambda: now() + 25 * 3600)
+
+    monkeypatch.setattr(Bucket, "put", asleep)
+    with pytest.raises(StoreError, match=r"was taken away by a compaction.* Run the same command"):
+        add_video(stream, "a", make_rows(5))
+    monkeypatch.undo()
+    assert open_store(address).stream().video_ids == []
+    assert Bucket(address).objects("tiny/parts").keys() == {"tiny/parts/zarr.json"}
+
+
+def test_an_hdf5_file_is_not_written_into_a_bucket(address):
+    with pytest.raises(ConfigError, match=r"an HDF5 file can only be written to a disk\. Choose"):
+        create_store(address.with_name("store.H5"))
 
 
 def test_other_objects_are_no_store(address):

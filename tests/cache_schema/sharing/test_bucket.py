@@ -57,6 +57,21 @@ def test_a_store_in_a_bucket_has_a_card_whose_filled_in_words_stay(address, tmp_
     assert verify_store(address).problems == []
 
 
+def test_a_card_travels_with_its_store_from_a_bucket_and_into_another(address, tmp_path):
+    part_of(tmp_path / "s.zarr", "a")
+    copy(tmp_path / "s.zarr", address)
+    card = Bucket(address).get("README.md").decode().replace("TO FILL IN: which", "Kitchens, which")
+    Bucket(address).put("README.md", card.encode())
+    copy(address, tmp_path / "t.zarr")
+    assert (tmp_path / "t.zarr" / "README.md").read_text() == card
+    assert verify_store(tmp_path / "t.zarr").problems == []
+    copy(address, tmp_path / "t.h5")
+    other = address.with_name("other.zarr")
+    copy(tmp_path / "t.zarr", other)
+    assert "Kitchens, which" in Bucket(other).get("README.md").decode()
+    assert f"--features {other}" in Bucket(other).get("README.md").decode()
+
+
 def test_other_rows_under_the_same_name_are_refused(address, tmp_path):
     part_of(tmp_path / "s.zarr", "a")
     copy(tmp_path / "s.zarr", address)

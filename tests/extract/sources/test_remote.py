@@ -99,7 +99,7 @@ class Quiet(http.server.ThreadingHTTPServer):
 @pytest.fixture
 def web(folder):
     server = Quiet(("127.0.0.1", 0), partial(NoRanges, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
