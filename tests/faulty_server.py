@@ -6,7 +6,9 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.web_server import served
 
 Fault = str
 """``cut``: half of the answer. ``lost``: done, but no answer. Else the code of an S3 error."""
@@ -104,12 +106,5 @@ def faulty_server(endpoint: str) -> Iterator[FaultyServer]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    faulty.endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with served(Handler) as faulty.endpoint:
         yield faulty
-    finally:
-        server.shutdown()
-        server.server_close()

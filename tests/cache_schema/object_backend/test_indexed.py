@@ -1,6 +1,5 @@
 import http.server
 import re
-import threading
 from functools import partial
 
 import numpy as np
@@ -16,6 +15,7 @@ from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows, make_store
+from tests.web_server import served
 
 
 class Ranges(http.server.SimpleHTTPRequestHandler):
@@ -46,11 +46,8 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def web(tmp_path):
     handler = partial(Ranges, directory=tmp_path)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(handler) as url:
+        yield url
 
 
 def test_a_folder_behind_a_web_server_is_read_by_its_index(web, tmp_path):

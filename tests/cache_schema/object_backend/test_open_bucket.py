@@ -1,7 +1,6 @@
 import json
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -12,6 +11,7 @@ from cache_schema.place import to_place
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
 from tests.object_servers import BUCKET, s3_client
+from tests.web_server import served
 
 KEYS = "[default]\naws_access_key_id = of-config\naws_secret_access_key = secret\n"
 
@@ -97,10 +97,8 @@ def metadata():
         def log_message(self, *args):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
+    with served(Handler) as url:
+        yield url, asked
 
 
 @pytest.mark.parametrize(
