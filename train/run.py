@@ -35,6 +35,7 @@ from train.predict.predictor import Scores, score_table
 from train.prepare import Prepared, prepare
 from train.report import TurnCost, leave_report, watch_outputs
 from train.runs import new_run, newest_number
+from train.tasks import all_options
 
 __all__ = ["Report", "Trained", "train"]
 
@@ -120,6 +121,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         PipelineError: if an input, the run's folder or a step is wrong.
     """
     started = time.perf_counter()
+    config = _with_all_options(config)
     accelerator = make_accelerator(config.device, several_tasks=len(config.task) > 1)
     show_progress(accelerator.is_main_process)
     begun = _begun_folder(config, accelerator) if resume else None
@@ -204,12 +206,19 @@ def _new_folder(config: TrainConfig, accelerator: Accelerator) -> Path:
     return folder
 
 
+def _with_all_options(config: TrainConfig) -> TrainConfig:
+    """Name every option of the tasks, so that a later version's defaults change no trained run."""
+    tasks = {name: all_options(name, config.tasks.get(name, {})) for name in config.task}
+    return replace(config, tasks=tasks)
+
+
 def _resumed(config: TrainConfig, folder: Path) -> Checkpoint | None:
     """Return the checkpoint to go on from, after checking that this is the same run."""
     if not has_checkpoint(folder / LAST):
         return None
     checkpoint, _ = read_checkpoint(folder / LAST)
-    if fields := differences(checkpoint.config, config, ignore=PLACES):
+    saved = _with_all_options(checkpoint.config)  # which earlier versions did not write down
+    if fields := differences(saved, config, ignore=PLACES):
         raise CheckpointError(
             f"{folder}: the run was started with other settings: {'; '.join(fields)}. Resume with "
             "the same, or start another run: without --resume, or with another --out."

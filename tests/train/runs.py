@@ -9,6 +9,7 @@ from tests.extract.videos import constant_pts, write_video
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.toy import ToyTask, make_features
 from train import prepare as prepare_module
+from train import run as run_module
 from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
@@ -57,6 +58,7 @@ def use_tasks(monkeypatch, tasks):
     """Make every run load these tasks, by name."""
     for module in (prepare_module, trained_run_module):
         monkeypatch.setattr(module, "load_task", lambda name, annotations, options: tasks[name])
+    monkeypatch.setattr(run_module, "all_options", lambda name, options: dict(options))
     monkeypatch.setattr(
         trained_run_module,
         "load_answers",

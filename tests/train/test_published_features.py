@@ -12,6 +12,7 @@ from extract.tools.cli import store_command
 from tests.train.model.tiny_llms import save_tiny_llm, save_tiny_tokenizer
 from tests.train.predicting import typed
 from train.cli import train
+from train.tasks import all_options
 
 NUM_CLIPS = 10
 VIDEOS = {"train": ["v1_0.0_20.0", "v2_0.0_20.0"], "val": ["v3_0.0_20.0"]}
@@ -89,6 +90,9 @@ def test_a_run_reads_queries_as_published(trained):
     record = json.loads((folder / "checkpoint-best" / "run.json").read_text())
     assert record["config"]["text"]["features"].endswith("texts")
     assert "text" not in record["pretrained"]
+    # Every option is named, so that a later version's defaults leave the run as it is.
+    named = record["config"]["tasks"]["highlight_detection"]
+    assert named == all_options("highlight_detection", {})
 
 
 def test_a_subset_is_predicted_with_features_that_have_moved(root, trained, tmp_path):

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from cache_schema.errors import CheckpointError, ConfigError
-from cache_schema.parsing import nearest, parse
+from cache_schema.parsing import nearest, parse, to_mapping
 from cache_schema.plugins import find_installed, installed_names
 from train.task import Answers, Task
 from train.tasks.installed import load_installed
 
-__all__ = ["TASKS", "load_answers", "load_task", "task_class"]
+__all__ = ["TASKS", "all_options", "load_answers", "load_task", "task_class"]
 
 AnyTask = Task[Any, Any]
 AnyAnswers = Answers[Any, Any]
@@ -47,6 +47,16 @@ def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> AnyTa
     made = task_class(name)
     parsed: Any = parse(made.answers_type.options_type, options, where=f"options of task {name}")
     return made(made.open(annotations, parsed), parsed)
+
+
+def all_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's options as plain values, with its defaults for what is left out.
+
+    Raises:
+        ConfigError: The task or an option is unknown, or an option has a wrong value.
+    """
+    options_type = task_class(name).answers_type.options_type
+    return to_mapping(parse(options_type, options, where=f"options of task {name}"))
 
 
 def load_answers(

@@ -17,6 +17,7 @@ from tests.train.model.tiny_llms import save_tiny_tokenizer
 from tests.train.runs import make_config
 from tests.train.toy import ToyAnswers, ToyTask
 from train import prepare as prepare_module
+from train import run as run_module
 from train.config import AugmentConfig, OptimConfig, TextConfig
 from train.loop.trainer import Trainer
 from train.run import train
@@ -78,6 +79,7 @@ def config_of(root, kind, out="", **settings):
 
 def use_tasks():
     prepare_module.load_task = lambda name, annotations, options: TASKS[name]
+    run_module.all_options = lambda name, options: dict(options)
 
 
 @contextmanager

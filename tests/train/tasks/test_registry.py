@@ -1,10 +1,13 @@
+from dataclasses import fields
+
 import pytest
 
 from cache_schema.errors import AnnotationError, ConfigError
 from demo.annotations import write_annotations
 from demo.truth import SMALL_SPEC, make_truth
 from tests.train.annotations.annotation_folders import breakfast_folder, epic_folder, epic_row
-from train.tasks import TASKS, load_task, task_class
+from train.answers.action_segmentation import ActionSegmentationOptions
+from train.tasks import TASKS, all_options, load_task, task_class
 
 
 def test_every_registered_task_loads_under_its_own_name(tmp_path):
@@ -35,3 +38,12 @@ def test_a_task_made_from_one_of_ours_has_answers_of_its_own(name, tmp_path):
         base.open(annotations, options), options
     )
     assert type(made.answers) is answers
+
+
+def test_all_options_are_the_given_ones_and_the_defaults():
+    named = all_options("action_segmentation", {"split": 2, "label_fps": "30000/1001"})
+    assert (named["split"], named["label_fps"], named["variant"]) == (2, "30000/1001", "ms-tcn")
+    assert named.keys() == {field.name for field in fields(ActionSegmentationOptions)}
+    assert all_options("action_segmentation", named) == named
+    with pytest.raises(ConfigError, match="splt"):
+        all_options("action_segmentation", {"splt": 2})
