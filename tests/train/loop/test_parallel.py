@@ -21,8 +21,8 @@ from tests.train.loop.parallel_runs import (
     start_group,
     wait_for,
 )
+from tests.train.runs import use_tasks
 from tests.train.toy import ToyTask
-from train import prepare as prepare_module
 from train.checkpoints.checkpoint import LAST
 from train.config import TrainConfig
 from train.loop import parallel as parallel_module
@@ -40,7 +40,7 @@ def root(tmp_path_factory):
     """The folder of all runs: those of one process here, those of two in a pair of processes."""
     folder = tmp_path_factory.mktemp("parallel")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare_module, "load_task", lambda name, *_: parallel_runs.TASKS[name])
+        use_tasks(patch, parallel_runs.TASKS)
         config_of(folder, "lora")
         with start("killed", folder, str(random.randint(1, 5))) as process:
             assert process.wait(120) == -signal.SIGKILL, process.stdout.read()
