@@ -8,6 +8,7 @@ Pure NumPy; scikit-learn fits what follows what. Shapes: T rows of a video, K cl
 hypotheses, L lengths of a segment in rows (1 up to the longest of training).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -101,7 +102,10 @@ def _fit_order(
             features_F[[number, num_classes + number]] = 1
     features, classes, weights = (np.array(column) for column in zip(*seen, strict=True))
     fitted = LogisticRegression(C=1 / PENALTY, max_iter=1000)
-    fitted.fit(features, classes, sample_weight=weights)
+    with warnings.catch_warnings():
+        # With few labels it takes the classes for measured values, and says so.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        fitted.fit(features, classes, sample_weight=weights)
     if num_classes == 2:  # scikit-learn holds the second's scores, where the first's are zero
         return np.pad(fitted.coef_.T, ((0, 0), (1, 0))), np.pad(fitted.intercept_, (1, 0))
     return fitted.coef_.T, fitted.intercept_

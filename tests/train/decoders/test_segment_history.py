@@ -106,6 +106,10 @@ def test_the_filter_does_not_look_ahead_and_survives_long_videos():
     assert (history_filter(scores[:700], history, 3.0) == whole[:700]).all()
 
 
+def test_few_labels_are_no_reason_to_warn():
+    measure_history([[(number, 4) for number in range(20)]], 40)  # a warning fails the test
+
+
 def test_one_video_of_one_segment_is_history_enough():
     history = measure_history([[(1, 5)]], 3)
     scores = np.zeros((4, 3), np.float32)
