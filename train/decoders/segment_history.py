@@ -119,14 +119,12 @@ def _every_nth(transcripts: Sequence[Transcript]) -> Sequence[Transcript]:
 
 def _ending_probability(transcripts: Sequence[Transcript], num_classes: int) -> NDArray[np.float64]:
     """Return how probable it is that a segment ends after each number of rows (K, L)."""
-    log_lengths = [
-        np.log([rows for one in transcripts for number, rows in one if number == wanted])
-        for wanted in range(num_classes)
-    ]
-    of_all = np.concatenate(log_lengths)
+    classes, rows = np.array([segment for one in transcripts for segment in one]).T
+    of_all = np.log(rows)
     rows_L = np.arange(1, round(np.exp(of_all.max())) + 1)
     hazards = []
-    for own in log_lengths:
+    for number in range(num_classes):
+        own = of_all[classes == number]
         weight = len(own) + LENGTH_PRIOR
         middle = (own.sum() + LENGTH_PRIOR * of_all.mean()) / weight
         squares = ((own - middle) ** 2).sum() + LENGTH_PRIOR * of_all.var()

@@ -45,7 +45,7 @@ def load_task(name: str, annotations: Path, options: Mapping[str, Any]) -> AnyTa
         AnnotationError: The annotations are wrong.
     """
     made = task_class(name)
-    parsed: Any = parse(made.answers_type.options_type, options, where=f"options of task {name}")
+    parsed = _options(name, made.answers_type, options)
     return made(made.open(annotations, parsed), parsed)
 
 
@@ -55,8 +55,11 @@ def all_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: The task or an option is unknown, or an option has a wrong value.
     """
-    options_type = task_class(name).answers_type.options_type
-    return to_mapping(parse(options_type, options, where=f"options of task {name}"))
+    return to_mapping(_options(name, task_class(name).answers_type, options))
+
+
+def _options(name: str, answers_type: type[AnyAnswers], options: Mapping[str, Any]) -> object:
+    return parse(answers_type.options_type, options, where=f"options of task {name}")
 
 
 def load_answers(
@@ -75,7 +78,7 @@ def load_answers(
         CheckpointError: What is known is not what the task needs.
     """
     made = task_class(name).answers_type
-    chosen: Any = parse(made.options_type, options, where=f"options of task {name}")
+    chosen = _options(name, made, options)
     known: Any = parse(
         made.knowledge_type, knowledge, where=f"{where}: task {name}", error=CheckpointError
     )
