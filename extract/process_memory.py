@@ -9,13 +9,15 @@ from pathlib import Path
 
 __all__ = ["freed_memory_kept", "nothing_collected", "peak_bytes"]
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Of ``mallopt`` (``malloc.h`` of glibc)."""
 
-KEPT = (2**31 - 1, 2**30)
-"""Bytes for these two: free ones at the heap's end, and of an array that lies outside the heap."""
+KEPT = (2**31 - 1, 2**26, 2**30)
+"""Bytes for these three: free ones at a heap's end, those asked for beyond need, and of an array
+that lies outside the heaps. Threads have heaps of 64 MB; one that is empty goes back, whatever the
+first number says, unless the second is as much as that."""
 
-USUAL = (2**26, 2**25)
+USUAL = (2**26, 2**17, 2**25)
 """What glibc arrives at by itself in a process that frees large arrays."""
 
 
@@ -67,6 +69,7 @@ def freed_memory_kept() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def _set_thresholds(libc: ctypes.CDLL, num_bytes: tuple[int, int]) -> None:
-    for name, value in zip((M_TRIM_THRESHOLD, M_MMAP_THRESHOLD), num_bytes, strict=True):
+def _set_thresholds(libc: ctypes.CDLL, num_bytes: tuple[int, int, int]) -> None:
+    names = (M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD)
+    for name, value in zip(names, num_bytes, strict=True):
         libc.mallopt(name, value)

@@ -2,6 +2,7 @@
 
 import gc
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ BYTES = 48 * 2**20
 """More than glibc keeps by itself."""
 
 
-def new_pages():
-    """Return how often the system had to give a page for ten large arrays, one after the other."""
+def new_pages(num_bytes=BYTES, arrays=1):
+    """Return how often the system had to give pages for arrays that came and went ten times."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
-        np.ones(BYTES, np.uint8)
+        [np.ones(num_bytes, np.uint8) for _ in range(arrays)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
@@ -30,6 +31,16 @@ def test_freed_memory_serves_what_is_asked_for_next():
         np.ones(BYTES, np.uint8)
         inside = new_pages()
     outside = new_pages()
+    assert 3 * inside < outside
+
+
+def test_a_thread_keeps_what_lies_in_several_heaps():
+    large = 40 * 2**20  # a thread's heaps are of 64 MB, so each array has its own
+    with ThreadPoolExecutor(1) as thread:
+        with freed_memory_kept():
+            thread.submit(new_pages, large, arrays=3).result()
+            inside = thread.submit(new_pages, large, arrays=3).result()
+        outside = thread.submit(new_pages, large, arrays=3).result()
     assert 3 * inside < outside
 
 
