@@ -13,10 +13,10 @@ that layout. Everything runs through the project's own commands:
     python benchmarks/fifty_salads.py compare OUT llm gru        # paired, by bootstrap over videos
 
 ``search`` draws settings (``benchmarks/arena_variants.py``) and keeps in each fold those, and the
-decoder (``benchmarks/arena_decoders.py``), with the best scores on every fifth of its *training*
-videos, which the run did not see. No test video takes part in it. ``train`` takes what was found;
-without a search it takes the first draw, whose settings OUT/recipe.toml holds for the LLM. With
-``--share`` it takes what was found with all videos.
+decoder (``benchmarks/arena_decoders.py``), with the best scores on the next fold's videos, which
+are *training* videos that the run did not see. No test video takes part in it. ``train`` takes what
+was found; without a search it takes the first draw, whose settings OUT/recipe.toml holds for the
+LLM. With ``--share`` it takes what was found with all videos.
 
 Scores are pooled over all test videos as in 50Salads' published baselines: F1 counts are summed
 over all videos, Edit and Acc_video_mean are means over videos, background is left out of F1 and
@@ -37,16 +37,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks.arena_decoders import COMPARED, best_decoder
+from benchmarks.arena_splits import INNER, SHARES, splits_of
 from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
 from train.metrics.segmental import LabelPair, segmental_scores
 
-POOLED = 0
-"""Number of the extra test split that holds every video."""
-INNER = 100
-"""Added to a fold's number: its training videos, every fifth of them held out."""
-HELD_OUT = 5
-SHARES = {100: 0, 50: 1000, 25: 2000}
-"""Percent of the training videos: added to a fold's number."""
 KEYS = ["Acc_video_mean", "Acc", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 BOOTSTRAPS = 1000
 
@@ -115,14 +109,8 @@ def prepare(scores: Path, out: Path) -> None:
         np.save(out / "npy" / f"{video}.npy", data["features"])
         labels[video] = data["labels"]
     write_labels(out, json.loads((scores / "classes.json").read_text()), labels)
-    for fold in sorted(set(folds.values())):
-        test = [video for video in folds if folds[video] == fold]
-        rest = [video for video in folds if folds[video] != fold]
-        for share, number in SHARES.items():
-            write_split(out, number + fold, rest[:: 100 // share], test)
-        learned = [video for number, video in enumerate(rest) if number % HELD_OUT]
-        write_split(out, INNER + fold, learned, rest[::HELD_OUT])
-    write_split(out, POOLED, [], list(folds))
+    for number, (learned, test) in splits_of(folds).items():
+        write_split(out, number, learned, test)
     (out / "folds.json").write_text(json.dumps(folds))
     save_scratch_llm(out)
     (out / "recipe.toml").write_text(RECIPE)

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its pa
 
 from benchmarks import fifty_salads
 from benchmarks.arena_decoders import COMPARED, mean_score
+from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_variants import VARIANTS, flags_of, save_scratch_llm
 from benchmarks.doom_recordings import (
     CLASSES,
@@ -42,8 +43,6 @@ from benchmarks.doom_recordings import (
     render,
 )
 from benchmarks.fifty_salads import (
-    INNER,
-    POOLED,
     folds_of,
     run,
     runs_of,
@@ -142,21 +141,6 @@ def write_labels(recordings: list[Recording], out: Path) -> None:
     (out / "folds.json").write_text(json.dumps(folds))
     for number, (train, test) in splits_of(folds).items():
         write_split(out, number, train, test)
-
-
-def splits_of(folds: dict[str, int]) -> dict[int, tuple[list[str], list[str]]]:
-    """Return the training and test videos of every split: of each fold, inside it, of all.
-
-    Inside a fold, the recordings of the next fold are held out, so that no game is on both sides.
-    """
-    numbers = sorted(set(folds.values()))
-    splits: dict[int, tuple[list[str], list[str]]] = {POOLED: ([], list(folds))}
-    for fold, following in zip(numbers, [*numbers[1:], numbers[0]], strict=True):
-        rest = [video for video in folds if folds[video] != fold]
-        splits[fold] = (rest, [video for video in folds if folds[video] == fold])
-        held_out = [video for video in rest if folds[video] == following]
-        splits[INNER + fold] = ([video for video in rest if video not in held_out], held_out)
-    return splits
 
 
 @main.command()

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_variants import FIXED, OF_ALL, VARIANTS, draw, flags_of, overrides_of
-from benchmarks.fifty_salads import COMPARED, INNER, RECIPE, pairs_of, prepare, runs_of, scores_of
+from benchmarks.fifty_salads import COMPARED, RECIPE, pairs_of, prepare, runs_of, scores_of
 from cache_schema.settings import load_settings
 from train.config import TrainConfig
 
@@ -49,20 +50,33 @@ def write_scores(folder, videos):
     (folder / "manifest.csv").write_text(f"video,test_split\n{lines}")
 
 
-def test_any_number_of_folds_and_no_test_video_in_the_inner_splits(tmp_path):
-    videos = {f"v{number}": number % 3 for number in range(12)}
-    write_scores(tmp_path / "scores", videos)
+def test_inside_a_fold_the_next_one_is_held_out():
+    folds = {f"v{number}": number % 3 for number in range(12)}
+    splits = splits_of(folds)
+    assert splits[0][1] == [video for video in folds if folds[video] == 0]
+    learned, held_out = splits[INNER + 2]
+    assert {folds[video] for video in learned} == {1}
+    assert {folds[video] for video in held_out} == {0}
+    assert len(learned) == len(held_out) == 4
+
+
+def test_of_two_folds_some_training_videos_are_held_out():
+    folds = {f"v{number}": number % 2 for number in range(12)}
+    learned, held_out = splits_of(folds)[INNER + 1]
+    assert {*learned, *held_out} == {video for video in folds if folds[video] == 0}
+    assert len(held_out) == 2
+    assert not {*learned} & {*held_out}
+
+
+def test_splits_are_written_as_they_are(tmp_path):
+    folds = {f"v{number}": number % 3 for number in range(12)}
+    write_scores(tmp_path / "scores", folds)
     prepare.callback(tmp_path / "scores", tmp_path / "out")
-    splits = tmp_path / "out" / "labels" / "splits"
-    for fold in range(3):
-        names = {
-            kind: {line.removesuffix(".txt") for line in path.read_text().splitlines()}
-            for kind in ("train", "test")
-            for path in [splits / f"{kind}.split{INNER + fold}.bundle"]
-        }
-        assert names["train"] | names["test"] == {one for one in videos if videos[one] != fold}
-        assert not names["train"] & names["test"]
-        assert names["test"]
+    bundles = tmp_path / "out" / "labels" / "splits"
+    for number, split in splits_of(folds).items():
+        for kind, videos in zip(("train", "test"), split, strict=True):
+            lines = (bundles / f"{kind}.split{number}.bundle").read_text().splitlines()
+            assert lines == [f"{video}.txt" for video in videos]
 
 
 def test_runs_are_compared_video_by_video(tmp_path):

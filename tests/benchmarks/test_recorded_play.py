@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 from benchmarks.doom_recordings import CLASSES, MEANT_TICS, Recording, labels_of, read_recordings
-from benchmarks.fifty_salads import INNER, POOLED, run, runs_of
+from benchmarks.fifty_salads import run, runs_of
 from benchmarks.recorded_play import (
     STREAM,
     TICS_PER_SECOND,
     baselines,
     compare,
-    splits_of,
     write_labels,
 )
 from cache_schema.errors import SourceError
@@ -96,19 +95,6 @@ def test_labels_look_back_half_a_second_and_at_no_later_tic():
 def test_a_pause_is_no_shot():
     paused = np.array([(0, 0, 0, 0x81)] * 20)
     assert CLASSES[labels_of(paused)[-1]] == "background"
-
-
-def test_no_game_is_on_both_sides_of_any_split():
-    folds = {f"g{game}-demo{number}-p{p}": number for game in "ab" for number in range(1, 5)
-             for p in (1, 2)}  # fmt: skip
-    splits = splits_of(folds)
-    assert sorted(splits.pop(POOLED)[1]) == sorted(folds)
-    for number, (train, test) in splits.items():
-        assert {folds[one] for one in train}.isdisjoint({folds[one] for one in test})
-        assert len(test) == 4
-        if number > INNER:
-            own_test = splits[number - INNER][1]
-            assert set(own_test).isdisjoint([*train, *test])
 
 
 def test_baselines_from_rows_alone_and_from_their_differences(tmp_path, capsys):
