@@ -169,6 +169,9 @@ class AugmentConfig:
 
     noise_std: NonNegative = 0.0
     """Standard deviation of Gaussian noise added to every value."""
+    shift_std: NonNegative = 0.0
+    """Standard deviation of a shift that a feature dimension has in a whole window: what another
+    camera, place or person does to features, which noise on every value does not."""
     feature_dropout: Fraction = 0.0
     """Probability that a feature dimension is zeroed in a whole window."""
     stream_dropout: Fraction = 0.0

@@ -29,15 +29,20 @@ class FeatureAugment(nn.Module):
         self._widths = list(widths)
 
     def forward(self, standard_BTD: Tensor, draws: WindowDraws) -> Tensor:
-        """Return features with streams and dimensions dropped per window, noise added per value."""
+        """Return features with streams and dimensions dropped, shifts and noise added.
+
+        Noise is drawn for every value, all else once for a window: what is missing or shifted in
+        one row could be read from the next.
+        """
         width = standard_BTD.shape[-1]
+        once_B = [1] * len(draws.num_rows)
         if self.config.stream_dropout and len(self._widths) > 1:
             standard_BTD = standard_BTD * self._kept_streams(draws)
         if self.config.feature_dropout:
-            # One draw per window: a dimension missing for one row could be read from the next.
-            once_B = [1] * len(draws.num_rows)
             kept_B1D = draws.kept(once_B, width, self.config.feature_dropout)
             standard_BTD = standard_BTD * kept_B1D
+        if self.config.shift_std:
+            standard_BTD = standard_BTD + self.config.shift_std * draws.normal(once_B, width)
         if self.config.noise_std:
             noise_BTD = draws.normal(draws.num_rows, width)
             standard_BTD = standard_BTD + self.config.noise_std * noise_BTD

@@ -74,6 +74,13 @@ def test_noise_has_the_deviation_asked_for():
     assert float(noisy.std()) == pytest.approx(0.3, rel=0.02)
 
 
+def test_a_shift_is_the_same_in_the_whole_window_and_another_in_the_next():
+    shifted = FeatureAugment(AugmentConfig(shift_std=0.3))(torch.zeros(2, 9, 4000), draws_for(9, 9))
+    assert torch.equal(shifted, shifted[:, :1].expand(-1, 9, -1))
+    assert not torch.equal(shifted[0], shifted[1])
+    assert float(shifted[:, 0].std()) == pytest.approx(0.3, rel=0.05)
+
+
 def test_a_token_averages_its_row_and_those_before_it():
     values = torch.tensor([[[1.0], [2], [6], [10]]])
     expected = torch.tensor([[[1.0], [1.5], [3], [6]]])  # 1, (1+2)/2, (1+2+6)/3, (2+6+10)/3
