@@ -1,8 +1,9 @@
 """The arena for other tasks: on 50Salads scores with its five folds, and on the demo set.
 
 What stands between translator and head, and what is drawn for it, is that of
-``benchmarks/fifty_salads.py``. What is kept is what had the least loss on a fifth of the training
-videos, which the run did not see: a measure that every task has.
+``benchmarks/fifty_salads.py``. What is kept is what had the least loss, a measure that every task
+has, on training videos that the run did not see: those of the next fold; where there is one fold,
+a fifth.
 
     python benchmarks/fifty_salads.py prepare SCORES OUT         # the store, OUT/recipe.toml
     python benchmarks/arena_tasks.py prepare SCORES OUT          # OUT/tasks/fold<N>.jsonl
@@ -28,6 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
+from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_variants import VARIANTS, draw, overrides_of, save_scratch_llm
 from benchmarks.fifty_salads import read_folds
 from cache_schema.settings import load_settings
@@ -52,7 +54,7 @@ OF_TASK: Mapping[str, Sequence[str]] = {
     "moment_query": ["train.data.window_rows=640", "train.optim.epochs=30"],
 }
 HELD_OUT = [
-    *("train.data.selection=holdout", "train.data.holdout_fraction=0.2"),
+    "train.data.selection=holdout",
     "train.evaluate_every=1000 epochs",  # only at the end: the last epoch is what will be used
 ]
 
@@ -66,6 +68,8 @@ class Set:
     overrides: Sequence[str]
     folds: Mapping[str, str]
     """Fold -> annotations; ``{task}`` in it stands for the task's name."""
+    held_out: Mapping[str, str]
+    """Fold -> file with the training videos that a search keeps out; without one it is a fifth."""
 
     @classmethod
     def read(cls, out: Path) -> "Set":
@@ -90,10 +94,11 @@ def prepare(scores: Path, out: Path) -> None:
     (out / "tasks").mkdir(exist_ok=True)
     names = json.loads((scores / "classes.json").read_text())
     folds = read_folds(scores)
+    splits = splits_of(folds)
     labels = {
         video: np.load(scores / f"{video}.npz", allow_pickle=False)["labels"] for video in folds
     }
-    written = {}
+    written, held_out = {}, {}
     for fold in sorted(set(folds.values())):
         lines = [
             {
@@ -108,8 +113,13 @@ def prepare(scores: Path, out: Path) -> None:
         path = out / "tasks" / f"fold{fold}.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         written[str(fold)] = str(path)
+        held = out / "tasks" / f"fold{fold}-held-out.txt"
+        held.write_text("".join(f"{video}\n" for video in splits[INNER + fold][1]))
+        held_out[str(fold)] = str(held)
     store, recipe = str(out / "feats.zarr"), str(out / "recipe.toml")
-    Set(store=store, recipe=recipe, overrides=OF_SALADS, folds=written).write(out)
+    Set(store=store, recipe=recipe, overrides=OF_SALADS, folds=written, held_out=held_out).write(
+        out
+    )
 
 
 def segments(labels: np.ndarray, names: list[str]) -> Iterator[dict[str, object]]:
@@ -130,7 +140,8 @@ def prepare_demo(demo: Path, out: Path) -> None:
     (out / "tasks").mkdir(parents=True, exist_ok=True)
     save_scratch_llm(out)
     labels = {"1": str(demo / "set" / "annotations" / "{task}")}
-    Set(store=str(demo / "feats.zarr"), recipe=None, overrides=[], folds=labels).write(out)
+    store = str(demo / "feats.zarr")
+    Set(store=store, recipe=None, overrides=[], folds=labels, held_out={}).write(out)
 
 
 def train_once(
@@ -172,12 +183,14 @@ def settings_of(task: str, variant: str, number: int) -> dict[str, object]:
 @click.option("--budget", default=4, show_default=True, help="Settings that are tried.")
 def search(out: Path, task: str, variant: str, budget: int) -> None:
     """Try settings on held-out training videos of each fold, and keep the best of each."""
-    for fold in Set.read(out).folds:
+    arena = Set.read(out)
+    for fold in arena.folds:
+        kept_out = [f"train.data.holdout_videos={arena.held_out.get(fold, '')}", *HELD_OUT]
         tried = []
         for number in range(budget):
             folder = out / "tasks" / "search" / task / variant / f"fold{fold}" / str(number)
             overrides = overrides_of(variant, out, settings_of(task, variant, number))
-            train_once(out, folder, task, fold, 0, [*overrides, *HELD_OUT])
+            train_once(out, folder, task, fold, 0, [*overrides, *kept_out])
             value = read_checkpoint(folder / BEST)[0].progress.best_value
             tried.append((-np.inf if value is None else value, number))
         best, number = max(tried)

@@ -154,6 +154,10 @@ class DataConfig:
     the test set, ``val`` would peek; with the other two it is scored once, at the end."""
     holdout_fraction: Fraction = 0.2
     """Share of the training videos kept out of training with ``selection = "holdout"``."""
+    holdout_videos: str = ""
+    """File with the ids of those kept out instead, one a line: all of some people, cameras or
+    scenes, where others are to be recognised later. A share drawn by chance has their siblings in
+    training."""
 
     def __post_init__(self) -> None:
         if self.context_rows >= self.window_rows:

@@ -4,10 +4,8 @@ Settings -> Prepared, all that a trainer works on.
 """
 
 import logging
-import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from train.checkpoints.record import Checkpoint
 from train.config import TrainConfig
 from train.data.durations import compare_durations
 from train.data.fit import Fit
+from train.data.held_out import held_out, some_videos
 from train.data.record_ends import record_ends_beyond
 from train.data.samples import SampleRows, find_rows
 from train.feature_cache import feature_cache
@@ -42,7 +41,6 @@ __all__ = [
     "TaskData",
     "answers_of",
     "build",
-    "hold_out",
     "labels_of",
     "make_tasks",
     "prepare",
@@ -149,41 +147,12 @@ def labels_of(answers: Iterable[AnyAnswers]) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def hold_out(
-    samples: Sequence[SampleRows], fraction: float, seed: int
-) -> tuple[list[SampleRows], list[SampleRows]]:
-    """Split samples by video into those trained on and those held out.
-
-    The videos with the smallest digests of (seed, id) are held out, at least one, so the choice
-    does not depend on their order or on other videos' presence.
-    """
-    if fraction == 0:
-        return list(samples), []
-    videos = {rows.video_id for rows in samples}
-    held = _some_videos(videos, fraction, seed)
-    if held == videos:
-        raise ConfigError(
-            f"data.holdout_fraction is {fraction}, which leaves none of {len(videos)} training "
-            "videos. Lower it."
-        )
-    return (
-        [rows for rows in samples if rows.video_id not in held],
-        [rows for rows in samples if rows.video_id in held],
-    )
-
-
-def _some_videos(videos: Collection[str], fraction: float, seed: int) -> set[str]:
-    by_digest = sorted(videos, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
-    return set(by_digest[: math.ceil(fraction * len(videos))])
-
-
 def _watched(
     config: TrainConfig, task: AnyTask, val: list[SampleRows]
 ) -> tuple[AnyTask, list[SampleRows]]:
     if config.evaluate_fraction == 1:
         return task, val
-    videos = {rows.video_id for rows in val}
-    some = _some_videos(videos, config.evaluate_fraction, config.seed)
+    some = some_videos({rows.video_id for rows in val}, config.evaluate_fraction, config.seed)
     part = [rows for rows in val if rows.video_id in some]
     if not type(task.source).__module__.startswith("train."):
         raise ConfigError(
@@ -208,13 +177,12 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
         compare_durations(name, samples, stream),
     )
     found = find_rows(train_samples, stream, **settings)
-    fraction = config.data.holdout_fraction if config.data.selection == "holdout" else 0.0
-    train, holdout = hold_out(found.rows, fraction, config.seed)
+    held = held_out(config.data, {rows.video_id for rows in found.rows}, config.seed)
     val = find_rows(val_samples, stream, **settings)
     return TaskData(
         task=task,
-        train=train,
-        holdout=holdout,
+        train=[rows for rows in found.rows if rows.video_id not in held],
+        holdout=[rows for rows in found.rows if rows.video_id in held],
         val=val.rows,
         watched=_watched(config, task, val.rows),
         missing=[*found.missing, *val.missing],

@@ -3,16 +3,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError
+from cache_schema.errors import CheckpointError, RecipeMismatchError
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from tests.train.toy import ToyAnswers, ToyTask, make_features
 from train.checkpoints.checkpoint import LAST, read_checkpoint
-from train.data.samples import SampleRows
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.predict.trained_run import load_trained_run
-from train.prepare import hold_out, prepare
+from train.prepare import prepare
 
 CPU = torch.device("cpu")
 
@@ -28,27 +27,6 @@ def trained(tmp_path):
     trainer = Trainer(prepare(config, CPU), make_accelerator("cpu"), tmp_path / "run")
     trainer.train()
     return config, trainer, tmp_path / "run"
-
-
-def samples(*videos):
-    return [
-        SampleRows(samples=(), video_id=name, first_row=0, num_stored=0, times_R2=[])
-        for name in videos
-    ]
-
-
-def test_held_out_videos_do_not_depend_on_the_order():
-    names = [f"v{number}" for number in range(20)]
-    train, held = hold_out(samples(*names, *names), 0.2, seed=1)
-    _, again = hold_out(samples(*reversed(names)), 0.2, seed=1)
-    assert {rows.video_id for rows in held} == {rows.video_id for rows in again}
-    assert len({rows.video_id for rows in held}) == 4
-    assert len(train) == 32
-
-
-def test_holding_out_every_video_is_refused():
-    with pytest.raises(ConfigError, match="leaves none of 1 training videos"):
-        hold_out(samples("a", "a"), 0.5, seed=0)
 
 
 def test_a_trained_run_predicts_what_its_best_checkpoint_did(trained):
