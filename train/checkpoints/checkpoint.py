@@ -317,7 +317,8 @@ def _none_of_the_recipe(store: Store, recipe: Recipe) -> RecipeMismatchError:
 
 
 def _place(folder: Path) -> Path:
-    return folder if folder.exists() else _previous(folder)
+    is_previous = not folder.exists() and _previous(folder).exists()
+    return _previous(folder) if is_previous else folder
 
 
 def _previous(folder: Path) -> Path:

@@ -113,6 +113,11 @@ def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path):
     assert json.loads((tmp_path / "last" / "run.json").read_text())["format_version"] == 2
 
 
+def test_a_folder_that_is_not_there_is_named_as_it_was_given(tmp_path):
+    with pytest.raises(CheckpointError, match=r"missing: no whole .*missing/run\.json is missing"):
+        read_checkpoint(tmp_path / "missing")
+
+
 @pytest.mark.parametrize("name", ["run.json", "model.safetensors"])
 def test_a_missing_file_is_named(tmp_path, name):
     write(tmp_path / "last")
