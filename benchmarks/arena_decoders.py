@@ -23,7 +23,7 @@ __all__ = ["COMPARED", "best_decoder", "mean_score"]
 COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 """The search climbs their mean."""
 
-FILTER_WEIGHTS = (1.5, 2.0, 3.0, 4.5)
+FILTER_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.5)
 Decoder = Mapping[str, object]
 DECODERS: Sequence[Decoder] = (
     {"decoder": "argmax"},

@@ -62,9 +62,10 @@ context_rows = 64
 selection = "last"
 
 [train.augment]
-noise_std = 0.3
+noise_std = 0.6
+shift_std = 0.5
 feature_dropout = 0.1
-state_dropout = 0.3
+state_dropout = 0.5
 
 [train.optim]
 lr = 0.004
