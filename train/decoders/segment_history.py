@@ -32,6 +32,11 @@ SHORTEST_SPREAD = 0.1
 END_LIMITS = (0.001, 0.5)
 """Probability that a segment ends at a row, at least and at most: a length never seen can be."""
 
+PRIOR_SHARE = 0.5
+"""How much of its classes' frequencies is taken out of a network's scores, in which they are, as
+they are in the history. Bourlard and Morgan (1994, "Connectionist speech recognition") take all
+of it; of networks that see the past half was best (docs/decisions/0020)."""
+
 MAX_HYPOTHESES = 50
 MAX_GAP = 8.0
 """In log-probability to the best hypothesis; those further behind are dropped. 150 hypotheses and a
@@ -44,6 +49,8 @@ MAX_SEGMENTS = 20_000
 class SegmentHistory:
     """What follows what, and how long it takes, as log-probabilities."""
 
+    frequency_K: NDArray[np.float64]
+    """Of each class's rows among all."""
     bias_K: NDArray[np.float64]
     after_KK: NDArray[np.float64]
     """From the class of the last segment (first axis) to the next."""
@@ -76,12 +83,21 @@ def measure_history(transcripts: Sequence[Transcript], num_classes: int) -> Segm
     weights_FK, bias_K = _fit_order(transcripts, num_classes)
     ending_KL = _ending_probability(transcripts, num_classes)
     return SegmentHistory(
+        frequency_K=_frequency(transcripts, num_classes),
         bias_K=bias_K,
         after_KK=weights_FK[:num_classes],
         done_KK=weights_FK[num_classes:],
         stay_KL=np.log1p(-ending_KL),
         end_KL=np.log(ending_KL),
     )
+
+
+def _frequency(transcripts: Sequence[Transcript], num_classes: int) -> NDArray[np.float64]:
+    """Return the logarithm of each class's share of all rows, as if each had one row more."""
+    classes, rows = np.array([segment for one in transcripts for segment in one]).T
+    rows_K = np.bincount(classes, weights=rows, minlength=num_classes) + 1.0
+    log_share_K: NDArray[np.float64] = np.log(rows_K / rows_K.sum())
+    return log_share_K
 
 
 def _fit_order(
@@ -183,7 +199,8 @@ def history_filter(
         history: Of the training videos.
         weight: How much the scores count against the history.
     """
-    emissions_TK = weight * log_softmax(current_TK.astype(np.float64), axis=1)
+    log_p_TK = log_softmax(current_TK.astype(np.float64), axis=1)
+    emissions_TK = weight * (log_p_TK - PRIOR_SHARE * history.frequency_K)
     pasts = _Pasts(history)
     classes_T = np.empty(len(emissions_TK), np.int64)
     held = None

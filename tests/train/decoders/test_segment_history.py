@@ -76,7 +76,8 @@ def test_the_filter_sums_over_every_history_up_to_each_row(weight, monkeypatch):
     rng = np.random.default_rng(0)
     history = measure_history(STEPS, 3)
     scores = rng.normal(size=(6, 3)).astype(np.float32)
-    log_p = weight * (scores - np.log(np.exp(scores).sum(1, keepdims=True)))
+    log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    log_p = weight * (log_p - 0.5 * history.frequency_K)
     expected = []
     for last in range(6):
         mass = np.zeros(3)
@@ -96,6 +97,16 @@ def test_what_was_done_decides_between_equal_scores():
     named = history_filter(both, history, 1.0).tolist()
     assert named[:8] == [0] * 4 + [1] * 4
     assert named[-1] == 2
+
+
+def test_half_of_the_frequency_is_taken_out_of_the_scores():
+    history = measure_history([[(0, 9), (1, 1), (0, 8)], [(1, 1), (0, 9)]], 3)
+    assert np.exp(history.frequency_K) == pytest.approx(np.array([27, 3, 1]) / 31)
+    # As far apart as half of how much more frequent class 0 is: neither has more to be said for it.
+    level = 0.5 * np.log(27 / 3)
+    for score, expected in ((level + 0.1, 0), (level - 0.1, 1)):
+        scores = np.array([[score, 0, -9]], np.float32)
+        assert history_filter(scores, history, 50.0).tolist() == [expected]
 
 
 def test_the_filter_does_not_look_ahead_and_survives_long_videos():
