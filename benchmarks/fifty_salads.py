@@ -36,13 +36,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
-from benchmarks.arena_decoders import COMPARED, best_decoder
+from benchmarks.arena_bootstrap import difference
+from benchmarks.arena_decoders import best_decoder
 from benchmarks.arena_splits import INNER, SHARES, splits_of
 from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
 from train.metrics.segmental import LabelPair, segmental_scores
 
 KEYS = ["Acc_video_mean", "Acc", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
-BOOTSTRAPS = 1000
 
 RECIPE = """\
 [train]
@@ -269,24 +269,8 @@ def score(out: Path) -> None:
 @click.argument("second")
 def compare(out: Path, first: str, second: str) -> None:
     """Print FIRST less SECOND, means over seeds, with 95 % intervals over the drawn videos."""
-    videos = sorted(folds_of(out))
-    runs = [runs_of(out, name) for name in (first, second)]
-    rng = np.random.default_rng(0)
-    size = len(videos)
-    draws = [rng.integers(size, size=size) for _ in range(BOOTSTRAPS)]
-    differences = []
-    for drawn in [np.arange(size), *draws]:
-        of_first, of_second = (scores_of(one, [videos[i] for i in drawn]) for one in runs)
-        differences.append(np.subtract(of_first, of_second))
-    for key, own in zip(COMPARED, np.array(differences).T, strict=True):
-        low, high = np.percentile(own[1:], [2.5, 97.5])
-        click.echo(f"{key:16}{own[0]:+8.2f}   [{low:+.2f}, {high:+.2f}]")
-
-
-def scores_of(runs: list[dict[str, LabelPair]], videos: list[str]) -> list[float]:
-    """Return the mean over seeds of each number, over these videos, some perhaps twice."""
-    seeds = [segmental_scores([run[one] for one in videos], background=0) for run in runs]
-    return [mean(scores[key] for scores in seeds) for key in COMPARED]
+    for key, one in difference(runs_of(out, first), runs_of(out, second)).items():
+        click.echo(f"{key:16}{one.own:+8.2f}   [{one.low:+.2f}, {one.high:+.2f}]")
 
 
 if __name__ == "__main__":

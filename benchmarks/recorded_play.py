@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks import fifty_salads
+from benchmarks.arena_bootstrap import BOOTSTRAPS
 from benchmarks.arena_decoders import COMPARED, mean_score
 from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_variants import VARIANTS, flags_of, save_scratch_llm
@@ -299,7 +300,7 @@ def compare(out: Path, first: str, second: str) -> None:
     games = np.array([view.rpartition("-")[0] for view in views])
     names = np.unique(games)
     rng = np.random.default_rng(0)
-    draws = [rng.choice(names, len(names)) for _ in range(fifty_salads.BOOTSTRAPS)]
+    draws = [rng.choice(names, len(names)) for _ in range(BOOTSTRAPS)]
     drawn_DK = np.array(
         [np.concatenate([differences_VK[games == game] for game in one]).mean(0) for one in draws]
     )

@@ -3,11 +3,14 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.arena_bootstrap import VideoScores, difference
+from benchmarks.arena_decoders import COMPARED
 from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_variants import FIXED, OF_ALL, VARIANTS, draw, flags_of, overrides_of
-from benchmarks.fifty_salads import COMPARED, RECIPE, pairs_of, prepare, runs_of, scores_of
+from benchmarks.fifty_salads import RECIPE, pairs_of, prepare, runs_of
 from cache_schema.settings import load_settings
 from train.config import TrainConfig
+from train.metrics.segmental import LabelPair, segmental_scores
 
 
 def test_what_variants_share_is_drawn_alike():
@@ -91,6 +94,19 @@ def test_runs_are_compared_video_by_video(tmp_path):
             lines[:wrong] = ["stir"] * wrong
             (folder / f"{video}.txt").write_text("".join(f"{line}\n" for line in lines))
     assert pairs_of(out, "good-seed0").keys() == {"a", "b"}
-    (good,), (bad,) = (runs_of(out, name) for name in ("good", "bad"))
-    assert scores_of([good], ["a", "b", "b"]) == [100.0] * len(COMPARED)
-    assert scores_of([bad], ["a", "b"])[0] == 50.0  # half of the seconds of each
+    good, bad = (runs_of(out, name) for name in ("good", "bad"))
+    found = difference(good, bad)["Acc_video_mean"]
+    assert (found.own, found.low, found.high) == (50, 50, 50)  # half of the seconds of each
+
+
+def test_scores_of_drawn_videos_are_those_of_the_metric():
+    rng = np.random.default_rng(0)
+    pairs = [
+        LabelPair(truth_F=truth_F, predicted_F=np.where(rng.random(60) < 0.8, truth_F, 1))
+        for truth_F in (np.repeat(rng.integers(4, size=12), 5) for _ in range(6))
+    ]
+    drawn = [0, 0, 3, 5, 5, 5]
+    expected = segmental_scores([pairs[number] for number in drawn], background=0)
+    counts_DV = np.bincount(drawn, minlength=6)[None]
+    found_DK = VideoScores.of(pairs).of_draws(counts_DV)
+    assert found_DK[0] == pytest.approx([expected[key] for key in COMPARED])
