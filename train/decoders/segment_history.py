@@ -93,9 +93,13 @@ def measure_history(transcripts: Sequence[Transcript], num_classes: int) -> Segm
 
 
 def _frequency(transcripts: Sequence[Transcript], num_classes: int) -> NDArray[np.float64]:
-    """Return the logarithm of each class's share of all rows, as if each had one row more."""
+    """Return the logarithm of each class's share of all rows.
+
+    A class without rows counts as the commonest one, and so gains nothing by being rare.
+    """
     classes, rows = np.array([segment for one in transcripts for segment in one]).T
-    rows_K = np.bincount(classes, weights=rows, minlength=num_classes) + 1.0
+    rows_K = np.bincount(classes, weights=rows, minlength=num_classes)
+    rows_K[rows_K == 0] = rows_K.max()
     log_share_K: NDArray[np.float64] = np.log(rows_K / rows_K.sum())
     return log_share_K
 
