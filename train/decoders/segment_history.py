@@ -5,7 +5,7 @@ depends on every class that was there before, not on the last one alone: who has
 and placed it will hardly cut it again. A row's class depends on no later row.
 
 Pure NumPy; scikit-learn fits what follows what. Shapes: T rows of a video, K classes, H
-hypotheses, L lengths of a segment in rows (1 up to the longest of training).
+hypotheses, S segments of training, L lengths of one in rows (1 up to the longest).
 """
 
 import warnings
@@ -81,9 +81,10 @@ class SegmentHistory:
 def measure_history(transcripts: Sequence[Transcript], num_classes: int) -> SegmentHistory:
     """Fit what follows what by logistic regression, and lengths by log-normal distributions."""
     weights_FK, bias_K = _fit_order(transcripts, num_classes)
-    ending_KL = _ending_probability(transcripts, num_classes)
+    classes_S, rows_S = np.array([segment for one in transcripts for segment in one]).T
+    ending_KL = _ending_probability(classes_S, rows_S, num_classes)
     return SegmentHistory(
-        frequency_K=_frequency(transcripts, num_classes),
+        frequency_K=_frequency(classes_S, rows_S, num_classes),
         bias_K=bias_K,
         after_KK=weights_FK[:num_classes],
         done_KK=weights_FK[num_classes:],
@@ -92,14 +93,15 @@ def measure_history(transcripts: Sequence[Transcript], num_classes: int) -> Segm
     )
 
 
-def _frequency(transcripts: Sequence[Transcript], num_classes: int) -> NDArray[np.float64]:
+def _frequency(
+    classes_S: NDArray[np.int64], rows_S: NDArray[np.int64], num_classes: int
+) -> NDArray[np.float64]:
     """Return the logarithm of each class's share of all rows.
 
-    A class without rows counts as the commonest one, and so gains nothing by being rare.
+    A class without rows counts as one of the usual size: it neither gains nor loses by it.
     """
-    classes, rows = np.array([segment for one in transcripts for segment in one]).T
-    rows_K = np.bincount(classes, weights=rows, minlength=num_classes)
-    rows_K[rows_K == 0] = rows_K.max()
+    rows_K = np.bincount(classes_S, weights=rows_S, minlength=num_classes)
+    rows_K[rows_K == 0] = np.exp(np.log(rows_K[rows_K > 0]).mean())
     log_share_K: NDArray[np.float64] = np.log(rows_K / rows_K.sum())
     return log_share_K
 
@@ -137,14 +139,15 @@ def _every_nth(transcripts: Sequence[Transcript]) -> Sequence[Transcript]:
     return transcripts[:: 1 + segments // MAX_SEGMENTS]
 
 
-def _ending_probability(transcripts: Sequence[Transcript], num_classes: int) -> NDArray[np.float64]:
+def _ending_probability(
+    classes_S: NDArray[np.int64], rows_S: NDArray[np.int64], num_classes: int
+) -> NDArray[np.float64]:
     """Return how probable it is that a segment ends after each number of rows (K, L)."""
-    classes, rows = np.array([segment for one in transcripts for segment in one]).T
-    of_all = np.log(rows)
+    of_all = np.log(rows_S)
     rows_L = np.arange(1, round(np.exp(of_all.max())) + 1)
     hazards = []
     for number in range(num_classes):
-        own = of_all[classes == number]
+        own = of_all[classes_S == number]
         weight = len(own) + LENGTH_PRIOR
         middle = (own.sum() + LENGTH_PRIOR * of_all.mean()) / weight
         squares = ((own - middle) ** 2).sum() + LENGTH_PRIOR * of_all.var()
