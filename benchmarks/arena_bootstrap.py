@@ -6,7 +6,7 @@ each video's F1 weighted by its segments, true and predicted. So each video is s
 Shapes: D draws, V videos, K scores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.arena_decoders import COMPARED
 from train.metrics.segmental import LabelPair, segmental_scores, segments_of
 
-__all__ = ["BOOTSTRAPS", "Difference", "VideoScores", "difference"]
+__all__ = ["Difference", "VideoScores", "difference"]
 
 BOOTSTRAPS = 1000
 INTERVAL = (2.5, 97.5)
@@ -61,19 +61,23 @@ class Difference:
 
 
 def difference(
-    first: Sequence[Mapping[str, LabelPair]], second: Sequence[Mapping[str, LabelPair]]
+    first: Sequence[Mapping[str, LabelPair]],
+    second: Sequence[Mapping[str, LabelPair]],
+    source_of: Callable[[str], str] = str,
 ) -> dict[str, Difference]:
-    """Return the first less the second, means over their runs, with 95 % intervals over videos.
+    """Return the first less the second, means over their runs, with 95 % intervals over sources.
 
     Args:
         first: Runs, such as seeds, that predicted the same videos.
         second: Others, of the same videos.
+        source_of: Names what a video shows: of one source all videos are drawn, or none.
     """
     videos = sorted(first[0])
+    sources, source_V = np.unique([source_of(video) for video in videos], return_inverse=True)
+    num = len(sources)
     rng = np.random.default_rng(0)
-    draws = [np.arange(len(videos))]
-    draws += [rng.integers(len(videos), size=len(videos)) for _ in range(BOOTSTRAPS)]
-    counts_DV = np.array([np.bincount(drawn, minlength=len(videos)) for drawn in draws])
+    draws = [np.arange(num), *(rng.integers(num, size=num) for _ in range(BOOTSTRAPS))]
+    counts_DV = np.array([np.bincount(drawn, minlength=num) for drawn in draws])[:, source_V]
     of_first, of_second = (
         np.mean([_scores(run, videos).of_draws(counts_DV) for run in runs], axis=0)
         for runs in (first, second)

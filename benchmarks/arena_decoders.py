@@ -18,7 +18,7 @@ from train.predict.ensemble import open_runs
 from train.predict.subset import predict_subset
 from train.task import SampleOutput
 
-__all__ = ["COMPARED", "best_decoder", "mean_score"]
+__all__ = ["COMPARED", "Decoder", "best_decoder", "best_of", "decoded"]
 
 COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 """The search climbs their mean."""
@@ -48,23 +48,31 @@ def best_decoder(run: Path, store: Path) -> tuple[float, Decoder]:
     said = predict_subset(
         ensemble, store, subset="val", stream_names=(), annotations="", allow_missing=0
     )
-    outputs = list(said.outputs)
     known = ensemble.answers
     assert isinstance(known, SegmentationAnswers)
+    return best_of(known, list(said.outputs))
+
+
+def best_of(known: SegmentationAnswers, outputs: Sequence[SampleOutput]) -> tuple[float, Decoder]:
+    """Return the same of what is said about videos with labels; ``known`` has other options."""
     scored = []
     for decoder in DECODERS:
-        options = replace(known.options, **decoder)
-        answers = SegmentationAnswers(known.knowledge, options)
-        scored.append((mean_score([_pair(answers, output) for output in outputs]), decoder))
+        if decoder["decoder"] == "two_head" and not known.options.next_weight:
+            continue
+        scores = segmental_scores(list(decoded(known, outputs, decoder).values()), background=0)
+        scored.append((mean(scores[key] for key in COMPARED), decoder))
     return max(scored, key=lambda one: one[0])
 
 
-def mean_score(pairs: Sequence[LabelPair]) -> float:
-    """Return what a search climbs: the mean of ``COMPARED`` over videos."""
-    scores = segmental_scores(pairs, background=0)
-    return mean(scores[key] for key in COMPARED)
-
-
-def _pair(answers: SegmentationAnswers, output: SampleOutput) -> LabelPair:
-    truth_F = np.asarray(output.sample.target, dtype=np.int64)
-    return LabelPair(truth_F=truth_F, predicted_F=answers.frame_classes(output))
+def decoded(
+    known: SegmentationAnswers, outputs: Sequence[SampleOutput], decoder: Decoder
+) -> dict[str, LabelPair]:
+    """Return each video's labels, and what they become with a decoder."""
+    answers = SegmentationAnswers(known.knowledge, replace(known.options, **decoder))
+    return {
+        output.sample.video_id: LabelPair(
+            truth_F=np.asarray(output.sample.target, dtype=np.int64),
+            predicted_F=answers.frame_classes(output),
+        )
+        for output in outputs
+    }

@@ -110,3 +110,15 @@ def test_scores_of_drawn_videos_are_those_of_the_metric():
     counts_DV = np.bincount(drawn, minlength=6)[None]
     found_DK = VideoScores.of(pairs).of_draws(counts_DV)
     assert found_DK[0] == pytest.approx([expected[key] for key in COMPARED])
+
+
+def test_videos_of_one_source_are_drawn_together():
+    truth_F = np.repeat([1, 2], 10)
+    # Of the first source one view is wrong throughout and one right, of the second both are right.
+    said = {"a1": 3 - truth_F, "a2": truth_F, "b1": truth_F, "b2": truth_F}
+    first = {name: LabelPair(truth_F=truth_F, predicted_F=one) for name, one in said.items()}
+    right = {name: LabelPair(truth_F=truth_F, predicted_F=truth_F) for name in said}
+    by_source = difference([first], [right], lambda video: video[0])["Acc_video_mean"]
+    assert (by_source.own, by_source.low, by_source.high) == (-25, -50, 0)
+    by_video = difference([first], [right])["Acc_video_mean"]
+    assert by_video.low == -75
