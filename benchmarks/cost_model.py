@@ -25,12 +25,12 @@ OPEN_SECONDS = 1.8e-6, 60e-6
 video)."""
 OPEN_BYTES = 215, 2700
 """Of memory, per video and per part, measured alike."""
-DECODE_SECONDS = 62.0
+DECODE_SECONDS = 61.0
 """CPU time for an hour of 720p H.264 at 30 frames/s, 2 of them wanted (``make bench-extract``)."""
 FRAMES_PER_CPU_SECOND = {
-    "EfficientNet-Lite0, float32, torch": 40.5,
-    "the same, OpenVINO": 195.0,
-    "ViT-B/16, bfloat16, OpenVINO": 12.9,
+    "EfficientNet-Lite0, float32, torch": 61.7,
+    "the same, OpenVINO": 180.0,
+    "ViT-B/16, bfloat16, OpenVINO": 12.2,
 }
 """Batches of 8, avx512_bf16 (``make bench-extract``)."""
 COLD_BYTES_PER_SECOND = 553e6

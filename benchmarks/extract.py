@@ -13,7 +13,8 @@ all trials:
                      figure to trust where others use the machine
     vs_common_loop   wall seconds of ``benchmarks/common_loop.py`` / of the run, for each second of
                      video
-    two_in_one       wall seconds of one run with two encoders / of two runs (_cpu: CPU-seconds)
+    two_in_one       wall seconds of one run with two encoders / of two runs (_cpu: CPU-seconds;
+                     decode_share: of the two runs' CPU-seconds)
     long             the whole command on a long video, start-up included
 """
 
@@ -128,7 +129,12 @@ def two_in_one(videos: Sequence[Path], encoders: Sequence[str]) -> Figures:
     runs = [run(videos, some, runtime="openvino") for some in (encoders, *([e] for e in encoders))]
     wall = [facts["wall_seconds"] for facts in runs]
     cpu = [sum(facts["cpu_seconds"].values()) for facts in runs]
-    return {"two_in_one": wall[0] / sum(wall[1:]), "two_in_one_cpu": cpu[0] / sum(cpu[1:])}
+    decode = sum(facts["cpu_seconds"]["decode"] for facts in runs[1:])
+    return {
+        "two_in_one": wall[0] / sum(wall[1:]),
+        "two_in_one_cpu": cpu[0] / sum(cpu[1:]),
+        "decode_share": decode / sum(cpu[1:]),
+    }
 
 
 def long_run(video: Path, encoder: str, runtime: str, limit_per_second: float) -> Figures:
@@ -181,12 +187,18 @@ def measure_size(
             key = f"{name} {runtime} {size}"
             found[key] = medians([one[runtime] for one in measured])
             show(key, found[key])
-    if size == "1080p":
-        key = "efficientnet_lite0 + clip_b32 openvino 1080p"
-        pair = [networks["efficientnet_lite0"], networks["clip_b32"]]
-        found[key] = medians([two_in_one(videos, pair) for _ in range(trials)])
-        show(key, found[key])
     return found
+
+
+def measure_pair(
+    size: str, videos: Sequence[Path], networks: dict[str, str], trials: int
+) -> dict[str, Figures]:
+    """Measure two encoders in one decode of videos of one size."""
+    pair = [networks["efficientnet_lite0"], networks["clip_b32"]]
+    key = f"efficientnet_lite0 + clip_b32 openvino {size}"
+    figures = medians([two_in_one(videos, pair) for _ in range(trials)])
+    show(key, figures)
+    return {key: figures}
 
 
 def measure_long(
@@ -239,7 +251,12 @@ def main(quick: bool, trials: int, seconds: int, long_minutes: int, out: Path) -
         for size in ("720p",) if quick else ("720p", "1080p"):
             videos = make_videos(folder / size, size, seconds)
             figures |= measure_size(size, videos, networks, trials)
+            if size == "1080p":
+                figures |= measure_pair(size, videos, networks, trials)
         if not quick:
+            # The next size takes four times as long to make and to decode.
+            videos = make_videos(folder / "2160p", "2160p", seconds // 4)
+            figures |= measure_pair("2160p", videos, networks, trials)
             figures |= measure_long(folder, seconds, long_minutes, figures, networks)
     result |= {"load_average_after": os.getloadavg()[0], **figures}
     out.parent.mkdir(parents=True, exist_ok=True)
