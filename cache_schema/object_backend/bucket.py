@@ -13,7 +13,8 @@ from cache_schema.object_backend.bucket_errors import (
     is_no_bucket,
     object_gone,
 )
-from cache_schema.object_backend.open_bucket import RETRY_SECONDS, imported, open_bucket
+from cache_schema.object_backend.needed_package import needed_package
+from cache_schema.object_backend.open_bucket import RETRY_SECONDS, open_bucket
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Bucket:
     """Whether a part that is listed was committed: then one without a journal is an error."""
 
     def __init__(self, address: Address, *, retry_seconds: float = RETRY_SECONDS) -> None:
-        imported("obstore", address)
+        needed_package("obstore", address)
         self.address = address
         self._retry_seconds = retry_seconds
         self._client: ObjectStore | None = None

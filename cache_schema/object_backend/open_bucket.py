@@ -1,22 +1,21 @@
 """The client of one address: which server, which bucket, and whose credentials."""
 
-import importlib
 import os
 import socket
-from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cache_schema.errors import ConfigError
+from cache_schema.object_backend import aws_profile
+from cache_schema.object_backend.needed_package import needed_package
 from cache_schema.object_backend.providers import provider_of
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["RETRY_SECONDS", "imported", "open_bucket"]
+__all__ = ["RETRY_SECONDS", "open_bucket"]
 
 MOST_RETRIES = 8
 RETRY_SECONDS = 120
@@ -47,7 +46,7 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
         ConfigError: if a package is missing, or credentials that are named are not there or are
             none.
     """
-    obstore_store = imported("obstore.store", address)
+    obstore_store = needed_package("obstore.store", address)
     _check_environment(address)
     url, options = address.url, _options(address, retry_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
@@ -65,13 +64,26 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
     if endpoint:
         options["client_options"]["allow_http"] = endpoint.startswith("http://")
         config["endpoint"] = endpoint
-    if _may_have_profile() and (provider := _profile_credentials(address)):
+    if provider := _credential_provider(address):
         options["credential_provider"] = provider
-    elif not (_has_key() or _may_have_role()):
-        raise ConfigError(
-            f"{address}: no credentials were found. Set {provider_of(url).credentials}."
-        )
     return obstore_store.S3Store(bucket, prefix=prefix, config=config, **options)  # type: ignore[no-any-return]
+
+
+def _credential_provider(address: Address) -> object | None:
+    """Return what gives credentials of a profile; None if the client finds others by itself.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    if _has_key():
+        return None
+    if aws_profile.is_there() and (provider := aws_profile.credentials(address)):
+        return provider
+    if _may_have_role():
+        return None
+    raise ConfigError(
+        f"{address}: no credentials were found. Set {provider_of(address.url).credentials}."
+    )
 
 
 def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
@@ -114,6 +126,8 @@ def _s3_parts(address: Address) -> tuple[str, str, str]:
     if scheme == "s3":
         bucket, _, prefix = rest.partition("/")
         named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if not named and aws_profile.is_there():
+            named = aws_profile.server(address)
         return (named or "").rstrip("/"), bucket, prefix
     host, _, below = rest.partition("/")
     bucket, _, prefix = below.partition("/")
@@ -139,58 +153,3 @@ def _may_have_role() -> bool:
     except OSError:
         return False
     return True
-
-
-def _may_have_profile() -> bool:
-    """Tell whether credentials may be in a profile; else obstore finds them as AWS's tools do."""
-    if _has_key():
-        return False
-    if os.environ.get("AWS_PROFILE"):
-        return True
-    files = {
-        "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
-        "AWS_CONFIG_FILE": "~/.aws/config",
-    }
-    with suppress(RuntimeError):  # nothing says where the user's home is
-        return any(
-            Path(os.environ.get(name, usual)).expanduser().is_file()
-            for name, usual in files.items()
-        )
-    return False
-
-
-def _profile_credentials(address: Address) -> object | None:
-    """Return what gives credentials of the profile; None if no profile was named and none has any.
-
-    Raises:
-        ConfigError: if the profile that was named has none.
-    """
-    boto3 = imported("boto3", address)
-    made = imported("obstore.auth.boto3", address)
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        return made.Boto3CredentialProvider(boto3.Session())  # type: ignore[no-any-return]
-    except (BotoCoreError, ValueError) as error:
-        profile = os.environ.get("AWS_PROFILE")
-        if not profile:
-            return None
-        raise ConfigError(
-            f"{address}: profile '{profile}' has no credentials that can be used "
-            f"({type(error).__name__}). Correct AWS_PROFILE or the profile."
-        ) from None
-
-
-def imported(name: str, address: Address) -> Any:  # noqa: ANN401 - a module
-    """Return a module that only places like this one need.
-
-    Raises:
-        ConfigError: if it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{address}: places that are no path need packages that are not installed "
-            f"({name.partition('.')[0]}): pip install 'video-feature-llm[remote]'."
-        ) from error

@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from cache_schema.errors import ConfigError
+from cache_schema.errors import ConfigError, StoreError
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.open_bucket import open_bucket
 from cache_schema.place import to_place
@@ -64,6 +64,29 @@ def test_a_profile_has_the_credentials_if_the_environment_has_none(address, monk
     provider = open_bucket(address).credential_provider
     assert provider()["access_key_id"] == "lab"
     assert Bucket(address).get("x") == b"1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[profile lab]\nendpoint_url = {moto}\n",
+        "[profile lab]\nservices = ceph\nendpoint_url = http://127.0.0.1:1\n"
+        "[services ceph]\ns3 =\n  endpoint_url = {moto}\n",
+    ],
+)
+def test_a_profile_names_the_server_if_the_environment_does_not(moto, monkeypatch, tmp_path, text):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    client = s3_client(moto)
+    client.put_object(Bucket=BUCKET, Key="of-profile/x", Body=b"1")
+    client.close()
+    (tmp_path / "config").write_text(text.format(moto=moto))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    assert Bucket(to_place(f"s3://{BUCKET}/of-profile")).get("x") == b"1"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(StoreError):
+        Bucket(to_place(f"s3://{BUCKET}/of-profile"), retry_seconds=1).get("x")
 
 
 CREDENTIALS_OF_A_ROLE = {
