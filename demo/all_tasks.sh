@@ -18,12 +18,11 @@ train() { # task, then flags
   echo "$task took $((SECONDS - started)) s"
 }
 
-train online_action_detection --epochs 12 --lr 0.003
-train action_anticipation --epochs 12 --lr 0.003 --batch-size 2
-train action_segmentation --epochs 12 --lr 0.003
-train online_captioning --epochs 6 --lr 0.003 --batch-size 1 --tuning lora:8 \
-  --set train.optim.llm_lr=0.003
-train long_term_anticipation --epochs 12 --lr 0.003 --batch-size 2
-train moment_query --epochs 20 --lr 0.001
-train natural_language_query --epochs 24 --lr 0.001 --batch-size 2 --set train.data.rows_per_token=2
-train highlight_detection --epochs 16 --lr 0.003 --tuning lora:8 --set train.data.rows_per_token=4
+train online_action_detection
+train action_anticipation
+train action_segmentation
+train online_captioning --epochs 6 --lr 0.003 --set train.optim.llm_lr=0.003
+train long_term_anticipation
+train moment_query
+train natural_language_query --set train.data.rows_per_token=2
+train highlight_detection --set train.data.rows_per_token=4

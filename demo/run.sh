@@ -17,10 +17,6 @@ fps = 4
 [train]
 task = "action_segmentation"
 annotations = "set/annotations/action_segmentation"
-
-[train.optim]
-epochs = 12
-lr = 0.003
 TOML
 
 echo "== 2. vllm-extract set/videos --out feats.zarr"

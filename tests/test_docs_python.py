@@ -15,6 +15,7 @@ from tests.packages import install
 TINY = """[train]
 llm.name = "none"
 data = {window_rows = 16, context_rows = 8}
+augment = {noise_std = 0, shift_std = 0, state_dropout = 0}
 optim = {epochs = 40, lr = 0.01}
 """
 """Settings of trainings that take a second."""

@@ -36,7 +36,8 @@ class _TypedCommand(click.Command):
 @click.option(
     "--tuning",
     metavar="METHOD",
-    help="basic (frozen), bias, first, last, first+last, full, lora:R, prompt:N or prefix:N.",
+    help="auto (lora:16), basic (frozen), bias, first, last, first+last, full, lora:R, prompt:N or "
+    "prefix:N.",
 )
 @click.option(
     "--stream",
@@ -116,9 +117,11 @@ def train(
 
         report = describe(config, resume=resume)
     else:
+        from train.loop.parallel import leave_group
         from train.run import train as run
 
         report = run(config, resume=resume)
+        leave_group()
     if report is not None:
         _show(report, as_json=as_json)
 

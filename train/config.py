@@ -16,6 +16,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.parsing import record
 
 __all__ = [
+    "AUTO_TUNING",
     "PLACES",
     "AugmentConfig",
     "CacheConfig",
@@ -36,6 +37,14 @@ CountOrZero = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
+
+AUTO_TUNING = "lora:16"
+"""What ``tuning = "auto"`` is for an LLM (docs/decisions/0022). Runs that say ``auto`` hold such an
+adapter: another value would make them unreadable."""
+
+LARGEST_BATCH = 8
+STEPS_OF_AN_EPOCH = 32
+"""With ``batch_size = "auto"``: at most, and at least if there are as many windows."""
 
 INTERVAL = re.compile(r"([1-9]\d*) (epoch|step)s?")
 
@@ -171,16 +180,16 @@ class DataConfig:
 class AugmentConfig:
     """Noise on standardised features (mean 0, deviation 1) during training."""
 
-    noise_std: NonNegative = 0.0
+    noise_std: NonNegative = 0.3
     """Standard deviation of Gaussian noise added to every value."""
-    shift_std: NonNegative = 0.0
+    shift_std: NonNegative = 0.3
     """Standard deviation of a shift that a feature dimension has in a whole window: what another
     camera, place or person does to features, which noise on every value does not."""
     feature_dropout: Fraction = 0.0
     """Probability that a feature dimension is zeroed in a whole window."""
     stream_dropout: Fraction = 0.0
     """Of several streams: probability that one is zeroed in a whole window; never all of them."""
-    state_dropout: Fraction = 0.0
+    state_dropout: Fraction = 0.3
     """Probability that a value of the LLM's last state is zeroed before the head."""
 
 
@@ -200,12 +209,29 @@ class OptimConfig:
     """After the warm-up."""
     epochs: Count = 20
     """An epoch shows about every row once."""
-    batch_size: Count = 8
-    """Windows per optimizer step, over all processes."""
+    batch_size: Count | Literal["auto"] = "auto"
+    """Windows per optimizer step, over all processes; ``auto`` is 8, or fewer where an epoch would
+    have less than 32 steps."""
     micro_batch_size: CountOrZero = 0
     """Windows per forward pass and process; 0 takes a process's share of the batch at once."""
     clip_norm: NonNegative = 1.0
     """Largest gradient norm; 0 does not clip."""
+
+    def training_batch(self, num_windows: int) -> int:
+        """Return the windows of a step, of so many in an epoch.
+
+        What is learned in an epoch depends on its steps: with the batches of large sets, small ones
+        end before they are learned (docs/decisions/0022).
+        """
+        if self.batch_size != "auto":
+            return self.batch_size
+        return max(1, min(LARGEST_BATCH, num_windows // STEPS_OF_AN_EPOCH))
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Windows of a forward pass when nothing is learned."""
+        whole = LARGEST_BATCH if self.batch_size == "auto" else self.batch_size
+        return self.micro_batch_size or whole
 
 
 @record
@@ -274,9 +300,10 @@ class TrainConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes hold the model: each the whole of it, or each its part of every weight
     (for an LLM that is too large for one GPU)."""
-    tuning: str = "basic"
+    tuning: str = "auto"
     """What of the LLM is trained: ``basic`` (nothing), ``bias``, ``first``, ``last``,
-    ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.model.tuning``)."""
+    ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.model.tuning``);
+    ``auto`` is ``lora:16``."""
     allow_missing: CountOrZero = 0
     """Annotated videos of a subset that may be missing from the store."""
     evaluate_every: Interval = "1 epoch"

@@ -22,6 +22,10 @@ VIDEOS = {"a": 60, "b": 20, "c": 40, "d": 90, "e": 40, "new/x": 50}
 STEPS_PER_EPOCH = 3
 
 
+UNCHANGED = AugmentConfig(noise_std=0, shift_std=0, state_dropout=0)
+"""Features are learned from as they are."""
+
+
 def make_config(root, **settings):
     """Write features and a tiny LLM below ``root`` once and return a config that uses them."""
     if not (root / "f.zarr").exists():
@@ -35,7 +39,8 @@ def make_config(root, **settings):
         "device": "cpu",
         "llm": LlmConfig(name=str(root / "llm"), num_layers=0, dtype="float32"),
         "data": DataConfig(window_rows=16, context_rows=4),
-        "augment": AugmentConfig(noise_std=0.1, feature_dropout=0.1),
+        "tuning": "basic",
+        "augment": replace(UNCHANGED, noise_std=0.1, feature_dropout=0.1),
         "optim": OptimConfig(epochs=2, batch_size=2, lr=0.01),
     }
     return TrainConfig(**{**defaults, **settings})

@@ -12,7 +12,7 @@ from cache_schema.errors import (
     ConfigError,
     StoreNotFoundError,
 )
-from tests.train.model.tiny_llms import save_tiny_llm
+from tests.train.model.tiny_llms import LAYERS, WIDTH, save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from train.cli import train
 from train.run import Trained
@@ -22,6 +22,10 @@ from train.runs import newest_number
 @pytest.fixture
 def toy(monkeypatch):
     return use_toy_task(monkeypatch)
+
+
+OF_ADAPTERS = LAYERS * 16 * 2 * ((WIDTH + WIDTH) + (WIDTH + WIDTH // 2))
+"""Of rank 16 on queries and outputs, and on keys and values, which have half as many heads."""
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_json_is_one_object_with_the_numbers(arguments, tmp_path):
 def test_a_dry_run_counts_and_writes_nothing(arguments, tmp_path):
     result = json.loads(call(*arguments, "--dry-run", "--json").stdout)
     assert result["trainable_parameters"] == {
-        "llm": 0,
+        "llm": OF_ADAPTERS,
         "translator": 6 * 32 + 32,
         "heads": 32 * 3 + 3,
     }
@@ -105,7 +109,8 @@ def test_a_dry_run_without_annotations_counts_no_heads(tmp_path):
     config = make_config(tmp_path)
     flags = ["--task", "moment_query", "--features", config.features, "--llm", config.llm.name]
     result = json.loads(call(*flags, "--dry-run", "--json").stdout)
-    assert result["trainable_parameters"] == {"llm": 0, "translator": 6 * 32 + 32, "heads": 0}
+    counts = {"llm": OF_ADAPTERS, "translator": 6 * 32 + 32, "heads": 0}
+    assert result["trainable_parameters"] == counts
     assert result["reads"]["annotations"] == "none given; heads not counted"
 
 

@@ -5,7 +5,7 @@ import pytest
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import differences
 from cache_schema.settings import load_settings
-from train.config import PLACES, LlmConfig, TrainConfig, require_inputs, runs_folder
+from train.config import PLACES, LlmConfig, OptimConfig, TrainConfig, require_inputs, runs_folder
 
 
 def load(tmp_path, text="", **sources):
@@ -69,3 +69,17 @@ def test_differences_leave_out_where_things_lie():
     saved = TrainConfig(task="toy", features="a.zarr", out="x")
     given = replace(saved, features="b.zarr", out="y", llm=LlmConfig(num_layers=4))
     assert differences(saved, given, ignore=PLACES) == ["llm.num_layers = auto, not 4"]
+
+
+@pytest.mark.parametrize(
+    ("num_windows", "expected"), [(1, 1), (63, 1), (64, 2), (255, 7), (9000, 8)]
+)
+def test_of_few_windows_few_make_a_step(num_windows, expected):
+    assert OptimConfig().training_batch(num_windows) == expected
+    assert OptimConfig(batch_size=5).training_batch(num_windows) == 5
+
+
+def test_evaluation_takes_the_batches_of_large_sets():
+    assert OptimConfig().evaluation_batch == 8
+    assert OptimConfig(batch_size=5).evaluation_batch == 5
+    assert OptimConfig(batch_size=5, micro_batch_size=2).evaluation_batch == 2

@@ -11,8 +11,15 @@ from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchErro
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import make_recipe, make_times, make_video
 from tests.extract.tiny_models import write_model
-from tests.train.runs import VIDEOS, make_config, make_trainer, make_video_run, use_toy_task
-from train.config import AugmentConfig, DataConfig, TrainConfig
+from tests.train.runs import (
+    UNCHANGED,
+    VIDEOS,
+    make_config,
+    make_trainer,
+    make_video_run,
+    use_toy_task,
+)
+from train.config import DataConfig, TrainConfig
 from train.data.window_draws import WindowDraws
 from train.model.augment import FeatureAugment
 from train.predict.load_run import load_run
@@ -107,7 +114,7 @@ def test_one_name_is_as_good_as_a_list():
 
 
 def test_streams_are_dropped_whole_and_never_all():
-    augment = FeatureAugment(AugmentConfig(stream_dropout=0.6), widths=[2, 3])
+    augment = FeatureAugment(replace(UNCHANGED, stream_dropout=0.6), widths=[2, 3])
     windows = [Window(sample=0, start=0, stop=4, seed=seed) for seed in range(200)]
     kept = augment(torch.ones(200, 4, 5), WindowDraws(windows, CPU))
     first, second = kept[..., :2], kept[..., 2:]

@@ -33,6 +33,7 @@ from train.model.video_llm import TrainedWeights, VideoLLM, load_trained, traine
 __all__ = [
     "Mode",
     "ParallelModel",
+    "leave_group",
     "main_process_first",
     "make_accelerator",
     "number_of_main_process",
@@ -60,6 +61,16 @@ def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator
         InitProcessGroupKwargs(timeout=LONGEST_WAIT),
     ]
     return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=options)
+
+
+def leave_group() -> None:
+    """Leave the other processes, if there are some: nothing is exchanged any more.
+
+    A process that ends while the group's threads run may be aborted, and the launcher then ends the
+    others, which may still be writing.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

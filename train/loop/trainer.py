@@ -83,9 +83,10 @@ class Trainer:
             )
             for data in run.tasks
         ]
-        self.steps_per_epoch = count_batches(
-            self.windows, self.config.data.window_rows, self.config.optim.batch_size
-        )
+        window_rows = self.config.data.window_rows
+        num_windows = sum(one.num_windows(window_rows) for one in self.windows)
+        self.batch_size = self.config.optim.training_batch(num_windows)
+        self.steps_per_epoch = count_batches(self.windows, window_rows, self.batch_size)
         self.num_steps = self.steps_per_epoch * self.config.optim.epochs
         self.validation = Validation(
             run=run, accelerator=accelerator, folder=folder, together=self.parallel.is_sharded
@@ -211,7 +212,7 @@ class Trainer:
         batches = epoch_batches(
             self.windows,
             self.config.data.window_rows,
-            self.config.optim.batch_size,
+            self.batch_size,
             seed=self.config.seed,
             epoch=epoch,
         )

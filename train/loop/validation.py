@@ -99,8 +99,7 @@ class Validation:
         return known, predictions.loss
 
     def predictor(self, task: AnyTask) -> Predictor:
-        """Return what predicts one of the tasks, with the batches of training."""
-        optim = self.run.config.optim
+        """Return what predicts one of the tasks."""
         return Predictor(
             model=self.run.model,
             name=task.facts.name,
@@ -108,7 +107,7 @@ class Validation:
             loss=task.loss,
             stream=self.run.stream,
             data=self.run.config.data,
-            batch_size=optim.micro_batch_size or optim.batch_size,
+            batch_size=self.run.config.optim.evaluation_batch,
             device=self.accelerator.device,
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,

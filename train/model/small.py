@@ -84,7 +84,7 @@ def make_small(config: LlmConfig, seed: int, tuning: str) -> Gru | CausalConvolu
     Raises:
         ConfigError: if the tuning is one of an LLM.
     """
-    if tuning not in {"basic", "full"}:
+    if tuning not in {"auto", "basic", "full"}:
         raise ConfigError(
             f"tuning is '{tuning}', but llm '{config.name}' is trained whole, from nothing. Leave "
             "it out."

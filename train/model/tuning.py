@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from cache_schema.errors import ConfigError
+from train.config import AUTO_TUNING
 
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
@@ -30,7 +31,7 @@ __all__ = ["METHODS", "SIZED", "Tuning", "blocks_of", "parse_tuning", "tune"]
 
 PLAIN = ("basic", "bias", "first", "last", "first+last", "full")
 SIZED = ("lora", "prompt", "prefix")
-METHODS = (*PLAIN, "lora:R", "prompt:N", "prefix:N")
+METHODS = ("auto", *PLAIN, "lora:R", "prompt:N", "prefix:N")
 
 ATTENTION = {
     "gpt2": ["c_attn"],
@@ -81,6 +82,8 @@ def parse_tuning(method: str) -> Tuning:
         >>> parse_tuning("lora:16")
         Tuning(kind='lora', size=16)
     """
+    if method == "auto":
+        return parse_tuning(AUTO_TUNING)
     if method in PLAIN:
         return Tuning(method)
     match = re.fullmatch(rf"({'|'.join(SIZED)}):([1-9]\d*)", method)

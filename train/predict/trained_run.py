@@ -163,7 +163,7 @@ class Trained:
             stream=stream,
             data=config.data,
             # In bfloat16 the last digits depend on the shape of a batch.
-            batch_size=config.optim.micro_batch_size or config.optim.batch_size,
+            batch_size=config.optim.evaluation_batch,
             device=self.device,
         )
 

@@ -10,10 +10,9 @@ from accelerate.state import AcceleratorState
 
 from tests import conftest
 from tests.train.loop.parallel_runs import start_group, wait_for
-from tests.train.runs import make_config, make_trainer, use_toy_task, with_optim
+from tests.train.runs import UNCHANGED, make_config, make_trainer, use_toy_task, with_optim
 from tests.train.toy import ToyTask, make_features
 from train.checkpoints.checkpoint import LAST, read_checkpoint
-from train.config import AugmentConfig
 from train.data.batches import BatchReader
 from train.data.samples import find_rows
 from train.run import train
@@ -42,7 +41,7 @@ def losses(folder):
 
 def answer(root, device, **llm):
     """Return the logits of one batch, and the gradient that its loss gives the translator."""
-    config = make_config(root, augment=AugmentConfig(), device=device)
+    config = make_config(root, augment=UNCHANGED, device=device)
     config = replace(config, llm=replace(config.llm, **llm))
     trainer = make_trainer(config, root / "run", device=on(device))
     trainer._standardise()
@@ -109,7 +108,7 @@ def test_batches_copied_from_pinned_memory_in_the_background_are_whole(tmp_path,
 
 @needs_cuda
 def test_two_epochs_on_the_gpu_are_those_on_the_cpu(tmp_path):
-    config = with_optim(make_config(tmp_path, augment=AugmentConfig()), epochs=2)
+    config = with_optim(make_config(tmp_path, augment=UNCHANGED), epochs=2)
     for device in ("cpu", DEVICE):
         train(replace(config, device=on(device), out=str(tmp_path / device)), resume=False)
     assert losses(tmp_path / DEVICE) == pytest.approx(losses(tmp_path / "cpu"), rel=1e-3)
@@ -118,7 +117,7 @@ def test_two_epochs_on_the_gpu_are_those_on_the_cpu(tmp_path):
 
 @needs_cuda
 def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu(tmp_path):
-    config = make_config(tmp_path, augment=AugmentConfig(), checkpoint_steps=1)
+    config = make_config(tmp_path, augment=UNCHANGED, checkpoint_steps=1)
     cut = make_trainer(config, tmp_path / "run", device=on("cpu"))
     step = cut._step
     cut._step = lambda *batch: step(*batch) if cut.progress.step < 4 else 1 / 0

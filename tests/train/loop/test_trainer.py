@@ -8,7 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from cache_schema.errors import ConfigError, PipelineError, StoppedError
-from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
+from tests.train.runs import (
+    STEPS_PER_EPOCH,
+    UNCHANGED,
+    make_config,
+    make_trainer,
+    use_toy_task,
+    with_optim,
+)
 from tests.train.toy import ToyTask, make_features
 from train.checkpoints.checkpoint import BEST, LAST, read_checkpoint
 from train.checkpoints.result import METRICS
@@ -179,7 +186,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 
 def test_noise_is_part_of_training(tmp_path):
     config = make_config(tmp_path)
-    for name, made in (("noisy", config), ("plain", replace(config, augment=AugmentConfig()))):
+    for name, made in (("noisy", config), ("plain", replace(config, augment=UNCHANGED))):
         make_trainer(with_optim(made, epochs=1), tmp_path / name).train()
     assert losses(tmp_path / "noisy") != losses(tmp_path / "plain")
 

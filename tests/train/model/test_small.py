@@ -45,7 +45,8 @@ def test_convolutions_see_as_far_as_their_layers_reach():
 
 def test_layers_width_and_seed_are_chosen(name):
     config = LlmConfig(name=name, width=24)
-    first, again, other = (make_small(config, seed, "full") for seed in (1, 1, 2))
+    tunings = zip((1, 1, 2), ("full", "auto", "auto"), strict=True)
+    first, again, other = (make_small(config, seed, tuning) for seed, tuning in tunings)
     weights = [next(iter(one.parameters())) for one in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from train.config import AugmentConfig, TranslatorConfig
+from tests.train.runs import UNCHANGED
+from train.config import TranslatorConfig
 from train.data.window_draws import WindowDraws
 from train.model.augment import FeatureAugment
 from train.model.translator import SemanticTranslator, mean_of_past
@@ -10,7 +13,7 @@ from train.task import Window
 
 def translator(dim=64, width=16, **options):
     torch.manual_seed(0)
-    augment = FeatureAugment(options.pop("augment", AugmentConfig()))
+    augment = FeatureAugment(options.pop("augment", UNCHANGED))
     start_rms = options.pop("start_rms", 1.0)
     config = TranslatorConfig(**options)
     return SemanticTranslator(dim, width, config, start_rms=start_rms, augment=augment)
@@ -53,14 +56,14 @@ def test_statistics_belong_to_the_state_but_are_not_trained():
 
 
 def test_augmentation_acts_in_training_only():
-    model = translator(augment=AugmentConfig(noise_std=0.5, feature_dropout=0.2))
+    model = translator(augment=replace(UNCHANGED, noise_std=0.5, feature_dropout=0.2))
     features = torch.randn(1, 6, 64)
     assert not torch.equal(model(features, draws_for(6)), model(features))
     assert torch.equal(model(features), model(features))
 
 
 def test_dropped_dimensions_are_dropped_in_the_whole_window():
-    augment = FeatureAugment(AugmentConfig(feature_dropout=0.5))
+    augment = FeatureAugment(replace(UNCHANGED, feature_dropout=0.5))
     dropped = augment(torch.ones(2, 9, 400), draws_for(9, 9))
     assert torch.equal(dropped, dropped[:, :1].expand(-1, 9, -1))
     assert set(dropped.unique().tolist()) == {0.0, 2.0}
@@ -68,14 +71,16 @@ def test_dropped_dimensions_are_dropped_in_the_whole_window():
 
 
 def test_noise_has_the_deviation_asked_for():
-    noisy = FeatureAugment(AugmentConfig(noise_std=0.3))(
+    noisy = FeatureAugment(replace(UNCHANGED, noise_std=0.3))(
         torch.zeros(2, 100, 100), draws_for(100, 100)
     )
     assert float(noisy.std()) == pytest.approx(0.3, rel=0.02)
 
 
 def test_a_shift_is_the_same_in_the_whole_window_and_another_in_the_next():
-    shifted = FeatureAugment(AugmentConfig(shift_std=0.3))(torch.zeros(2, 9, 4000), draws_for(9, 9))
+    shifted = FeatureAugment(replace(UNCHANGED, shift_std=0.3))(
+        torch.zeros(2, 9, 4000), draws_for(9, 9)
+    )
     assert torch.equal(shifted, shifted[:, :1].expand(-1, 9, -1))
     assert not torch.equal(shifted[0], shifted[1])
     assert float(shifted[:, 0].std()) == pytest.approx(0.3, rel=0.05)

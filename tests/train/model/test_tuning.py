@@ -66,6 +66,14 @@ def test_a_family_without_attention_is_named():
         tune(stack, "lora:2", seed=0)
 
 
+def test_auto_is_lora(tmp_path):
+    assert parse_tuning("auto") == parse_tuning("lora:16")
+    stack = AutoModel.from_pretrained(save_tiny_llm("llama", tmp_path))
+    assert trainable(tune(stack, "auto", seed=0)) == trainable(
+        tune(AutoModel.from_pretrained(tmp_path), "lora:16", seed=0)
+    )
+
+
 def test_basic_trains_nothing(tmp_path):
     stack = AutoModel.from_pretrained(save_tiny_llm("llama", tmp_path))
     tune(stack, "basic", seed=0)
@@ -96,7 +104,7 @@ def test_adapters_of_a_bfloat16_llm_are_float32(tmp_path):
 
 @pytest.mark.parametrize("method", ["lora", "lora:0", "lora:x", "prefix", "first:2", "frist"])
 def test_another_method_is_refused_with_those_there_are(method):
-    with pytest.raises(ConfigError, match=r"expected one of basic, bias, first, .* lora:R"):
+    with pytest.raises(ConfigError, match=r"expected one of auto, basic, bias, first, .* lora:R"):
         parse_tuning(method)
 
 

@@ -45,7 +45,7 @@ def test_a_batch_becomes_logits_through_every_part(tmp_path, family):
 
 
 def test_only_translator_and_head_are_trained(tmp_path):
-    model = build(tmp_path)
+    model = build(tmp_path, tuning="basic")
     assert parameter_counts(model) == {
         "llm": 0,
         "translator": DIM * WIDTH + WIDTH,
