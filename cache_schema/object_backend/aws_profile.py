@@ -60,7 +60,5 @@ def server(address: Address) -> str:
     try:
         known = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
         return known.provide() or ""
-    except (
-        BotoCoreError
-    ):  # such as a profile that is not there: said where credentials are looked up
+    except BotoCoreError:  # such as no profile of that name: said where credentials are looked up
         return ""

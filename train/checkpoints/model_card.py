@@ -53,7 +53,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, str]:
         if llm is None
         else f"{llm.name}, {llm.num_layers} blocks, {llm.weights}, {llm.dtype}",
         "LLM weights (SHA-256)": "-" if llm is None else llm.weights_sha256,
-        "tuning": f"auto ({AUTO_TUNING})" if llm and config.tuning == "auto" else config.tuning,
+        "tuning": "-" if llm is None else config.tuning.replace("auto", f"auto ({AUTO_TUNING})"),
         "seed": str(config.seed),
         "features": f"{recipe.encoder.id}, {checkpoint.row_shape} per row",
         "encoder loaded from": checkpoint.encoder_source or "-",
