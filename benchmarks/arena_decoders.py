@@ -18,7 +18,7 @@ from train.predict.ensemble import open_runs
 from train.predict.subset import predict_subset
 from train.task import SampleOutput
 
-__all__ = ["COMPARED", "Decoder", "best_decoder", "best_of", "decoded"]
+__all__ = ["COMPARED", "best_decoder", "best_of"]
 
 COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
 """The search climbs their mean."""
@@ -59,20 +59,20 @@ def best_of(known: SegmentationAnswers, outputs: Sequence[SampleOutput]) -> tupl
     for decoder in DECODERS:
         if decoder["decoder"] == "two_head" and not known.options.next_weight:
             continue
-        scores = segmental_scores(list(decoded(known, outputs, decoder).values()), background=0)
+        scores = segmental_scores(_pairs(known, outputs, decoder), background=0)
         scored.append((mean(scores[key] for key in COMPARED), decoder))
     return max(scored, key=lambda one: one[0])
 
 
-def decoded(
+def _pairs(
     known: SegmentationAnswers, outputs: Sequence[SampleOutput], decoder: Decoder
-) -> dict[str, LabelPair]:
+) -> list[LabelPair]:
     """Return each video's labels, and what they become with a decoder."""
     answers = SegmentationAnswers(known.knowledge, replace(known.options, **decoder))
-    return {
-        output.sample.video_id: LabelPair(
+    return [
+        LabelPair(
             truth_F=np.asarray(output.sample.target, dtype=np.int64),
             predicted_F=answers.frame_classes(output),
         )
         for output in outputs
-    }
+    ]

@@ -251,9 +251,8 @@ def main(quick: bool, trials: int, seconds: int, long_minutes: int, out: Path) -
         for size in ("720p",) if quick else ("720p", "1080p"):
             videos = make_videos(folder / size, size, seconds)
             figures |= measure_size(size, videos, networks, trials)
-            if size == "1080p":
-                figures |= measure_pair(size, videos, networks, trials)
         if not quick:
+            figures |= measure_pair(size, videos, networks, trials)
             # The next size takes four times as long to make and to decode.
             videos = make_videos(folder / "2160p", "2160p", seconds // 4)
             figures |= measure_pair("2160p", videos, networks, trials)

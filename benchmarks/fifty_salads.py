@@ -36,7 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
-from benchmarks.arena_bootstrap import difference
+from benchmarks.arena_bootstrap import Difference, difference
 from benchmarks.arena_decoders import best_decoder
 from benchmarks.arena_splits import INNER, SHARES, splits_of
 from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
@@ -170,17 +170,21 @@ def of_task(options: Mapping[str, object]) -> dict[str, object]:
 @click.option("--budget", default=6, show_default=True, help="Settings that are tried.")
 def search(out: Path, variant: str, budget: int) -> None:
     """Try settings on held-out training videos of each fold, and keep the best of each."""
+    keep_the_best(out, variant, [draw(variant, number) for number in range(budget)])
+
+
+def keep_the_best(out: Path, variant: str, tried: Sequence[Mapping[str, object]]) -> None:
+    """Train with each of the settings inside each fold; write the best, and its best decoder."""
     for fold in sorted(set(folds_of(out).values())):
-        tried = []
-        for number in range(budget):
+        scored = []
+        for number, settings in enumerate(tried):
             folder = out / "search" / variant / f"fold{fold}" / str(number)
-            settings = draw(variant, number)
             train_once(out, folder, INNER + fold, 0, flags_of(variant, out, settings))
-            tried.append((*best_decoder(folder, out / "feats.zarr"), number))
-        best, decoder, number = max(tried, key=lambda one: one[0])
+            scored.append((*best_decoder(folder, out / "feats.zarr"), number))
+        best, decoder, number = max(scored, key=lambda one: one[0])
         click.echo(f"{variant} fold {fold}: {number}, {decoder}, {best:.2f} on held-out videos")
-        settings = {**draw(variant, number), **of_task(decoder)}
-        chosen = {"number": number, "score": best, "settings": settings}
+        found = {**tried[number], **of_task(decoder)}
+        chosen = {"number": number, "score": best, "settings": found}
         (out / "search" / variant / f"fold{fold}.json").write_text(json.dumps(chosen, indent=1))
 
 
@@ -216,10 +220,15 @@ def predict(out: Path, name: str, runs: tuple[str, ...], options: tuple[str, ...
     """Let RUNS decide together (or one decide with other options); store it as the run NAME."""
     for fold in sorted(set(folds_of(out).values())):
         folders = [str(out / "runs" / run_name / f"fold{fold}") for run_name in runs]
-        target = out / "runs" / name / f"fold{fold}" / "predictions" / "val" / "action_segmentation"
+        target = predictions_of(out, name, fold)
         more = [text for option in options for text in ("--option", option)]
         run("vllm-predict", *folders, "--features", str(out / "feats.zarr"), "--subset", "val",
             "--out", str(target), *more)  # fmt: skip
+
+
+def predictions_of(out: Path, name: str, fold: int) -> Path:
+    """Return where a run's predictions of its test fold lie."""
+    return out / "runs" / name / f"fold{fold}" / "predictions" / "val" / "action_segmentation"
 
 
 def pairs_of(out: Path, name: str) -> dict[str, LabelPair]:
@@ -269,7 +278,12 @@ def score(out: Path) -> None:
 @click.argument("second")
 def compare(out: Path, first: str, second: str) -> None:
     """Print FIRST less SECOND, means over seeds, with 95 % intervals over the drawn videos."""
-    for key, one in difference(runs_of(out, first), runs_of(out, second)).items():
+    show_difference(difference(runs_of(out, first), runs_of(out, second)))
+
+
+def show_difference(found: Mapping[str, Difference]) -> None:
+    """Print what a paired test found."""
+    for key, one in found.items():
         click.echo(f"{key:16}{one.own:+8.2f}   [{one.low:+.2f}, {one.high:+.2f}]")
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cache_schema.stream import FeatureRows
+from train.model.translator import mean_of_past
 from train.task import IGNORED, Sample, SampleOutput, Window, WindowOutput
 from train.tasks.action_segmentation import ActionSegmentation
 
@@ -76,8 +78,9 @@ class Logistic:
 
 
 def _recent_mean(rows_RC: Values, pooled: int) -> Values:
-    spans = [slice(max(row + 1 - pooled, 0), row + 1) for row in range(len(rows_RC))]
-    return np.stack([rows_RC[span].mean(axis=0) for span in spans])
+    """Return what ``translator.pool_rows`` makes of rows."""
+    pooled_RC: Values = mean_of_past(torch.from_numpy(rows_RC)[None], pooled)[0].numpy()
+    return pooled_RC
 
 
 def _labels(task: ActionSegmentation, sample: Sample, rows: FeatureRows) -> NDArray[np.int64]:

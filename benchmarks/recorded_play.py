@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its pa
 
 from benchmarks import fifty_salads
 from benchmarks.arena_bootstrap import difference
-from benchmarks.arena_decoders import best_decoder, best_of
+from benchmarks.arena_decoders import best_of
 from benchmarks.arena_splits import INNER, splits_of
-from benchmarks.arena_variants import VARIANTS, flags_of, save_scratch_llm
+from benchmarks.arena_variants import VARIANTS, save_scratch_llm
 from benchmarks.doom_recordings import (
     CLASSES,
     TICS_PER_SECOND,
@@ -46,10 +46,11 @@ from benchmarks.doom_recordings import (
 )
 from benchmarks.fifty_salads import (
     folds_of,
-    of_task,
+    keep_the_best,
+    predictions_of,
     run,
     runs_of,
-    train_once,
+    show_difference,
     write_split,
 )
 from benchmarks.frozen_readers import Logistic
@@ -158,17 +159,7 @@ def write_labels(recordings: list[Recording], out: Path) -> None:
 @click.option("--variant", type=click.Choice(VARIANTS), required=True)
 def search(out: Path, variant: str) -> None:
     """Try settings inside each fold, and every decoder with each."""
-    for fold in sorted(set(folds_of(out).values())):
-        tried = []
-        for number, settings in enumerate(TRIED):
-            folder = out / "search" / variant / f"fold{fold}" / str(number)
-            train_once(out, folder, INNER + fold, 0, flags_of(variant, out, settings))
-            tried.append((*best_decoder(folder, out / "feats.zarr"), number))
-        best, decoder, number = max(tried, key=lambda one: one[0])
-        click.echo(f"{variant} fold {fold}: {number}, {decoder}, {best:.2f} on held-out videos")
-        settings = {**TRIED[number], **of_task(decoder)}
-        chosen = {"number": number, "score": best, "settings": settings}
-        (out / "search" / variant / f"fold{fold}.json").write_text(json.dumps(chosen, indent=1))
+    keep_the_best(out, variant, TRIED)
 
 
 @main.command()
@@ -181,7 +172,7 @@ def baselines(out: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             segmentation(out, fold).baselines(Path(folder))
             shutil.copytree(
-                Path(folder) / "majority", predictions(out, "majority", fold), dirs_exist_ok=True
+                Path(folder) / "majority", predictions_of(out, "majority", fold), dirs_exist_ok=True
             )
         for name, differences in (("logistic_rows", False), ("logistic_rows_motion", True)):
             readers = [
@@ -193,7 +184,7 @@ def baselines(out: Path) -> None:
             best, decoder, reader = max(tried, key=lambda one: one[0])
             click.echo(f"{name} fold {fold}: {reader}, {decoder}, {best:.2f} on held-out videos")
             outer = segmentation(out, fold, decoder)
-            outer.write_predictions(reader.read(outer, rows), predictions(out, name, fold))
+            outer.write_predictions(reader.read(outer, rows), predictions_of(out, name, fold))
 
 
 def segmentation(
@@ -204,11 +195,6 @@ def segmentation(
     task = load_task("action_segmentation", out / "labels", own)
     assert isinstance(task, ActionSegmentation)
     return task
-
-
-def predictions(out: Path, name: str, fold: int) -> Path:
-    """Return where a run's predictions of its test fold lie."""
-    return out / "runs" / name / f"fold{fold}" / "predictions" / "val" / "action_segmentation"
 
 
 @main.command()
@@ -223,8 +209,7 @@ def compare(out: Path, first: str, second: str) -> None:
     found = difference(
         runs_of(out, first), runs_of(out, second), lambda view: view.rpartition("-")[0]
     )
-    for key, one in found.items():
-        click.echo(f"{key:16}{one.own:+8.2f}   [{one.low:+.2f}, {one.high:+.2f}]")
+    show_difference(found)
 
 
 @main.command()
