@@ -9,13 +9,14 @@ Shapes: D draws, V videos, K scores.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.arena_decoders import COMPARED
 from train.metrics.segmental import LabelPair, segmental_scores, segments_of
 
-__all__ = ["Difference", "VideoScores", "difference"]
+__all__ = ["Difference", "VideoScores", "difference", "paired", "show_differences"]
 
 BOOTSTRAPS = 1000
 INTERVAL = (2.5, 97.5)
@@ -73,24 +74,45 @@ def difference(
         source_of: Names what a video shows: of one source all videos are drawn, or none.
     """
     videos = sorted(first[0])
-    sources, source_V = np.unique([source_of(video) for video in videos], return_inverse=True)
-    num = len(sources)
+    of_first, of_second = (
+        [VideoScores.of([run[video] for video in videos]) for run in runs]
+        for runs in (first, second)
+    )
+    found = paired(of_first, of_second, [source_of(video) for video in videos])
+    return dict(zip(COMPARED, found, strict=True))
+
+
+def paired(
+    first: Sequence[VideoScores], second: Sequence[VideoScores], sources: Sequence[str]
+) -> list[Difference]:
+    """Return each score's difference, first less second.
+
+    Args:
+        first: Runs, such as seeds, with scores of the same videos.
+        second: Others, of the same videos.
+        sources: What each video shows: of one source all videos are drawn, or none.
+    """
+    distinct, source_V = np.unique(sources, return_inverse=True)
+    num = len(distinct)
     rng = np.random.default_rng(0)
     draws = [np.arange(num), *(rng.integers(num, size=num) for _ in range(BOOTSTRAPS))]
     counts_DV = np.array([np.bincount(drawn, minlength=num) for drawn in draws])[:, source_V]
     of_first, of_second = (
-        np.mean([_scores(run, videos).of_draws(counts_DV) for run in runs], axis=0)
-        for runs in (first, second)
+        np.mean([run.of_draws(counts_DV) for run in runs], axis=0) for runs in (first, second)
     )
-    found = {}
-    for key, own_D in zip(COMPARED, (of_first - of_second).T, strict=True):
-        low, high = np.percentile(own_D[1:], INTERVAL)
-        found[key] = Difference(own=float(own_D[0]), low=float(low), high=float(high))
-    return found
+    return [_difference(own_D) for own_D in (of_first - of_second).T]
 
 
-def _scores(run: Mapping[str, LabelPair], videos: Sequence[str]) -> VideoScores:
-    return VideoScores.of([run[video] for video in videos])
+def _difference(own_D: Floats) -> Difference:
+    low, high = np.percentile(own_D[1:], INTERVAL)
+    return Difference(own=float(own_D[0]), low=float(low), high=float(high))
+
+
+def show_differences(found: Mapping[str, Difference], *, decimals: int = 2) -> None:
+    """Print what a paired test found."""
+    for key, one in found.items():
+        own, low, high = (f"{value:+.{decimals}f}" for value in (one.own, one.low, one.high))
+        click.echo(f"{key:24}{own:>8}   [{low}, {high}]")
 
 
 def _num_segments(pair: LabelPair) -> int:

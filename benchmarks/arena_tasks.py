@@ -11,6 +11,7 @@ a fifth.
     python benchmarks/arena_tasks.py search OUT --task moment_query --variant gru
     python benchmarks/arena_tasks.py train OUT --task moment_query --variant gru --seed 0
     python benchmarks/arena_tasks.py table OUT                   # means over folds, then over seeds
+    python benchmarks/arena_tasks.py compare OUT --task moment_query llm gru   # paired, over videos
 
 The labels of 50Salads become one file of our own annotation format per fold; an action segment is
 an action and a moment.
@@ -29,7 +30,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
+from benchmarks.arena_bootstrap import paired, show_differences
 from benchmarks.arena_splits import INNER, splits_of
+from benchmarks.arena_task_videos import ByVideo, as_video_scores, scores_by_video
 from benchmarks.arena_variants import VARIANTS, draw, overrides_of, save_scratch_llm
 from benchmarks.fifty_salads import read_folds
 from cache_schema.settings import load_settings
@@ -247,6 +250,46 @@ def rows_of(out: Path, task: str) -> dict[str, dict[str, float]]:
                 scores = [one["baselines"][name] for one in reports]
                 rows[f"({name})"] = mean_scores(scores)
     return rows
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True))
+@click.option("--task", type=click.Choice(sorted(METRICS)), required=True)
+@click.argument("first", type=click.Choice(VARIANTS))
+@click.argument("second", type=click.Choice(VARIANTS))
+def compare(out: Path, task: str, first: str, second: str) -> None:
+    """Print FIRST less SECOND with 95 % intervals over the drawn test videos.
+
+    Both are means over seeds and videos of the scores that each video has by itself. Of the demo
+    set there are none: the official formats that it has are not cut into videos here.
+    """
+    of_first, of_second = (by_video_of(out, task, variant) for variant in (first, second))
+    metrics = [key for key in METRICS[task] if any(key in one for one in of_first[0].values())]
+    videos = sorted(of_first[0])
+    found = paired(
+        [as_video_scores(run, metrics) for run in of_first],
+        [as_video_scores(run, metrics) for run in of_second],
+        videos,
+    )
+    show_differences(dict(zip(metrics, found, strict=True)), decimals=4)
+
+
+def by_video_of(out: Path, task: str, variant: str) -> list[ByVideo]:
+    """Return the scores of all folds' test videos, of each seed."""
+    arena = Set.read(out)
+    runs = sorted((out / "tasks" / "runs" / task).glob(f"{variant}-seed*"))
+    if not runs:
+        raise click.ClickException(f"{variant} has no run of {task} yet: train it first")
+    return [
+        {
+            video: scores
+            for fold, annotations in arena.folds.items()
+            for video, scores in scores_by_video(
+                run / f"fold{fold}", Path(annotations), arena.store
+            ).items()
+        }
+        for run in runs
+    ]
 
 
 def mean_scores(folds: Sequence[Mapping[str, float | None]]) -> dict[str, float]:

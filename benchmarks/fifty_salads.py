@@ -36,7 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
-from benchmarks.arena_bootstrap import Difference, difference
+from benchmarks.arena_bootstrap import difference, show_differences
 from benchmarks.arena_decoders import best_decoder
 from benchmarks.arena_splits import INNER, SHARES, splits_of
 from benchmarks.arena_variants import VARIANTS, draw, flags_of, save_scratch_llm
@@ -278,13 +278,7 @@ def score(out: Path) -> None:
 @click.argument("second")
 def compare(out: Path, first: str, second: str) -> None:
     """Print FIRST less SECOND, means over seeds, with 95 % intervals over the drawn videos."""
-    show_difference(difference(runs_of(out, first), runs_of(out, second)))
-
-
-def show_difference(found: Mapping[str, Difference]) -> None:
-    """Print what a paired test found."""
-    for key, one in found.items():
-        click.echo(f"{key:16}{one.own:+8.2f}   [{one.low:+.2f}, {one.high:+.2f}]")
+    show_differences(difference(runs_of(out, first), runs_of(out, second)))
 
 
 if __name__ == "__main__":

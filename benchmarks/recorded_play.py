@@ -32,7 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its path, too
 
 from benchmarks import fifty_salads
-from benchmarks.arena_bootstrap import difference
+from benchmarks.arena_bootstrap import difference, show_differences
 from benchmarks.arena_decoders import best_of
 from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_variants import VARIANTS, save_scratch_llm
@@ -50,7 +50,6 @@ from benchmarks.fifty_salads import (
     predictions_of,
     run,
     runs_of,
-    show_difference,
     write_split,
 )
 from benchmarks.frozen_readers import Logistic
@@ -209,7 +208,7 @@ def compare(out: Path, first: str, second: str) -> None:
     found = difference(
         runs_of(out, first), runs_of(out, second), lambda view: view.rpartition("-")[0]
     )
-    show_difference(found)
+    show_differences(found)
 
 
 @main.command()
