@@ -7,6 +7,9 @@ values below; those that variants have in common are the same draws (``draw``).
 Each list of values begins with the one that did best in sketches of `gru` and `llm` on videos of
 50Salads that each fold holds out (one seed), and holds its neighbours. Four blocks of the LLM did
 there as two do, in twice the time.
+
+`llm` and `random_llm` are read beside the side network, which is the project's default, `llm_alone`
+and `transformer_scratch` are not.
 """
 
 import json
@@ -39,6 +42,8 @@ OF_LLM: Values = {
     "train.optim.llm_lr": (0.0025, 0.005),
     "train.optim.epochs": (10, 14, 20),
 }
+BESIDE: Values = {**OF_LLM, "train.optim.epochs": (20, 14, 28)}
+"""Where each of two networks learns from a part of the windows."""
 OF_SMALL: Values = {
     **CALM,
     "train.llm.width": (128, 64, 256),
@@ -49,16 +54,22 @@ OF_NONE: Values = {**CALM, "train.optim.epochs": (16, 10, 24)}
 
 FIXED: Mapping[str, Sequence[str]] = {
     "llm": (),
+    "llm_alone": ("train.side.width=0",),
     "random_llm": ("train.llm.weights=random",),
     "no_llm": ("train.llm.name=none", "train.tuning=basic"),
     "linear": ("train.llm.name=none", "train.tuning=basic"),
     "gru": ("train.llm.name=gru", "train.tuning=basic", "train.llm.num_layers=auto"),
     "causal_tcn": ("train.llm.name=tcn", "train.tuning=basic", "train.llm.num_layers=auto"),
-    "transformer_scratch": ("train.llm.weights=random", "train.tuning=full"),
+    "transformer_scratch": (
+        "train.llm.weights=random",
+        "train.tuning=full",
+        "train.side.width=0",
+    ),
 }
 OWN: Mapping[str, Values] = {
-    "llm": OF_LLM,
-    "random_llm": OF_LLM,
+    "llm": BESIDE,
+    "random_llm": BESIDE,
+    "llm_alone": OF_LLM,
     "no_llm": OF_NONE,
     "linear": {**OF_NONE, "train.translator.pool_rows": (1,)},
     "gru": {**OF_SMALL, "train.llm.num_layers": (1, 2)},

@@ -71,7 +71,7 @@ state_dropout = 0.5
 lr = 0.004
 llm_lr = 0.0025
 warmup_fraction = 0.05
-epochs = 10
+epochs = 20
 batch_size = 3
 
 [train.tasks.action_segmentation]

@@ -25,6 +25,7 @@ __all__ = [
     "LlmConfig",
     "LoggingConfig",
     "OptimConfig",
+    "SideConfig",
     "TextConfig",
     "TrainConfig",
     "TranslatorConfig",
@@ -121,6 +122,20 @@ class LlmConfig:
 
 
 @record
+class SideConfig:
+    """A small recurrent network (GRU) that reads the rows beside an LLM.
+
+    The head sees the mean of their states, for tasks that name rows and have no query.
+    """
+
+    width: CountOrZero = 128
+    """Recurrent units; 0 leaves the LLM alone, as in the paper. Beside ``gru``, ``tcn`` and
+    ``none`` there is no other network."""
+    alone: Fraction = 0.67
+    """Probability that a training window is read by one of the two alone."""
+
+
+@record
 class TextConfig:
     """How a query becomes tokens, for tasks that have one."""
 
@@ -200,7 +215,7 @@ class OptimConfig:
     lr: NonNegative = 1e-3
     """Learning rate after the warm-up, of translator and heads."""
     llm_lr: NonNegative = 1e-3
-    """The same, of what ``tuning`` trains in the LLM."""
+    """The same, of what ``tuning`` trains in the LLM, and of the side network."""
     weight_decay: NonNegative = 0.01
     """Of matrices; vectors (biases, norms) have none."""
     warmup_fraction: Fraction = 0.1
@@ -316,6 +331,7 @@ class TrainConfig:
     """Steps between checkpoints inside an epoch; there is one at the end of each epoch anyway."""
     translator: TranslatorConfig = TranslatorConfig()
     llm: LlmConfig = LlmConfig()
+    side: SideConfig = SideConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()

@@ -16,7 +16,7 @@ from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.progress_bars import no_progress_bars
 from train.model.llm import LanguageModel
 from train.model.text import load_tokenizer
-from train.model.video_llm import trained_weights
+from train.model.trained_weights import trained_weights
 from train.predict.trained_run import load_trained_run
 
 __all__ = ["export_run"]

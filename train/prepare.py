@@ -32,7 +32,8 @@ from train.data.record_ends import record_ends_beyond
 from train.data.samples import SampleRows, find_rows
 from train.feature_cache import feature_cache
 from train.model.pretrained import LlmIdentity
-from train.model.video_llm import VideoLLM, build_model, pretrained_identities
+from train.model.trained_weights import pretrained_identities
+from train.model.video_llm import VideoLLM, build_model
 from train.task import Sample
 from train.tasks import AnyAnswers, AnyTask, load_task
 

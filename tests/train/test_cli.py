@@ -26,6 +26,8 @@ def toy(monkeypatch):
 
 OF_ADAPTERS = LAYERS * 16 * 2 * ((WIDTH + WIDTH) + (WIDTH + WIDTH // 2))
 """Of rank 16 on queries and outputs, and on keys and values, which have half as many heads."""
+OF_SIDE = (6 * 128 + 128) + 2 * 3 * (128 * 128 + 128) + (128 * WIDTH + WIDTH)
+"""Six features enter 128 recurrent units of three gates, and leave as wide as the LLM's states."""
 
 
 @pytest.fixture
@@ -83,6 +85,7 @@ def test_a_dry_run_counts_and_writes_nothing(arguments, tmp_path):
     result = json.loads(call(*arguments, "--dry-run", "--json").stdout)
     assert result["trainable_parameters"] == {
         "llm": OF_ADAPTERS,
+        "side": OF_SIDE,
         "translator": 6 * 32 + 32,
         "heads": 32 * 3 + 3,
     }
@@ -98,6 +101,7 @@ def test_a_dry_run_counts_what_an_llm_trains_without_features_or_task(tmp_path):
     # A feature of the default encoder has 1,280 values, the LLM is 32 wide.
     assert result["trainable_parameters"] == {
         "llm": 3 * 32,
+        "side": 0,
         "translator": 1280 * 32 + 32,
         "heads": 0,
     }
@@ -109,7 +113,7 @@ def test_a_dry_run_without_annotations_counts_no_heads(tmp_path):
     config = make_config(tmp_path)
     flags = ["--task", "moment_query", "--features", config.features, "--llm", config.llm.name]
     result = json.loads(call(*flags, "--dry-run", "--json").stdout)
-    counts = {"llm": OF_ADAPTERS, "translator": 6 * 32 + 32, "heads": 0}
+    counts = {"llm": OF_ADAPTERS, "side": 0, "translator": 6 * 32 + 32, "heads": 0}
     assert result["trainable_parameters"] == counts
     assert result["reads"]["annotations"] == "none given; heads not counted"
 

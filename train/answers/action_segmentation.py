@@ -36,8 +36,8 @@ class ActionSegmentationOptions:
     """Label frames per second of video."""
     label_smoothing: float = 0.0
     """Share of each target spread over all classes."""
-    smoothing_weight: float = 0.0
-    """Weight of the truncated-MSE loss between neighbouring rows; MS-TCN uses 0.15."""
+    smoothing_weight: float = 0.15
+    """Weight of the truncated-MSE loss between neighbouring rows; as in MS-TCN."""
     next_weight: float = 0.0
     """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
     decoder: Literal["argmax", "two_head", "causal_filter", "history_filter"] = "history_filter"

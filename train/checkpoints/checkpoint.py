@@ -30,7 +30,7 @@ from torch.optim import Optimizer
 from cache_schema.derived.find import derive_like
 from cache_schema.derived.motion import MOTION
 from cache_schema.errors import CheckpointError, RecipeMismatchError
-from cache_schema.parsing import differences, parse, to_json
+from cache_schema.parsing import differences, to_json
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store
 from cache_schema.stream import Stream
@@ -38,7 +38,7 @@ from cache_schema.writing.durable import sync_path
 from train.checkpoints.model_card import model_card
 from train.checkpoints.record import Checkpoint
 from train.data.samples import SampleRows
-from train.model.video_llm import TrainedWeights
+from train.model.trained_weights import TrainedWeights
 
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
@@ -194,7 +194,7 @@ def read_record(folder: Path) -> Checkpoint:
     """
     path = _place(folder) / RUN
     text = path.read_text(encoding="utf-8")
-    return parse(Checkpoint, text, where=str(path), error=CheckpointError)
+    return Checkpoint.read(text, where=str(path))
 
 
 def _read_knowledge(path: Path) -> Knowledge:

@@ -1,16 +1,19 @@
 """What a run remembers of itself: the content of a checkpoint's run.json."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
-from cache_schema.parsing import record
+from cache_schema.errors import CheckpointError
+from cache_schema.parsing import parse, record
 from cache_schema.recipe import Recipe
-from train.config import TrainConfig
+from train.config import SideConfig, TrainConfig
 from train.model.pretrained import LlmIdentity
 
 __all__ = ["Checkpoint", "Progress"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+FIRST_WITH_SIDE = 3
+"""Runs before it have no side network, and do not say so."""
 
 
 @record
@@ -56,6 +59,18 @@ class Checkpoint:
     encoder_sources: Mapping[str, str] = field(default_factory=dict)
     """The same for rows made of several streams: by the fingerprint of each one's recipe."""
     format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def read(cls, text: str, *, where: str) -> "Checkpoint":
+        """Return the content of a run.json, of this or an earlier version.
+
+        Raises:
+            CheckpointError: if it is damaged.
+        """
+        known = parse(cls, text, where=where, error=CheckpointError)
+        if known.format_version >= FIRST_WITH_SIDE:
+            return known
+        return replace(known, config=replace(known.config, side=SideConfig(width=0)))
 
     def source_of(self, recipe: Recipe) -> str:
         """Return by which name the encoder of a recipe was loaded; empty if nobody noted it."""

@@ -68,6 +68,11 @@ class WindowDraws:
 
         return self._padded(counts_B, width, draw)
 
+    def uniform(self) -> Tensor:
+        """Return a value (B,) in [0, 1) for each window."""
+        values = [torch.rand((), generator=own, device=own.device) for own in self._generators]
+        return torch.stack(values)
+
     def _padded(
         self,
         counts_B: Sequence[int],

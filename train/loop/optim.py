@@ -45,11 +45,11 @@ def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.AdamW:
     The fused one: a single pass over each tensor instead of one for every operation.
     """
     groups = []
-    for in_llm, rate in ((False, config.lr), (True, config.llm_lr)):
+    for reads_rows, rate in ((False, config.lr), (True, config.llm_lr)):
         trainable = [
             value
             for name, value in model.named_parameters()
-            if value.requires_grad and name.startswith("llm.") == in_llm
+            if value.requires_grad and name.startswith(("llm.", "side.")) == reads_rows
         ]
         matrices = [value for value in trainable if value.ndim > 1]
         vectors = [value for value in trainable if value.ndim <= 1]

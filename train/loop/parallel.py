@@ -28,7 +28,8 @@ from torch.optim import Optimizer
 from cache_schema.errors import CheckpointError
 from train.checkpoints.checkpoint import load_optimizer, optimizer_tensors
 from train.device import choose_device
-from train.model.video_llm import TrainedWeights, VideoLLM, load_trained, trained_weights
+from train.model.trained_weights import TrainedWeights, load_trained, trained_weights
+from train.model.video_llm import VideoLLM
 
 __all__ = [
     "Mode",

@@ -47,7 +47,7 @@ from train.loop.optim import (
 from train.loop.parallel import ParallelModel
 from train.loop.stopping import StopRequest
 from train.loop.validation import Validation, Watch
-from train.model.video_llm import pretrained_identities
+from train.model.trained_weights import pretrained_identities
 from train.predict.predictor import Scores
 from train.prepare import Prepared, labels_of
 from train.task import Window

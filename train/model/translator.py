@@ -57,7 +57,11 @@ class SemanticTranslator(nn.Module):
         self.std_D.copy_(std_D)
 
     def forward(self, features_BTD: Tensor, draws: WindowDraws | None = None) -> Tensor:
-        """Return tokens_BTE; a fourth dimension (tokens of a grid row) is pooled first.
+        """Return tokens_BTE of stored rows: ``tokens`` of what is ``standardised``."""
+        return self.tokens(self.standardised(features_BTD, draws))
+
+    def standardised(self, features_BTD: Tensor, draws: WindowDraws | None = None) -> Tensor:
+        """Return features_BTD of one scale; a fourth dimension (tokens of a grid row) is pooled.
 
         Args:
             features_BTD: Stored rows, or BTND.
@@ -70,6 +74,10 @@ class SemanticTranslator(nn.Module):
             standard_BTD = self.augment(standard_BTD, draws)
         if self.config.pool_rows > 1:
             standard_BTD = mean_of_past(standard_BTD, self.config.pool_rows)
+        return standard_BTD
+
+    def tokens(self, standard_BTD: Tensor) -> Tensor:
+        """Return the tokens (B, T, E) of standardised features."""
         tokens_BTE: Tensor = self.linear(standard_BTD)
         if self.config.token_rms:
             tokens_BTE = functional.rms_norm(tokens_BTE, tokens_BTE.shape[-1:])

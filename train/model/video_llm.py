@@ -1,37 +1,34 @@
 """VideoLLM: translator -> LLM -> head of a task (arXiv 2305.13292, figure 2).
 
+Beside the LLM a small network may read the rows, too (``train.model.side``).
+
 Shapes: B windows, Q outputs (one for each window, or for each query about one), T rows of a window,
 L tokens of a query, S appended tokens, N all tokens, D feature width, E LLM width.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.errors import ConfigError
 from train.config import TrainConfig
 from train.data.window_draws import WindowDraws
 from train.model.augment import FeatureAugment
 from train.model.branches import BranchLayout
 from train.model.llm import LanguageModel, load_llm
-from train.model.pretrained import LlmIdentity
+from train.model.side import SideNetwork
 from train.model.small import SMALL, SmallNetwork, make_small
 from train.model.text import EncodedText, LlmText, load_text
 from train.model.translator import SemanticTranslator
 from train.task import Answers, HeadContext, QueryPlace, Sample, States
 
 __all__ = [
-    "TrainedWeights",
     "VideoLLM",
     "build_model",
-    "load_trained",
     "parameter_counts",
-    "pretrained_identities",
-    "trained_weights",
 ]
 
 WIDTH_WITHOUT_LLM = 576
@@ -55,6 +52,8 @@ class VideoLLM(nn.Module):
         translator: SemanticTranslator,
         llm: Reasoner | None,
         heads: Mapping[str, nn.Module],
+        side: SideNetwork | None = None,
+        side_tasks: Collection[str] = (),
         text: LlmText | EncodedText | None = None,
         query_places: Mapping[str, QueryPlace] | None = None,
         appended: Mapping[str, nn.Parameter] | None = None,
@@ -67,6 +66,8 @@ class VideoLLM(nn.Module):
             llm: Tokens -> states, a language model or what stands in its place; None lets the head
                 see the tokens.
             heads: Task name -> states -> outputs.
+            side: Reads the rows beside the LLM.
+            side_tasks: Whose heads see what it says, too.
             text: Queries -> tokens, if a task has queries.
             query_places: Task name -> where its query stands.
             appended: Task name -> learned tokens (S, E) behind everything, for tasks that have any.
@@ -75,15 +76,21 @@ class VideoLLM(nn.Module):
         super().__init__()
         self.translator = translator
         self.llm = llm
+        self.side = side
         self.heads = nn.ModuleDict(heads)
         self.text = text
         self.appended = nn.ParameterDict(appended or {})
+        self._side_tasks = frozenset(side_tasks)
         self._query_places = dict(query_places or {})
         self._state_dropout = state_dropout
 
     def query_place(self, task: str) -> QueryPlace:
         """Return where a task's query stands."""
         return self._query_places.get(task, "none")
+
+    def side_of(self, task: str) -> SideNetwork | None:
+        """Return what reads the rows of a task beside the LLM, if anything does."""
+        return self.side if task in self._side_tasks else None
 
     def name_queries(self, samples: Iterable[Sample]) -> None:
         """Tell which queries of a release of text features these are (``text.features``).
@@ -119,7 +126,8 @@ class VideoLLM(nn.Module):
             window_of_Q: The window that each output is about, those of a window one after the
                 other; None where there is one output for each window.
         """
-        rows = self.translator(features_BTD, draws), valid_BT
+        standard_BTD = self.translator.standardised(features_BTD, draws)
+        rows = self.translator.tokens(standard_BTD), valid_BT
         size = len(valid_BT) if window_of_Q is None else len(window_of_Q)
         before, behind = self._around(task, queries, size, features_BTD.device)
         if window_of_Q is None or size == len(valid_BT):
@@ -132,6 +140,8 @@ class VideoLLM(nn.Module):
             repeated = draws and draws.repeated(window_of_Q.tolist())
             states_BTE, final = self._read({**before, "rows": rows, **behind}, repeated)
             valid_BT = rows[1]
+        if (side := self.side_of(task)) is not None:
+            states_BTE = side(standard_BTD, states_BTE, draws)
         outputs: dict[str, Tensor] = self.heads[task](
             States(rows_BTE=states_BTE, valid_BT=valid_BT, final_BSE=final, targets=targets or {})
         )
@@ -268,17 +278,22 @@ def build_model(
         seed=config.seed,
     )
     with_query = any(task.facts.query_place != "none" for task in tasks.values())
+    heads = {name: task.build_head(context) for name, task in tasks.items()}
+    appended = {
+        name: nn.Parameter(torch.randn(task.appended_tokens, width_in) * start_rms)
+        for name, task in tasks.items()
+        if task.appended_tokens
+    }
+    side_tasks = [name for name, task in tasks.items() if _names_rows(task)] if language else []
     return VideoLLM(
         translator=translator,
         llm=llm,
-        heads={name: task.build_head(context) for name, task in tasks.items()},
+        heads=heads,
+        side=_side(config, row_shape[-1], context.width) if side_tasks else None,
+        side_tasks=side_tasks,
         text=load_text(config.text, language) if with_query and language is not None else None,
         query_places={name: task.facts.query_place for name, task in tasks.items()},
-        appended={
-            name: nn.Parameter(torch.randn(task.appended_tokens, width_in) * start_rms)
-            for name, task in tasks.items()
-            if task.appended_tokens
-        },
+        appended=appended,
         state_dropout=config.augment.state_dropout,
     )
 
@@ -289,6 +304,16 @@ def _reasoner(config: TrainConfig, device: torch.device) -> Reasoner | None:
     if config.llm.name in SMALL:
         return make_small(config.llm, config.seed, config.tuning)
     return load_llm(config.llm, device, config.seed, config.tuning)
+
+
+def _names_rows(task: Answers[Any, Any]) -> bool:
+    return task.facts.entries == "rows" and task.facts.query_place == "none"
+
+
+def _side(config: TrainConfig, dim: int, width_out: int) -> SideNetwork | None:
+    if not config.side.width:
+        return None
+    return SideNetwork(dim, width_out, config.side, dropout=config.augment.state_dropout)
 
 
 def _check_suits(config: TrainConfig, llm: Reasoner | None, task: Answers[Any, Any]) -> None:
@@ -323,71 +348,9 @@ def parameter_counts(model: VideoLLM) -> dict[str, int]:
 
     Learned tokens and the projection of a text encoder count as translator: they make input.
     """
-    counts = {"llm": 0, "translator": 0, "heads": 0}
+    counts = {"llm": 0, "side": 0, "translator": 0, "heads": 0}
     for name, value in model.named_parameters():
         if value.requires_grad:
             part = name.partition(".")[0]
             counts[part if part in counts else "translator"] += value.numel()
     return counts
-
-
-def pretrained_identities(model: nn.Module) -> dict[str, LlmIdentity]:
-    """Return module path -> identity of every network whose own weights are not trained."""
-    return {
-        path: module.identity
-        for path, module in model.named_modules()
-        if isinstance(getattr(module, "identity", None), LlmIdentity)
-    }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainedWeights:
-    """Everything a checkpoint must keep: all but pretrained networks, which are named."""
-
-    model: Mapping[str, Tensor]
-    """Translator, heads, learned tokens, and weights of the LLM that are trained themselves."""
-    adapter: Mapping[str, Tensor]
-    """Of the LLM, under peft's own names; empty if it has none."""
-
-
-def trained_weights(model: VideoLLM) -> TrainedWeights:
-    """Return what is to be kept of a model."""
-    adapter = model.llm.adapter_tensors() if isinstance(model.llm, LanguageModel) else {}
-    pretrained = tuple(f"{path}." for path in pretrained_identities(model))
-    adapted = "llm." if adapter else ()
-    trainable = {
-        name
-        for name, value in model.named_parameters()
-        if value.requires_grad and not name.startswith(adapted)
-    }
-    tensors = {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if name in trainable or not name.startswith(pretrained)
-    }
-    return TrainedWeights(model=tensors, adapter=adapter)
-
-
-def load_trained(model: VideoLLM, weights: TrainedWeights, *, where: str) -> None:
-    """Fill a model with what ``trained_weights`` returned.
-
-    Raises:
-        CheckpointError: if names or shapes are not the model's.
-    """
-    own = trained_weights(model)
-    _check_shapes(own.model, weights.model, where)
-    _check_shapes(own.adapter, weights.adapter, where)
-    model.load_state_dict(dict(weights.model), strict=False)
-    if isinstance(model.llm, LanguageModel) and weights.adapter:
-        model.llm.load_adapter(weights.adapter)
-
-
-def _check_shapes(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], where: str) -> None:
-    expected = {name: tuple(value.shape) for name, value in own.items()}
-    got = {name: tuple(value.shape) for name, value in saved.items()}
-    for name in sorted(expected.keys() | got.keys()):
-        if expected.get(name) != got.get(name):
-            raise CheckpointError(
-                f"{where}: tensor '{name}' has shape {got.get(name)}, the model expects "
-                f"{expected.get(name)}. Task options or features differ from the training run's."
-            )

@@ -27,7 +27,8 @@ from train.checkpoints.checkpoint import (
 from train.checkpoints.record import Checkpoint
 from train.config import TextConfig, TrainConfig
 from train.data.batches import Ask
-from train.model.video_llm import VideoLLM, load_trained
+from train.model.trained_weights import load_trained
+from train.model.video_llm import VideoLLM
 from train.predict.predictor import Loss, Predictor
 from train.prepare import build
 from train.task import TaskFacts

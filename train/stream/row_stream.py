@@ -96,6 +96,9 @@ class RowStream:
         self._pool_rows = model.translator.config.pool_rows
         max_tokens = data.window_rows + self._query_1LE.shape[1]
         self._llm = _reader(model.llm, max_tokens)
+        self._side = model.side_of(task)
+        self._side_past: Tensor | None = None
+        """What the side network keeps of the window's rows."""
         kept_rows = max(data.context_rows, self._pool_rows - 1)
         self._past: deque[Tensor] = deque(maxlen=kept_rows)
         self._group: list[Tensor] = []
@@ -156,7 +159,12 @@ class RowStream:
         self._start = start
         num_context = self._row - start
         context = list(self._past)[len(self._past) - num_context :]
-        tokens = [self._query_1LE, *([self._tokens(context)] if context else [])]
+        tokens = [self._query_1LE]
+        self._side_past = None
+        if context:
+            standard_1TD = self._standardised(context)
+            tokens.append(self._model.translator.tokens(standard_1TD))
+            self._read_beside(standard_1TD)
         if self._llm is not None:
             self._llm.forget()
             tokens_1NE = torch.cat(tokens, dim=1)
@@ -195,8 +203,18 @@ class RowStream:
         assert self._start is not None, "a window is primed before its rows are predicted"
         # Pooling looks at rows of the window only, as it does where the window is whole.
         pooled = min(self._pool_rows, self._row - self._start + 1)
-        token_11E = self._tokens([*self._past, features][-pooled:])[:, -1:]
-        return token_11E if self._llm is None else self._llm.read(token_11E)
+        standard_11D = self._standardised([*self._past, features][-pooled:])[:, -1:]
+        token_11E = self._model.translator.tokens(standard_11D)
+        state_11E = token_11E if self._llm is None else self._llm.read(token_11E)
+        own_11E = self._read_beside(standard_11D)
+        return state_11E if own_11E is None else (state_11E + own_11E) / 2
+
+    def _read_beside(self, standard_1TD: Tensor) -> Tensor | None:
+        """Return the side network's states of the rows that come next, if there is one."""
+        if self._side is None:
+            return None
+        own_1TE, self._side_past = self._side.read(standard_1TD, self._side_past)
+        return own_1TE
 
     def _output(
         self, state_11E: Tensor, row: int, times: Times | None, *, is_last: bool
@@ -240,9 +258,8 @@ class RowStream:
                     "a window. Predict whole videos with vllm-predict."
                 )
 
-    def _tokens(self, rows: Sequence[Tensor]) -> Tensor:
-        tokens_1TE: Tensor = self._model.translator(torch.stack(list(rows))[None])
-        return tokens_1TE
+    def _standardised(self, rows: Sequence[Tensor]) -> Tensor:
+        return self._model.translator.standardised(torch.stack(list(rows))[None])
 
     def _check_row(self, stored_row: Tensor) -> None:
         width = self._model.translator.mean_D.shape[0]

@@ -21,7 +21,7 @@ from train.checkpoints.checkpoint import (
 )
 from train.checkpoints.record import Checkpoint, Progress
 from train.config import TrainConfig
-from train.model.video_llm import TrainedWeights
+from train.model.trained_weights import TrainedWeights
 
 
 def content(step=3, **recipe_options):
@@ -110,7 +110,7 @@ def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path):
         "optimizer.safetensors",
         "run.json",
     ]
-    assert json.loads((tmp_path / "last" / "run.json").read_text())["format_version"] == 2
+    assert json.loads((tmp_path / "last" / "run.json").read_text())["format_version"] == 3
 
 
 def test_a_folder_that_is_not_there_is_named_as_it_was_given(tmp_path):

@@ -9,7 +9,7 @@ from train.config import LlmConfig
 from train.model.heads import caption as caption_module
 from train.model.heads.caption import CaptionHead, CaptionWriter
 from train.model.llm import load_llm
-from train.model.video_llm import pretrained_identities
+from train.model.trained_weights import pretrained_identities
 from train.task import IGNORED
 
 END = 1

@@ -8,15 +8,14 @@ from cache_schema.errors import CheckpointError, ConfigError
 from tests.train.model.tiny_llms import POSITIONS, WIDTH, save_tiny_llm, save_tiny_tokenizer
 from tests.train.outputs import states_of
 from tests.train.toy import CLASSES, ToyAnswers
-from train.config import DataConfig, LlmConfig, TextConfig, TrainConfig
-from train.model.video_llm import (
+from train.config import DataConfig, LlmConfig, SideConfig, TextConfig, TrainConfig
+from train.model.trained_weights import (
     TrainedWeights,
-    build_model,
     load_trained,
-    parameter_counts,
     pretrained_identities,
     trained_weights,
 )
+from train.model.video_llm import build_model, parameter_counts
 
 CPU = torch.device("cpu")
 DIM = 5
@@ -26,6 +25,7 @@ def build(tmp_path, family="llama", **settings):
     name = "none" if family == "none" else str(save_tiny_llm(family, tmp_path / family))
     config = TrainConfig(
         llm=LlmConfig(name=name, num_layers=0, dtype="float32"),
+        side=SideConfig(width=0),
         data=DataConfig(window_rows=16, context_rows=4),
         **settings,
     )
@@ -48,6 +48,7 @@ def test_only_translator_and_head_are_trained(tmp_path):
     model = build(tmp_path, tuning="basic")
     assert parameter_counts(model) == {
         "llm": 0,
+        "side": 0,
         "translator": DIM * WIDTH + WIDTH,
         "heads": WIDTH * CLASSES + CLASSES,
     }
@@ -123,6 +124,7 @@ def build_asking(tmp_path, task, family="llama", run=None, **settings):
     folder = save_tiny_tokenizer(save_tiny_llm(family, tmp_path / family))
     config = TrainConfig(
         llm=LlmConfig(name=str(folder), num_layers=0, dtype="float32", **settings),
+        side=SideConfig(width=0),
         data=DataConfig(window_rows=16, context_rows=4),
         text=TextConfig(max_tokens=8),
         **(run or {}),
