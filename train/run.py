@@ -29,6 +29,7 @@ from train.loop.parallel import (
     make_accelerator,
     number_of_main_process,
 )
+from train.loop.settling import settle
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
 from train.predict.predictor import Scores, score_table
@@ -138,6 +139,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         start_up = time.perf_counter() - started
         with EnergyMeter(_gpus(accelerator)) as meter:
             trainer.train()
+            settle(trainer)
     finally:
         if accelerator.is_main_process and not config.out:
             with suppress(OSError):  # only an empty folder goes: its number is free again

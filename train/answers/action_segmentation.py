@@ -4,8 +4,10 @@ Shapes: R rows of a video, F label frames of it, K classes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from statistics import mean
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,12 +20,42 @@ from train.answers.parts import best_classes, class_segments, duration, rounded
 from train.data.row_times import rows_at
 from train.decoders.row_classes import ClassOrder, causal_filter, measure_order, two_head
 from train.decoders.segment_history import SegmentHistory, history_filter, measure_history
+from train.metrics.segmental import LabelPair, segmental_scores
 from train.task import Answers, HeadContext, SampleOutput, TaskFacts
 
 if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
     from torch import nn
 
-__all__ = ["ActionSegmentationOptions", "SegmentationAnswers", "SegmentationKnowledge"]
+__all__ = [
+    "BACKGROUND",
+    "ActionSegmentationOptions",
+    "Decoding",
+    "SegmentationAnswers",
+    "SegmentationKnowledge",
+]
+
+BACKGROUND = "background"
+"""Class that edit and F1 leave out; Breakfast's own is named SIL and therefore counts."""
+
+Decoder = Literal["argmax", "two_head", "causal_filter", "history_filter"]
+
+
+@record
+class Decoding:
+    """How the rows' scores become labels."""
+
+    decoder: Decoder = "history_filter"
+    filter_weight: float = 2.0
+
+
+CHOICE = (
+    Decoding(),
+    *(Decoding(filter_weight=weight) for weight in (1.0, 1.5, 3.0, 4.5, 7.0)),
+    Decoding(decoder="argmax"),
+)
+"""What ``decoder = "auto"`` chooses from; the first where nothing could be tried."""
+CHOSEN_BY = ("Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50")
+"""The mean of these, so that neither seconds nor segments are all that counts."""
 
 
 @record
@@ -40,13 +72,15 @@ class ActionSegmentationOptions:
     """Weight of the truncated-MSE loss between neighbouring rows; as in MS-TCN."""
     next_weight: float = 0.0
     """Weight of a second head's loss, which names the next row's class; 0 leaves it out."""
-    decoder: Literal["argmax", "two_head", "causal_filter", "history_filter"] = "history_filter"
+    decoder: Literal["auto", "argmax", "two_head", "causal_filter", "history_filter"] = "auto"
     """How the rows' scores become labels; all are causal. ``two_head`` adds the previous row's
     forecast, ``causal_filter`` which label followed which in training
     (``train.decoders.row_classes``), ``history_filter`` what followed all that was done before,
-    and how long it took (``train.decoders.segment_history``)."""
-    filter_weight: float = 2.0
-    """Of the scores against what was seen in training, for the two filters."""
+    and how long it took (``train.decoders.segment_history``). ``auto`` is the last, with the weight
+    that names the videos best by which the best epoch was picked, or ``argmax`` if that does."""
+    filter_weight: float | None = None
+    """Of the scores against what was seen in training, for the two filters; None is what was chosen
+    by ``auto``, else 2."""
     variant: Literal["ms-tcn", "asformer"] = "ms-tcn"
     """``asformer`` adds the numbers by ASFormer's ``eval.py``."""
 
@@ -56,7 +90,7 @@ class ActionSegmentationOptions:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}, must be in [0, 1)")
         for name in ("smoothing_weight", "next_weight", "filter_weight"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
         if self.decoder == "two_head" and not self.next_weight:
             raise ValueError("decoder 'two_head' needs the second head: set next_weight, e.g. 0.5")
@@ -69,6 +103,8 @@ class SegmentationKnowledge:
     class_names: tuple[str, ...]
     transcripts: tuple[tuple[tuple[int, int], ...], ...] = ()
     """Class and number of label frames of each run of each training video."""
+    decoding: Decoding | None = None
+    """What was chosen by videos that picked the best epoch; None if nothing was."""
 
 
 class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptions]):
@@ -121,23 +157,69 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
 
     def classes(self, output: SampleOutput) -> NDArray[np.int64]:
         """Return the class of every row (R,), decoded as the options say."""
+        return self._classes(output, self.decoding)
+
+    @property
+    def decoding(self) -> Decoding:
+        """How rows become labels: as the options say, else as was chosen."""
+        options, chosen = self.options, self.knowledge.decoding
+        if options.decoder == "auto" and options.filter_weight is None and chosen is not None:
+            return chosen
+        decoding = CHOICE[0]
+        if options.decoder != "auto":
+            decoding = replace(decoding, decoder=options.decoder)
+        if options.filter_weight is not None:
+            decoding = replace(decoding, filter_weight=options.filter_weight)
+        return decoding
+
+    @property
+    def settles(self) -> bool:
+        """Whether there is something to choose."""
+        options = self.options
+        is_open = options.decoder == "auto" and options.filter_weight is None
+        return is_open and bool(self.knowledge.transcripts)
+
+    def settle(self, outputs: Sequence[SampleOutput]) -> str:
+        """Choose the decoding that names these videos best."""
+        best = max(CHOICE, key=lambda one: self._score(outputs, one))
+        self.knowledge = replace(self.knowledge, decoding=best)
+        weight = "" if best.decoder == "argmax" else f", filter_weight {best.filter_weight:g}"
+        return f"rows become labels by {best.decoder}{weight}"
+
+    def _score(self, outputs: Sequence[SampleOutput], decoding: Decoding) -> float:
+        names = self.knowledge.class_names
+        pairs = [
+            LabelPair(
+                truth_F=np.asarray(output.sample.target, np.int64),
+                predicted_F=self._frames(output, self._classes(output, decoding)),
+            )
+            for output in outputs
+        ]
+        background = names.index(BACKGROUND) if BACKGROUND in names else None
+        scores = segmental_scores(pairs, background)
+        return mean(scores[key] for key in CHOSEN_BY)
+
+    def _classes(self, output: SampleOutput, decoding: Decoding) -> NDArray[np.int64]:
         current_RK = output.rows("current")
-        if self.options.decoder == "two_head":
+        if decoding.decoder == "two_head":
             return two_head(current_RK, output.rows("next"))
-        if self.options.decoder == "causal_filter":
+        if decoding.decoder == "causal_filter":
             order = self._order(self._frames_per_row(output))
-            return causal_filter(current_RK, order, self.options.filter_weight)
-        if self.options.decoder == "history_filter" and self.knowledge.transcripts:
+            return causal_filter(current_RK, order, decoding.filter_weight)
+        if decoding.decoder == "history_filter" and self.knowledge.transcripts:
             history = self._history(self._frames_per_row(output))
-            return history_filter(current_RK, history, self.options.filter_weight)
+            return history_filter(current_RK, history, decoding.filter_weight)
         classes_R: NDArray[np.int64] = current_RK.argmax(axis=1)
         return classes_R
 
     def frame_classes(self, output: SampleOutput) -> NDArray[np.int64]:
         """Give each label frame of a video with labels the class of the row at its middle."""
+        return self._frames(output, self.classes(output))
+
+    def _frames(self, output: SampleOutput, classes_R: NDArray[np.int64]) -> NDArray[np.int64]:
         num_frames = len(np.asarray(output.sample.target))
         middles_F = (np.arange(num_frames, dtype=np.float64) + 0.5) / float(self.options.label_fps)
-        return self.classes(output)[rows_at(output.times_R2, middles_F)]
+        return classes_R[rows_at(output.times_R2, middles_F)]
 
     def _frames_per_row(self, output: SampleOutput) -> int:
         """Return how many label frames a row covers, at least one."""

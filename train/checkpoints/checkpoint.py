@@ -65,6 +65,7 @@ __all__ = [
     "require_stream",
     "samples_sha256",
     "write_checkpoint",
+    "write_knowledge",
 ]
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
     texts = {
         RUN: to_json(checkpoint) + "\n",
         LABELS: json.dumps(state.labels, indent=1, ensure_ascii=False) + "\n",
-        KNOWLEDGE: json.dumps(state.knowledge, ensure_ascii=False) + "\n",
+        KNOWLEDGE: _knowledge_text(state.knowledge),
         CARD: model_card(checkpoint),
     }
     for name, text in texts.items():
@@ -142,6 +143,16 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
     partial.rename(folder)
     sync_path(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def write_knowledge(folder: Path, knowledge: Knowledge) -> None:
+    """Replace what a checkpoint's heads know, whole or not at all."""
+    path = folder / KNOWLEDGE
+    partial = path.with_name(f"{KNOWLEDGE}.{secrets.token_hex(4)}.partial")
+    partial.write_text(_knowledge_text(knowledge), encoding="utf-8")
+    sync_path(partial)
+    partial.rename(path)
+    sync_path(folder)
 
 
 def checkpoint_folder(run: Path) -> Path:
@@ -195,6 +206,10 @@ def read_record(folder: Path) -> Checkpoint:
     path = _place(folder) / RUN
     text = path.read_text(encoding="utf-8")
     return Checkpoint.read(text, where=str(path))
+
+
+def _knowledge_text(knowledge: Knowledge) -> str:
+    return json.dumps(knowledge, ensure_ascii=False) + "\n"
 
 
 def _read_knowledge(path: Path) -> Knowledge:

@@ -134,10 +134,14 @@ class Trainer:
         Args:
             watch: Looks at the outputs that are scored, on the main process.
         """
+        self.load_best()
+        return self.validation.scores("val", watch)
+
+    def load_best(self) -> None:
+        """Become the best checkpoint, as its file has it."""
         self.accelerator.wait_for_everyone()  # the main process may still be writing it
         folder = self.folder / (BEST if has_checkpoint(self.folder / BEST) else LAST)
         self.parallel.load(read_checkpoint(folder)[1].weights, where=str(folder))
-        return self.validation.scores("val", watch)
 
     def _standardise(self) -> None:
         """Measure the training rows once; other processes get the main one's numbers."""

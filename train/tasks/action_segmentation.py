@@ -23,6 +23,7 @@ from train.annotations.breakfast import read_labels
 from train.annotations.opening import LabelSource, open_labels
 from train.answer import Answer
 from train.answers.action_segmentation import (
+    BACKGROUND,
     ActionSegmentationOptions,
     SegmentationAnswers,
     SegmentationKnowledge,
@@ -32,9 +33,6 @@ from train.metrics.segmental import LabelPair, segmental_scores
 from train.task import IGNORED, LossSum, Sample, SampleOutput, Subset, Task, Tensors, Window
 
 __all__ = ["ActionSegmentation", "ActionSegmentationOptions"]
-
-BACKGROUND = "background"
-"""Class that edit and F1 leave out; Breakfast's own is named SIL and therefore counts."""
 
 
 class ActionSegmentation(Task[LabelSource, ActionSegmentationOptions]):

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -5,6 +8,7 @@ from tests.train.outputs import logits_of, output_of, output_of_windows, rows_of
 from train.answer import Answer, Segment, as_json
 from train.answers.action_segmentation import (
     ActionSegmentationOptions,
+    Decoding,
     SegmentationAnswers,
     SegmentationKnowledge,
 )
@@ -103,3 +107,61 @@ def test_the_order_of_training_needs_no_annotations(decoder, labels):
         filter_weight=1.0,
     )
     assert [one.label for one in found] == labels
+
+
+def labelled(video, labels):
+    """A video with labels, and what a network says that now and then takes one for another."""
+    sample = replace(whole_video(video), target=np.array(labels))
+    rng = np.random.default_rng(len(labels))
+    scores = np.eye(3, dtype=np.float32)[labels] + rng.normal(0, 0.6, (len(labels), 3))
+    return output_of(sample, rows_of(len(labels)), current=scores.astype(np.float32))
+
+
+def runs(*lengths):
+    return [number for number, length in enumerate(lengths) for _ in range(length)]
+
+
+def test_the_weight_of_history_is_chosen_by_labelled_videos():
+    # Always in this order, 20 rows each: what was done says much, one row's scores little.
+    known = answers(transcripts=(((0, 20), (1, 20), (2, 20)),) * 3, label_fps=Fraction(1))
+    assert known.settles
+    assert known.decoding == Decoding()  # until then
+    said = known.settle([labelled("a", runs(20, 21, 19)), labelled("b", runs(19, 20, 22))])
+    assert known.decoding.decoder == "history_filter"
+    assert said.startswith("rows become labels by history_filter, filter_weight ")
+    assert known.knowledge.decoding == known.decoding
+
+
+def test_where_nothing_follows_from_history_the_scores_are_taken_as_they_are():
+    rng = np.random.default_rng(0)
+    known = answers(transcripts=(((0, 20), (1, 20), (2, 20)),) * 3, label_fps=Fraction(1))
+    outputs = []
+    for video in "ab":
+        labels = rng.integers(3, size=60)
+        sample = replace(whole_video(video), target=labels)
+        outputs.append(output_of(sample, rows_of(60), current=np.eye(3, dtype=np.float32)[labels]))
+    assert known.settle(outputs) == "rows become labels by argmax"
+    np.testing.assert_array_equal(known.classes(outputs[1]), outputs[1].sample.target)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"decoder": "argmax"}, Decoding(decoder="argmax")),
+        ({"decoder": "history_filter"}, Decoding()),
+        ({"filter_weight": 3.0}, Decoding(filter_weight=3.0)),
+    ],
+)
+def test_what_is_asked_for_is_not_chosen(options, expected):
+    chosen = Decoding(filter_weight=7.0)
+    knowledge = SegmentationKnowledge(
+        class_names=NAMES, transcripts=(((0, 20), (1, 20)),), decoding=chosen
+    )
+    known = SegmentationAnswers(knowledge, ActionSegmentationOptions(**options))
+    assert not known.settles
+    assert known.decoding == expected
+    assert SegmentationAnswers(knowledge, ActionSegmentationOptions()).decoding == chosen
+
+
+def test_without_training_videos_there_is_nothing_to_choose():
+    assert not answers().settles
