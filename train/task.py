@@ -279,24 +279,6 @@ class Answers(ABC, Generic[Known, Chosen]):
         """
         return
 
-    @property
-    def settles(self) -> bool:
-        """Whether ``settle`` has something to choose."""
-        return False
-
-    def settle(self, outputs: Sequence[SampleOutput]) -> str:
-        """Choose how outputs become answers, by labelled samples that picked the best epoch.
-
-        The choice becomes part of ``knowledge``.
-
-        Args:
-            outputs: Of some of them.
-
-        Returns:
-            What was chosen, for the log.
-        """
-        return ""
-
     def row_classes(self, output: SampleOutput) -> "tuple[Row, ...]":
         """Return how probable classes are at each row, where ``answer`` does not tell it."""
         return ()
