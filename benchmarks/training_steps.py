@@ -31,7 +31,14 @@ from transformers import Trainer as OtherTrainer
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import create_store
-from train.config import AugmentConfig, DataConfig, LlmConfig, OptimConfig, TrainConfig
+from train.config import (
+    AugmentConfig,
+    DataConfig,
+    LlmConfig,
+    OptimConfig,
+    SideConfig,
+    TrainConfig,
+)
 from train.data.batches import Batch
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
@@ -121,8 +128,10 @@ def prepared(folder: Path, tuning: str, sizes: Sizes) -> Prepared:
         device="cpu",
         tuning=tuning,
         llm=sizes.llm,
-        # What it is compared with learns from the rows as they are.
+        # What it is compared with is the LLM, and learns the labels from the rows as they are.
+        side=SideConfig(width=0),
         augment=AugmentConfig(noise_std=0, shift_std=0, state_dropout=0),
+        tasks={"action_segmentation": {"smoothing_weight": 0}},
         data=DataConfig(window_rows=sizes.window_rows, context_rows=0, selection="last"),
         optim=OptimConfig(epochs=1, batch_size=sizes.batch_size),
     )
