@@ -2,8 +2,8 @@
 
 What stands between translator and head, and what is drawn for it, is that of
 ``benchmarks/fifty_salads.py``. What is kept is what had the least loss, a measure that every task
-has, on training videos that the run did not see: those of the next fold; where there is one fold,
-a fifth.
+has (but for action segmentation, which judges itself), on training videos that the run did not see:
+those of the next fold; where there is one fold, a fifth.
 
     python benchmarks/fifty_salads.py prepare SCORES OUT         # the store, OUT/recipe.toml
     python benchmarks/arena_tasks.py prepare SCORES OUT          # OUT/tasks/fold<N>.jsonl
@@ -197,7 +197,7 @@ def search(out: Path, task: str, variant: str, budget: int) -> None:
             value = read_checkpoint(folder / BEST)[0].progress.best_value
             tried.append((-np.inf if value is None else value, number))
         best, number = max(tried)
-        click.echo(f"{task} {variant} fold {fold}: {number}, loss {-best:.4f} on held-out videos")
+        click.echo(f"{task} {variant} fold {fold}: {number}, {best:.4f} on held-out videos")
         found = out / "tasks" / "search" / task / variant / f"fold{fold}.json"
         found.write_text(json.dumps(settings_of(task, variant, number), indent=1))
 

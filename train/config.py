@@ -174,7 +174,8 @@ class DataConfig:
     """Rows of an evaluation window that repeat the past, so that no prediction starts blind."""
     selection: Literal["val", "holdout", "last"] = "val"
     """Which epoch is the result: the best on the validation subset by the official metric, the
-    best on held-out training videos by their loss, or the last. Where the validation subset is
+    best on held-out training videos by their loss (action segmentation by itself: by seconds and
+    segments), or the last. Where the validation subset is
     the test set, ``val`` would peek; with the other two it is scored once, at the end."""
     holdout_fraction: Fraction = 0.2
     """Share of the training videos kept out of training with ``selection = "holdout"``."""

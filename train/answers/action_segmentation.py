@@ -172,6 +172,11 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
             decoding = replace(decoding, filter_weight=options.filter_weight)
         return decoding
 
+    def worth(self, outputs: Sequence[SampleOutput]) -> float:
+        """Return the mean of ``CHOSEN_BY`` as a fraction, of ``argmax`` if that may be chosen."""
+        tried = (self.decoding, CHOICE[-1]) if self.settles else (self.decoding,)
+        return max(self._score(outputs, one) for one in tried) / 100
+
     @property
     def settles(self) -> bool:
         """Whether there is something to choose."""

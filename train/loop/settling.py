@@ -5,41 +5,17 @@ is seen on videos that were not trained on, and differs from set to set.
 """
 
 import logging
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 from cache_schema.parsing import to_mapping
 from train.checkpoints.checkpoint import BEST, LAST, write_knowledge
 from train.data.samples import SampleRows
 from train.loop.trainer import Trainer
+from train.loop.validation import MAX_JUDGED_ROWS, Judges
 from train.prepare import TaskData
-from train.task import SampleOutput
 
-__all__ = ["Settles", "settle"]
+__all__ = ["settle"]
 
 logger = logging.getLogger(__name__)
-
-MAX_ROWS = 20_000
-"""About so many are looked at; more take minutes."""
-
-
-@runtime_checkable
-class Settles(Protocol):
-    """Answers that can choose how outputs become what they say."""
-
-    @property
-    def settles(self) -> bool:
-        """Whether the options leave something to choose."""
-
-    def settle(self, outputs: Sequence[SampleOutput]) -> str:
-        """Choose by labelled samples; the choice becomes part of ``Answers.knowledge``.
-
-        Args:
-            outputs: What the trained model says of some that picked its best epoch.
-
-        Returns:
-            What was chosen, for the log.
-        """
 
 
 def settle(trainer: Trainer) -> None:
@@ -60,7 +36,7 @@ def settle(trainer: Trainer) -> None:
         if samples := choosing[data.task.facts.name]:
             # All processes predict; the main one has what they say.
             outputs = list(trainer.validation.predictor(data.task).predict(samples).outputs)
-            if is_main and isinstance(data.task.answers, Settles):
+            if is_main and isinstance(data.task.answers, Judges):
                 logger.info("%s: %s", data.task.facts.name, data.task.answers.settle(outputs))
     if is_main:
         known = {data.task.facts.name: to_mapping(data.task.answers.knowledge) for data in tasks}
@@ -71,7 +47,7 @@ def settle(trainer: Trainer) -> None:
 def _picking(data: TaskData) -> list[SampleRows]:
     """Return evenly chosen ones of the samples that picked the best epoch, if there is a choice."""
     answers = data.task.answers
-    if not (isinstance(answers, Settles) and answers.settles):
+    if not (isinstance(answers, Judges) and answers.settles):
         return []
     samples = data.holdout or data.watched[1]
-    return samples[:: 1 + sum(rows.num_rows for rows in samples) // MAX_ROWS]
+    return samples[:: 1 + sum(rows.num_rows for rows in samples) // MAX_JUDGED_ROWS]

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -14,12 +15,48 @@ from train.prepare import Prepared, TaskData
 from train.task import SampleOutput
 from train.tasks import AnyTask
 
-__all__ = ["PREDICTIONS", "EpochResult", "Validation", "Watch", "joined"]
+__all__ = [
+    "MAX_JUDGED_ROWS",
+    "PREDICTIONS",
+    "EpochResult",
+    "Judges",
+    "Validation",
+    "Watch",
+    "joined",
+]
 
 PREDICTIONS = "predictions"
 
+MAX_JUDGED_ROWS = 20_000
+"""About so many held-out rows are judged by what is said about them; more take minutes."""
+
 Watch = Callable[[AnyTask, Iterable[SampleOutput]], Iterable[SampleOutput]]
 """Looks at a task's outputs and passes them on, as they are made."""
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Answers that can tell how good they are on labelled samples of any subset.
+
+    And that can choose, after the last step, how outputs become what they say.
+    """
+
+    def worth(self, outputs: Sequence[SampleOutput]) -> float:
+        """Return how good what they say is, at best 1."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether the options leave something to choose."""
+
+    def settle(self, outputs: Sequence[SampleOutput]) -> str:
+        """Choose by labelled samples; the choice becomes part of ``Answers.knowledge``.
+
+        Args:
+            outputs: What the trained model says of some that picked its best epoch.
+
+        Returns:
+            What was chosen, for the log.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +80,14 @@ class Validation:
     """Whether a call of the model needs all processes."""
 
     def epoch(self) -> EpochResult:
-        """Evaluate on held-out training videos by the loss, else on ``val`` by the metrics."""
+        """Evaluate on held-out training videos, else on ``val`` by the metrics."""
         values: list[float | None] = []
         scores: dict[str, Scores] = {}
         losses = []
         for data in self.run.tasks:
             if data.holdout:
-                loss = self._holdout_loss(data)
-                value: float | None = -loss
+                value: float | None
+                value, loss = self._of_holdout(data)
             else:
                 scores[data.task.facts.name], loss = self._score(*data.watched, "last")
                 value = data.task.quality(scores[data.task.facts.name])
@@ -77,10 +114,23 @@ class Validation:
             }
         )
 
-    def _holdout_loss(self, data: TaskData) -> float:
+    def _of_holdout(self, data: TaskData) -> tuple[float, float]:
+        """Return what picks the best epoch, and the loss.
+
+        That is the loss, but for a task by itself that can tell how good its answers are: the epoch
+        of least loss finds segments worse than later ones (docs/decisions/0023).
+        """
+        answers = data.task.answers
         predictions = self.predictor(data.task).predict(_by_query(data.holdout))
-        deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
-        return predictions.loss
+        if len(self.run.tasks) > 1 or not isinstance(answers, Judges):
+            deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
+            return -predictions.loss, predictions.loss
+        outputs = list(predictions.outputs)
+        num_rows = sum(len(output.times_R2) for output in outputs)
+        judged = outputs[:: 1 + num_rows // MAX_JUDGED_ROWS]
+        worth = answers.worth(judged) if self.accelerator.is_main_process else 0.0
+        (known,) = broadcast_object_list([worth])
+        return known, predictions.loss
 
     def _score(
         self, task: AnyTask, val: Sequence[SampleRows], name: str, watch: Watch | None = None

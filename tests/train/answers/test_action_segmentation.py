@@ -144,6 +144,17 @@ def test_where_nothing_follows_from_history_the_scores_are_taken_as_they_are():
     np.testing.assert_array_equal(known.classes(outputs[1]), outputs[1].sample.target)
 
 
+def test_what_is_said_is_worth_what_it_gets_right():
+    video = labelled("a", runs(20, 21, 19))
+    known = answers(transcripts=(((0, 20), (1, 20), (2, 20)),) * 3, label_fps=Fraction(1))
+    right = np.eye(3, dtype=np.float32)[video.sample.target] * 9
+    assert known.worth([output_of(video.sample, video.times_R2, current=right)]) == 1
+    wrong = np.roll(right, 1, axis=1)
+    plain = answers(decoder="argmax", label_fps=Fraction(1))
+    assert plain.worth([output_of(video.sample, video.times_R2, current=wrong)]) < 0.3
+    assert 0.3 < plain.worth([video]) < known.worth([video]) <= 1
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -7,7 +7,7 @@ from tests.train.annotations.annotation_folders import breakfast_folder
 from tests.train.runs import make_config
 from tests.train.toy import ToyTask, make_features
 from train.answers.action_segmentation import CHOICE, CHOSEN_BY, Decoding
-from train.checkpoints.checkpoint import BEST, LAST
+from train.checkpoints.checkpoint import BEST, LAST, read_record
 from train.config import DataConfig, LlmConfig
 from train.run import train
 
@@ -45,6 +45,8 @@ def test_what_picked_the_best_epoch_chooses_and_the_choice_is_kept(tmp_path, sel
     report = train(config_of(tmp_path, selection=selection), resume=False)
     kept = decoding_kept(tmp_path, BEST)
     assert Decoding(**kept) in CHOICE
+    best = read_record(tmp_path / "run" / BEST).progress.best_value
+    assert 0 < best < 1  # of held-out videos, too: no loss
     assert decoding_kept(tmp_path, LAST) == kept
     again = train(config_of(tmp_path, selection=selection), resume=True)
     assert decoding_kept(tmp_path, BEST) == kept
