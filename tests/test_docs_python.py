@@ -17,6 +17,7 @@ llm.name = "none"
 data = {window_rows = 16, context_rows = 8}
 augment = {noise_std = 0, shift_std = 0, state_dropout = 0}
 optim = {epochs = 40, lr = 0.01}
+tasks.action_segmentation = {smoothing_weight = 0}
 """
 """Settings of trainings that take a second."""
 
