@@ -114,6 +114,13 @@ class SegmentationAnswers(Answers[SegmentationKnowledge, ActionSegmentationOptio
     knowledge_type = SegmentationKnowledge
     options_type = ActionSegmentationOptions
 
+    def adopt(self, built: Answers[SegmentationKnowledge, ActionSegmentationOptions]) -> None:
+        """Take over what followed what where it was trained, and what was chosen there.
+
+        Annotations that are predicted later may hold other training videos, or none.
+        """
+        self.knowledge = built.knowledge
+
     def labels(self) -> dict[str, Sequence[str]]:
         """Return the class names of both layers."""
         return dict.fromkeys(self.outputs, self.knowledge.class_names)

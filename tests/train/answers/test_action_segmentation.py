@@ -176,3 +176,13 @@ def test_what_is_asked_for_is_not_chosen(options, expected):
 
 def test_without_training_videos_there_is_nothing_to_choose():
     assert not answers().settles
+
+
+def test_annotations_of_other_videos_take_over_what_was_known_in_training():
+    known = answers(transcripts=(((0, 20), (1, 20), (2, 20)),), label_fps=Fraction(1))
+    known.settle([labelled("a", runs(20, 21, 19))])
+    other = answers(label_fps=Fraction(1))
+    other.adopt(known)
+    video = labelled("b", runs(19, 20, 22))
+    np.testing.assert_array_equal(other.classes(video), known.classes(video))
+    assert other.decoding == known.decoding

@@ -2,6 +2,7 @@ import json
 from statistics import mean
 
 import pytest
+import torch
 
 from tests.train.annotations.annotation_folders import breakfast_folder
 from tests.train.runs import make_config
@@ -9,6 +10,7 @@ from tests.train.toy import ToyTask, make_features
 from train.answers.action_segmentation import CHOICE, CHOSEN_BY, Decoding
 from train.checkpoints.checkpoint import BEST, LAST, read_record
 from train.config import DataConfig, LlmConfig
+from train.predict.trained_run import load_trained_run
 from train.run import train
 
 NAME = "action_segmentation"
@@ -48,6 +50,8 @@ def test_what_picked_the_best_epoch_chooses_and_the_choice_is_kept(tmp_path, sel
     best = read_record(tmp_path / "run" / BEST).progress.best_value
     assert 0 < best < 1  # of held-out videos, too: no loss
     assert decoding_kept(tmp_path, LAST) == kept
+    trained = load_trained_run(tmp_path / "run", torch.device("cpu"))
+    assert trained.answers.decoding == trained.task("").answers.decoding == Decoding(**kept)
     again = train(config_of(tmp_path, selection=selection), resume=True)
     assert decoding_kept(tmp_path, BEST) == kept
     assert again.metrics == report.metrics
