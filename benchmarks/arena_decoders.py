@@ -12,7 +12,7 @@ from statistics import mean
 
 import numpy as np
 
-from train.answers.action_segmentation import SegmentationAnswers
+from train.answers.action_segmentation import CHOSEN_BY, SegmentationAnswers
 from train.metrics.segmental import LabelPair, segmental_scores
 from train.predict.ensemble import open_runs
 from train.predict.subset import predict_subset
@@ -20,8 +20,8 @@ from train.task import SampleOutput
 
 __all__ = ["COMPARED", "best_decoder", "best_of"]
 
-COMPARED = ["Acc_video_mean", "Edit", "F1@0.10", "F1@0.25", "F1@0.50"]
-"""The search climbs their mean."""
+COMPARED = CHOSEN_BY
+"""The search climbs their mean, as the task does that chooses its decoder."""
 
 FILTER_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.5)
 Decoder = Mapping[str, object]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # vllm-score reads this module and must start without torch.
 
 __all__ = [
     "BACKGROUND",
+    "CHOSEN_BY",
     "ActionSegmentationOptions",
     "Decoding",
     "SegmentationAnswers",

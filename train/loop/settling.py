@@ -10,7 +10,7 @@ from cache_schema.parsing import to_mapping
 from train.checkpoints.checkpoint import BEST, LAST, write_knowledge
 from train.data.samples import SampleRows
 from train.loop.trainer import Trainer
-from train.loop.validation import MAX_JUDGED_ROWS, Judges
+from train.loop.validation import Judges, judged_part
 from train.prepare import TaskData
 
 __all__ = ["settle"]
@@ -50,4 +50,4 @@ def _picking(data: TaskData) -> list[SampleRows]:
     if not (isinstance(answers, Judges) and answers.settles):
         return []
     samples = data.holdout or data.watched[1]
-    return samples[:: 1 + sum(rows.num_rows for rows in samples) // MAX_JUDGED_ROWS]
+    return judged_part(samples, sum(rows.num_rows for rows in samples))

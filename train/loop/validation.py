@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -16,19 +16,21 @@ from train.task import SampleOutput
 from train.tasks import AnyTask
 
 __all__ = [
-    "MAX_JUDGED_ROWS",
     "PREDICTIONS",
     "EpochResult",
     "Judges",
     "Validation",
     "Watch",
     "joined",
+    "judged_part",
 ]
 
 PREDICTIONS = "predictions"
 
 MAX_JUDGED_ROWS = 20_000
 """About so many held-out rows are judged by what is said about them; more take minutes."""
+
+One = TypeVar("One")
 
 Watch = Callable[[AnyTask, Iterable[SampleOutput]], Iterable[SampleOutput]]
 """Looks at a task's outputs and passes them on, as they are made."""
@@ -126,8 +128,7 @@ class Validation:
             deque(predictions.outputs, maxlen=0)  # they are made while they are gone through
             return -predictions.loss, predictions.loss
         outputs = list(predictions.outputs)
-        num_rows = sum(len(output.times_R2) for output in outputs)
-        judged = outputs[:: 1 + num_rows // MAX_JUDGED_ROWS]
+        judged = judged_part(outputs, sum(len(output.times_R2) for output in outputs))
         worth = answers.worth(judged) if self.accelerator.is_main_process else 0.0
         (known,) = broadcast_object_list([worth])
         return known, predictions.loss
@@ -163,6 +164,11 @@ class Validation:
             num_processes=self.accelerator.num_processes,
             together=self.together,
         )
+
+
+def judged_part(samples: list[One], num_rows: int) -> list[One]:
+    """Return evenly chosen ones of samples that have so many rows together."""
+    return samples[:: 1 + num_rows // MAX_JUDGED_ROWS]
 
 
 def joined(scores: Mapping[str, Scores]) -> Scores:
