@@ -1,16 +1,18 @@
-"""What one GPU does: encoding beside the encoder alone, decoding on it, and steps of a large LLM.
+"""What one GPU does: extraction beside its parts alone, and steps of a large LLM.
 
     python -m benchmarks.gpu [--device auto|cuda|cpu]
 
 Nothing is downloaded: networks have random weights, videos are generated.
 
-    extraction   CLIP ViT-L/14 and ViT-B/32 in bfloat16: frames per second of a whole run beside
-                 those of the encoder alone on batches that lie ready (``run_vs_encoder``), and the
-                 share of the run in which the GPU was at work (``gpu_share``)
-    decoding     sampled frames per second by the CPU, and by NVDEC where torchcodec is installed
-    training     a LLaMA-shaped LLM of 1.3 billion parameters, LoRA and full: tokens per second,
-                 memory, and model FLOP utilisation: the FLOPs that the step needs / (seconds x the
-                 FLOPs per second that the device reaches with one large bfloat16 product)
+    extraction   CLIP ViT-L/14 and ViT-B/32 in bfloat16 on every frame of 720p videos: frames per
+                 second of whole runs with some numbers of processes (``runs``), beside those of the
+                 encoder on batches that lie ready (``vs_encoder``) and beside the slower of that
+                 and of the same number of processes that only decode (``wall_vs_limit``)
+    decoding     frames per second by the CPU, and by NVDEC where torchcodec is installed
+    training     a LLaMA-shaped LLM of 1.3 billion parameters, LoRA and full, as it stands and
+                 compiled (``train.llm.compile``): tokens per second, memory, and model FLOP
+                 utilisation: the FLOPs that the step needs / (seconds x the FLOPs per second that
+                 the device reaches with one large bfloat16 product)
 
 FLOPs that a step needs, per token: 2 for each weight forwards, 2 for the gradient of its input,
 2 for its own gradient if it is trained, and 12 x width x length / 2 for causal attention in each
@@ -24,23 +26,15 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 import click
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
+from transformers import CLIPVisionConfig, LlamaConfig, LlamaModel
 
-from benchmarks.extraction_inputs import make_videos, save_image_network
-from extract import extract
-from extract.config import ExtractConfig
-from extract.decode.backends import open_video
-from extract.decode.frames import sample_frames
-from extract.encode.preprocess import network_size
-from extract.plan.targets import build_targets
+from benchmarks.gpu_extraction import ExtractionSizes, decoding, extraction, timed
 from train.config import AugmentConfig, LlmConfig, OptimConfig, TranslatorConfig
 from train.device import choose_device
 from train.loop.optim import make_optimizer
@@ -50,15 +44,13 @@ from train.model.llm import load_llm
 from train.model.translator import SemanticTranslator
 from train.model.video_llm import VideoLLM
 
-FPS = 4
-ROUNDS = 5
 NUM_CLASSES = 100
 FEATURE_WIDTH = 1024
 
 NOT_MEASURED = (
-    "frames per second of CLIP ViT-L/14 and ViT-B/32 beside the encoder alone, the GPU's share of "
-    "a run, decoding by NVDEC; tokens per second, FLOP utilisation and memory of an LLM of 1.3 "
-    "billion parameters. These need a GPU."
+    "frames per second of CLIP ViT-L/14 and ViT-B/32 beside the encoder alone, decoding by NVDEC; "
+    "tokens per second, FLOP utilisation and memory of an LLM of 1.3 billion parameters. These "
+    "need a GPU."
 )
 
 Figures = dict[str, object]
@@ -68,13 +60,11 @@ Figures = dict[str, object]
 class Sizes:
     """How large everything is."""
 
-    videos: int
-    """Seconds of each video."""
-    batch: int
-    """Frames, and windows, at a time."""
+    extraction: ExtractionSizes
+    windows: int
+    """Of a step."""
     rows: int
     """Of a window."""
-    clip: dict[str, CLIPVisionConfig]
     llm: LlamaConfig
 
 
@@ -89,8 +79,11 @@ def sizes_of(device: torch.device) -> Sizes:
             hidden_size=2048, intermediate_size=5504, num_hidden_layers=24, num_attention_heads=16,
             vocab_size=32000, max_position_embeddings=2048,
         )  # fmt: skip
-        clip = {"clip_l14": large, "clip_b32": CLIPVisionConfig()}
-        return Sizes(videos=60, batch=64, rows=512, clip=clip, llm=llm)
+        networks = {"clip_l14": large, "clip_b32": CLIPVisionConfig()}
+        of_extraction = ExtractionSizes(
+            networks, clip_seconds=5, repeats=4, batch=64, workers=(1, 8)
+        )
+        return Sizes(of_extraction, windows=16, rows=512, llm=llm)
     small = CLIPVisionConfig(
         hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2
     )
@@ -98,77 +91,10 @@ def sizes_of(device: torch.device) -> Sizes:
         hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
         vocab_size=100, max_position_embeddings=64,
     )  # fmt: skip
-    return Sizes(videos=2, batch=4, rows=32, clip={"clip_small": small}, llm=llm)
-
-
-# --- extraction --------------------------------------------------------------------------------
-
-
-def extraction(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
-    """Return what a run does beside its encoder alone, for each network."""
-    videos = make_videos(folder / "videos", "720p", sizes.videos)
-    figures: Figures = {}
-    for name, config in sizes.clip.items():
-        torch.manual_seed(0)
-        where = save_image_network(folder / name, CLIPVisionModel(config))
-        settings = {"device": device.type, "compute_dtype": "bfloat16", "batch_size": sizes.batch}
-        alone = encoder_alone(where, settings)
-        rates, shares = [], []
-        for number in range(ROUNDS):
-            out = folder / f"{name}-{number}.zarr"
-            report = extract(videos, out, encoders=[where], fps=FPS, **settings)
-            facts = report.summary()
-            rates.append(facts["rows"] / facts["wall_seconds"])
-            shares += [sum((facts["gpu_seconds"] or {}).values()) / facts["wall_seconds"]]
-        figures[name] = {
-            "run_frames_per_second": median(rates),
-            "encoder_frames_per_second": alone,
-            "run_vs_encoder": median(rates) / alone,
-            "gpu_share": median(shares) if device.type == "cuda" else None,
-        }
-    return figures
-
-
-def encoder_alone(where: str, settings: dict[str, object]) -> float:
-    """Return frames per second of batches that lie ready on the device."""
-    config = ExtractConfig(encoders=(where,), **settings)
-    encoder = build_targets(config, None)[0].encoder
-    shape = (config.batch_size, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
-    pixels_BFCHW = torch.randn(shape).to(encoder.device)
-    seconds = timed(lambda: encoder.encode(pixels_BFCHW), encoder.device)
-    return config.batch_size / seconds
-
-
-def decoding(folder: Path) -> Figures:
-    """Return sampled frames per second of the CPU, and of the GPU's decoder if it can be asked."""
-    (video, *_) = sorted((folder / "videos").iterdir())
-    return {"cpu_frames_per_second": cpu_decoding(video), **nvdec(video)}
-
-
-def cpu_decoding(video: Path) -> float:
-    started = time.perf_counter()
-    count = sum(1 for _ in sample_frames(open_video(video, "pyav"), FPS, []))
-    return count / (time.perf_counter() - started)
-
-
-def nvdec(video: Path) -> Figures:
-    try:
-        from torchcodec.decoders import VideoDecoder
-    except (ImportError, RuntimeError, OSError) as error:
-        return {"nvdec": f"not measured: {type(error).__name__}: {str(error).splitlines()[0]}"}
-    try:
-        decoder = VideoDecoder(str(video), device="cuda")
-        end = decoder.metadata.end_stream_seconds
-        seconds = [number / FPS for number in range(int(end * FPS))]
-        started = time.perf_counter()
-        frames = decoder.get_frames_played_at(seconds)
-        torch.cuda.synchronize()
-        return {"nvdec_frames_per_second": len(frames.data) / (time.perf_counter() - started)}
-    except (RuntimeError, AssertionError) as error:
-        return {"nvdec": f"not measured: {str(error).splitlines()[0]}"}
-
-
-# --- training ----------------------------------------------------------------------------------
+    of_extraction = ExtractionSizes(
+        {"clip_small": small}, clip_seconds=1, repeats=2, batch=4, workers=(1, 2)
+    )
+    return Sizes(of_extraction, windows=1, rows=32, llm=llm)
 
 
 def training(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
@@ -176,22 +102,25 @@ def training(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
     torch.manual_seed(0)
     LlamaModel(sizes.llm).to(torch.bfloat16).save_pretrained(folder / "llm")
     reached = flops_reached(device)
-    return {
-        tuning: step_figures(folder / "llm", tuning, sizes, device, reached)
-        for tuning in ("lora:16", "full")
-    } | {"reached_teraflops": reached / 1e12}
+    figures: Figures = {"reached_teraflops": reached / 1e12}
+    for tuning in ("lora:16", "full"):
+        for is_compiled in (False, True):
+            config = LlmConfig(name=str(folder / "llm"), dtype="bfloat16", compile=is_compiled)
+            name = f"{tuning} compiled" if is_compiled else tuning
+            figures[name] = step_figures(config, tuning, sizes, device, reached)
+    return figures
 
 
 def step_figures(
-    llm: Path, tuning: str, sizes: Sizes, device: torch.device, reached: float
+    config: LlmConfig, tuning: str, sizes: Sizes, device: torch.device, reached: float
 ) -> Figures:
     """Return tokens per second, utilisation and memory of one tuning method."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    model = build(llm, tuning, device)
+    model = build(config, tuning, device)
     optimizer = make_optimizer(OptimConfig(), model)
-    features_BTD = torch.randn(sizes.batch // 4, sizes.rows, FEATURE_WIDTH, device=device)
+    features_BTD = torch.randn(sizes.windows, sizes.rows, FEATURE_WIDTH, device=device)
     valid_BT = torch.ones(features_BTD.shape[:2], dtype=torch.bool, device=device)
     labels_BT = torch.randint(NUM_CLASSES, features_BTD.shape[:2], device=device)
 
@@ -201,12 +130,16 @@ def step_figures(
         optimizer.step()
         optimizer.zero_grad()
 
+    started = time.perf_counter()
+    step()
+    first = time.perf_counter() - started
     seconds = timed(step, device)
     tokens = valid_BT.numel()
     flops = tokens * flops_per_token(model, sizes)
     figures: Figures = {
         "tokens_per_second": tokens / seconds,
         "model_flop_utilisation": flops / seconds / reached,
+        "first_step_seconds": first,
         "parameters": sum(value.numel() for value in model.parameters()),
     }
     if device.type == "cuda":
@@ -214,9 +147,9 @@ def step_figures(
     return figures
 
 
-def build(llm: Path, tuning: str, device: torch.device) -> VideoLLM:
+def build(config: LlmConfig, tuning: str, device: torch.device) -> VideoLLM:
     """Return the model of a run, with one linear head."""
-    language = load_llm(LlmConfig(name=str(llm), dtype="bfloat16"), device, 0, tuning)
+    language = load_llm(config, device, 0, tuning)
     translator = SemanticTranslator(
         FEATURE_WIDTH,
         language.width_in,
@@ -247,19 +180,6 @@ def flops_reached(device: torch.device) -> float:
     return 2 * size**3 / timed(lambda: a @ b, device)
 
 
-def timed(call: Callable[[], object], device: torch.device) -> float:
-    """Return the median seconds of a call, after some that warm up."""
-    taken = []
-    for number in range(2 + ROUNDS):
-        started = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if number >= 2:
-            taken.append(time.perf_counter() - started)
-    return median(taken)
-
-
 @click.command()
 @click.option("--device", default="auto", type=click.Choice(["auto", "cuda", "cpu"]))
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/gpu.json")
@@ -269,21 +189,24 @@ def main(device: str, out: Path) -> None:
     is_gpu = place.type == "cuda"
     name = torch.cuda.get_device_name() if is_gpu else platform.processor() or "cpu"
     sizes = sizes_of(place)
+    figures: Figures = {
+        "machine": name,
+        "date": datetime.now(UTC).date().isoformat(),
+        "torch": torch.__version__,
+    }
+    parts = {
+        "training": lambda folder: training(folder, sizes, place),
+        "extraction": lambda folder: extraction(folder, sizes.extraction, place),
+        "decoding": lambda folder: decoding(folder, sizes.extraction),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        figures = {
-            "machine": name,
-            "date": datetime.now(UTC).date().isoformat(),
-            "torch": torch.__version__,
-            "extraction": extraction(Path(folder), sizes, place),
-            "decoding": decoding(Path(folder)),
-            "training": training(Path(folder), sizes, place),
-        }
-    text = json.dumps(figures, indent=1)
-    click.echo(text)
+        for part, measure in parts.items():
+            figures[part] = measure(Path(folder))
+            click.echo(json.dumps({part: figures[part]}, indent=1))
     if not is_gpu:
         click.echo(f"Small networks on the CPU: all of it works. Not measured: {NOT_MEASURED}")
         return
-    out.write_text(text + "\n", encoding="utf-8")
+    out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from train.model.pretrained import (
     read_weights,
     weights_sha256,
 )
-from train.model.tuning import SIZED, parse_tuning, tune
+from train.model.tuning import SIZED, blocks_of, parse_tuning, tune
 
 __all__ = ["LanguageModel", "load_llm", "native_dtype"]
 
@@ -245,7 +245,9 @@ def _set_running(stack: Any, config: LlmConfig, tuning: str) -> None:  # noqa: A
         enable = new_name or stack.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     if config.compile:
-        stack.compile(dynamic=True)
+        # Each block, not the stack: they are alike, so that one is compiled for all of them.
+        for block in blocks_of(stack):
+            block.compile(dynamic=True)
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

@@ -14,7 +14,7 @@ from torch import Tensor
 from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 from extract.encode.encoders.base import single_frame
 from extract.encode.encoders.options import ComputeDtype, EncoderOptions
-from extract.encode.encoders.placement import choose_device, network_dtype
+from extract.encode.encoders.placement import choose_device, inference, network_dtype
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 
@@ -63,7 +63,7 @@ class EfficientNetLite0:
 
     def encode(self, pixels_BFCHW: Tensor) -> Tensor:
         """Return float32 (B, 1280), or (B, 49, 1280) for the grid."""
-        with torch.inference_mode():
+        with inference(self.device):
             pixels_BCHW = single_frame(pixels_BFCHW).to(
                 self.device, self._dtype, memory_format=torch.channels_last
             )

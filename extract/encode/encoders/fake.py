@@ -12,7 +12,7 @@ from torch.nn import functional
 from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 from extract.encode.encoders.base import single_frame
 from extract.encode.encoders.options import EncoderOptions
-from extract.encode.encoders.placement import choose_device
+from extract.encode.encoders.placement import choose_device, inference
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 
@@ -54,7 +54,7 @@ class FakeEncoder:
 
     def encode(self, pixels_BFCHW: Tensor) -> Tensor:
         """Return float32 (B, 16), or (B, 16, 16) for the grid."""
-        with torch.inference_mode():
+        with inference(self.device):
             pixels_BCHW = single_frame(pixels_BFCHW).to(self.device)
             cells_BCN = functional.adaptive_avg_pool2d(pixels_BCHW, _GRID).flatten(2)
             projection_NCD = self.network.get_buffer("projection")

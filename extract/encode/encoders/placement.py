@@ -1,6 +1,8 @@
 """Where an encoder runs and in which dtype it computes."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -8,7 +10,14 @@ import torch
 from cache_schema.errors import ConfigError
 from extract.encode.encoders.options import ComputeDtype, EncoderOptions
 
-__all__ = ["choose_device", "choose_dtype", "device_name", "gpu_uuids", "network_dtype"]
+__all__ = [
+    "choose_device",
+    "choose_dtype",
+    "device_name",
+    "gpu_uuids",
+    "inference",
+    "network_dtype",
+]
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -72,6 +81,20 @@ def network_dtype(options: EncoderOptions, dtype: ComputeDtype) -> torch.dtype:
     """Return the dtype of the network in torch: float32 for a runtime that rounds it itself."""
     chosen: torch.dtype = getattr(torch, dtype)
     return chosen if options.runtime == "torch" else torch.float32
+
+
+@contextmanager
+def inference(device: torch.device) -> Iterator[None]:
+    """Run networks without gradients, in the dtype that the recipe names.
+
+    Left alone, cuDNN rounds what goes into a float32 convolution to the 10 bits of TF32.
+    """
+    with torch.inference_mode():
+        if device.type != "cuda":
+            yield
+            return
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
 
 
 def _cpu_has_bfloat16() -> bool:

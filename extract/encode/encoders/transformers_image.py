@@ -13,7 +13,7 @@ from cache_schema.recipe import EncoderRecipe
 from extract.encode.encoders.base import single_frame
 from extract.encode.encoders.checkpoint import Checkpoint, encoder_id, load_weights, read_preprocess
 from extract.encode.encoders.options import EncoderOptions, Pooling
-from extract.encode.encoders.placement import choose_device, choose_dtype, network_dtype
+from extract.encode.encoders.placement import choose_device, choose_dtype, inference, network_dtype
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 from extract.encode.preprocess import network_size
@@ -56,7 +56,7 @@ class ImageEncoder:
 
     def encode(self, pixels_BFCHW: Tensor) -> Tensor:
         """Return float32 (B, D), or (B, tokens, D) for the grid."""
-        with torch.inference_mode():
+        with inference(self.device):
             return self._rows(self._forward(single_frame(pixels_BFCHW)))
 
     def _forward(self, pixels_BCHW: Tensor) -> Any:  # noqa: ANN401  # untyped library
@@ -72,7 +72,7 @@ class ImageEncoder:
         """Run one black frame: which outputs there are, and of which shape."""
         height, width = network_size(self.preprocess)
         try:
-            with torch.inference_mode():
+            with inference(self.device):
                 return self._forward(torch.zeros(1, 3, height, width))
         except (RuntimeError, ValueError) as error:
             raise ConfigError(

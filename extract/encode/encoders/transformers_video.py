@@ -13,7 +13,7 @@ from cache_schema.errors import ConfigError
 from cache_schema.recipe import EncoderRecipe
 from extract.encode.encoders.checkpoint import Checkpoint, encoder_id, load_weights, read_preprocess
 from extract.encode.encoders.options import EncoderOptions
-from extract.encode.encoders.placement import choose_device, choose_dtype, network_dtype
+from extract.encode.encoders.placement import choose_device, choose_dtype, inference, network_dtype
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 from extract.encode.preprocess import network_size
@@ -110,7 +110,7 @@ class VideoEncoder:
                 f"pixels have shape {tuple(pixels_BFCHW.shape)}, expected "
                 f"(B, {self.frames_per_window}, C, H, W)"
             )
-        with torch.inference_mode():
+        with inference(self.device):
             output = self.network(pixels_BFCHW.to(self.device, self._dtype))
             return pool(output.last_hidden_state, self._pooling, self._num_prefix)
 

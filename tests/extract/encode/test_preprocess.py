@@ -6,7 +6,6 @@ import skimage.data
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from transformers.image_transforms import get_resize_output_image_size
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -16,7 +15,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from cache_schema.errors import ConfigError
 from cache_schema.recipe import PreprocessRecipe
 from extract.encode.encoders.preprocessor_config import parse_preprocessor_config
-from extract.encode.preprocess import _resize_as_float, preprocess_frames, resized_size
+from extract.encode.preprocess import preprocess_frames, resized_size
 
 PROCESSORS = {
     "clip": CLIPImageProcessorPil(),
@@ -65,18 +64,6 @@ def test_values_equal_the_image_processors_of_transformers(name, size):
     is_tall = size[0] > size[1]
     assert levels.max() < (4.01 if is_tall else 2.01)
     assert levels.mean() < (0.25 if is_tall else 0.03)
-
-
-@pytest.mark.parametrize(("interpolation", "number"), [("bilinear", 2), ("bicubic", 3)])
-@pytest.mark.parametrize("size", [(90, 160), (256, 300), (600, 700)])
-def test_the_resize_for_gpus_equals_pillow_within_rounding(interpolation, number, size):
-    frame_NHWC = photograph(300, 500)
-    ours = _resize_as_float(frame_NHWC.permute(0, 3, 1, 2), size, interpolation)
-    picture = Image.fromarray(frame_NHWC[0].numpy()).resize((size[1], size[0]), number)
-    theirs = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
-    assert (ours - theirs).abs().max() <= 2
-    assert (ours - theirs).abs().mean() < 0.05
-    assert torch.equal(ours, ours.round().clamp(0, 255))
 
 
 def test_a_frame_has_the_same_values_in_every_batch():

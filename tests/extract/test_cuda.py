@@ -1,0 +1,105 @@
+"""Extraction on a GPU against the CPU's."""
+
+import numpy as np
+import pytest
+import torch
+
+from cache_schema.store import open_store
+from extract import extract
+from extract.encode.encoders import load_encoder
+from extract.encode.encoders.options import EncoderOptions
+from extract.encode.preprocess import network_size, preprocess_frames
+from tests.extract.tiny_models import MODELS, write_model
+from tests.extract.videos import constant_pts, write_video
+
+pytestmark = pytest.mark.needs_cuda
+
+NETWORKS = sorted(set(MODELS) - {"bert", "vit_classifier"})
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Videos of several lengths and sizes, so that batches hold windows of more than one."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number, size in enumerate([(96, 64), (128, 96), (96, 64), (320, 240)]):
+        write_video(folder / f"{number}.mp4", constant_pts(20 + 13 * number), size=size)
+    return folder
+
+
+def rows_of(store):
+    """Return video -> rows of a store's only stream."""
+    stream = open_store(store).stream()
+    return {video: stream.read(video).float32 for video in stream.video_ids}
+
+
+def distance(rows, right):
+    """Return the largest relative distance of a video's rows from those that are right."""
+    assert rows.keys() == right.keys()
+    return max(
+        np.linalg.norm(rows[video].astype(np.float64) - right[video])
+        / np.linalg.norm(right[video].astype(np.float64))
+        for video in right
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("bfloat16", 3e-2)])
+def test_every_kind_of_network_gives_the_rows_of_the_cpu(tmp_path, name, dtype, bound):
+    path, _ = write_model(tmp_path, name)
+    on_cpu = load_encoder(str(path), EncoderOptions(device="cpu", compute_dtype="float32"))
+    on_gpu = load_encoder(str(path), EncoderOptions(device="cuda", compute_dtype=dtype))
+    shape = (8, on_cpu.frames_per_window, 3, *network_size(on_cpu.preprocess))
+    pixels_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    right, rows = (one.encode(pixels_BFCHW.to(one.device)).cpu() for one in (on_cpu, on_gpu))
+    assert float((rows - right).norm() / right.norm()) < bound
+
+
+def test_efficientnet_in_float32_computes_in_float32():
+    """Convolutions too: by default a GPU's are rounded to TF32, 10 bits, and the recipe lies."""
+    pixels_BFCHW = torch.randn(8, 1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    right, rows = (
+        load_encoder("efficientnet_lite0", EncoderOptions(device=device))
+        .encode(pixels_BFCHW.to(device))
+        .cpu()
+        for device in ("cpu", "cuda")
+    )
+    assert float((rows - right).norm() / right.norm()) < 2e-5
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (480, 640), (360, 202), (224, 224), (97, 131)])
+@pytest.mark.parametrize("count", [1, 13])
+def test_frames_are_prepared_as_on_the_cpu_bit_for_bit(size, count):
+    preprocess = load_encoder("efficientnet_lite0", EncoderOptions(device="cpu")).preprocess
+    rng = np.random.default_rng(0)
+    frames_NHWC = torch.from_numpy(rng.integers(0, 256, (count, *size, 3), np.uint8))
+    pixels = preprocess_frames(frames_NHWC.cuda(), preprocess)
+    assert torch.equal(pixels.cpu(), preprocess_frames(frames_NHWC, preprocess))
+
+
+def test_a_store_has_the_rows_of_the_cpu(videos, tmp_path):
+    for device in ("cpu", "cuda"):
+        out = tmp_path / f"{device}.zarr"
+        made = extract(videos, out, encoders="efficientnet_lite0", fps=4, device=device)
+        report = made.summary()
+        assert report["videos_done"] == 4, made.failures
+    # They are stored as float16, whose steps are 5e-4 wide.
+    assert distance(rows_of(tmp_path / "cuda.zarr"), rows_of(tmp_path / "cpu.zarr")) < 5e-4
+    assert report["gpu_seconds"]["encode"] > 0
+    assert made.devices == {torch.cuda.get_device_name()}
+
+
+def test_rows_depend_on_nothing_but_their_frames(videos, tmp_path):
+    """Neither on the videos beside them, nor on the processes that share a GPU: bit for bit."""
+    settings = {"encoders": "efficientnet_lite0", "fps": 4, "device": "cuda", "batch_size": 8}
+    extract(videos, tmp_path / "all.zarr", **settings)
+    for video in sorted(videos.iterdir(), reverse=True):
+        extract(video, tmp_path / "one.zarr", **settings)
+    extract(videos, tmp_path / "two.zarr", workers=2, **settings)
+    right = {
+        video.rpartition("/")[2]: rows for video, rows in rows_of(tmp_path / "all.zarr").items()
+    }
+    for other in ("one", "two"):
+        rows = rows_of(tmp_path / f"{other}.zarr")
+        assert {name.rpartition("/")[2] for name in rows} == set(right)
+        for name, values in rows.items():
+            np.testing.assert_array_equal(values, right[name.rpartition("/")[2]])
