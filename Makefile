@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster test-page test-remote lint types unit clean
+.PHONY: install demo docs test test-cluster test-gpu test-page test-remote lint types unit clean
 .PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full bench-remote
 
 install: $(VENV)/.installed
@@ -61,6 +61,10 @@ test-page: demo
 	  $$(test "$$(id -u)" = 0 || echo sudo) apt-get install --yes --no-install-recommends chromium
 	REQUIRE_CHROMIUM=1 $(TEST_ENV) $(BIN)/pytest tests/pages
 	REQUIRE_CHROMIUM=1 DEMO=$(DEMO) $(TEST_ENV) $(BIN)/pytest tests/pages/demo_suite.py
+
+# On a machine with a GPU: what the others skip, failed where torch sees none.
+test-gpu: install
+	REQUIRE_CUDA=1 $(TEST_ENV) $(BIN)/pytest -m needs_cuda
 
 bench-read: install
 	$(BIN)/python -m benchmarks.read_windows

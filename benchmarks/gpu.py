@@ -1,6 +1,6 @@
 """What one GPU does: extraction beside its parts alone, and steps of a large LLM.
 
-    python -m benchmarks.gpu [--device auto|cuda|cpu]
+    python -m benchmarks.gpu [--device auto|cuda|cpu] [--part training ...]
 
 Nothing is downloaded: networks have random weights, videos are generated.
 
@@ -46,6 +46,7 @@ from train.model.video_llm import VideoLLM
 
 NUM_CLASSES = 100
 FEATURE_WIDTH = 1024
+PARTS = ("training", "extraction", "decoding")
 
 NOT_MEASURED = (
     "frames per second of CLIP ViT-L/14 and ViT-B/32 beside the encoder alone, decoding by NVDEC; "
@@ -182,9 +183,10 @@ def flops_reached(device: torch.device) -> float:
 
 @click.command()
 @click.option("--device", default="auto", type=click.Choice(["auto", "cuda", "cpu"]))
+@click.option("--part", "chosen", multiple=True, type=click.Choice(PARTS), default=PARTS)
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/gpu.json")
-def main(device: str, out: Path) -> None:
-    """Measure, print and write."""
+def main(device: str, chosen: tuple[str, ...], out: Path) -> None:
+    """Measure, print and write; parts that are not chosen stay as OUT has them."""
     place = choose_device(device)
     is_gpu = place.type == "cuda"
     name = torch.cuda.get_device_name() if is_gpu else platform.processor() or "cpu"
@@ -194,19 +196,20 @@ def main(device: str, out: Path) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "torch": torch.__version__,
     }
-    parts = {
+    measures = {
         "training": lambda folder: training(folder, sizes, place),
         "extraction": lambda folder: extraction(folder, sizes.extraction, place),
         "decoding": lambda folder: decoding(folder, sizes.extraction),
     }
     with tempfile.TemporaryDirectory() as folder:
-        for part, measure in parts.items():
-            figures[part] = measure(Path(folder))
+        for part in chosen:
+            figures[part] = measures[part](Path(folder))
             click.echo(json.dumps({part: figures[part]}, indent=1))
     if not is_gpu:
         click.echo(f"Small networks on the CPU: all of it works. Not measured: {NOT_MEASURED}")
         return
-    out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    out.write_text(json.dumps(kept | figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

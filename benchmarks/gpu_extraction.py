@@ -95,7 +95,9 @@ def extraction(folder: Path, sizes: ExtractionSizes, device: torch.device) -> Fi
 
 
 def make_inputs(folder: Path, sizes: ExtractionSizes) -> list[Path]:
-    """Return as many videos as the largest run takes."""
+    """Return as many videos as the largest run takes, made by the first part that asks."""
+    if (folder / "videos").exists():
+        return sorted((folder / "videos").iterdir())
     clips = make_videos(folder / "clips", "720p", sizes.clip_seconds)
     (folder / "videos").mkdir()
     paths = [folder / "videos" / f"{number:02}.mp4" for number in range(sizes.num_videos)]
@@ -155,7 +157,7 @@ def run_rate(
 
 def decoding(folder: Path, sizes: ExtractionSizes) -> Figures:
     """Return sampled frames per second by CPU cores, and by the GPU's decoder if one can ask it."""
-    videos = sorted((folder / "videos").iterdir())
+    videos = make_inputs(folder, sizes)
     number = max(sizes.workers)
     return {
         f"cpu_{number}_processes": side_by_side(videos, SPARSE_FPS, number),

@@ -18,7 +18,7 @@ from tests.train.runs import make_config
 from tests.train.toy import ToyAnswers, ToyTask
 from train import prepare as prepare_module
 from train import run as run_module
-from train.config import AugmentConfig, OptimConfig, TextConfig
+from train.config import AugmentConfig, OptimConfig, SideConfig, TextConfig
 from train.loop.trainer import Trainer
 from train.run import train
 
@@ -127,7 +127,8 @@ def run_pair(root):
 def run_modes(root, device):
     """Train with FSDP off and on."""
     for mode in ("ddp", "fsdp"):
-        train(config_of(root, "lora", mode, parallel=mode, device=device), resume=False)
+        settings = {"parallel": mode, "device": device, "side": SideConfig(width=0)}
+        train(config_of(root, "lora", mode, **settings), resume=False)
 
 
 def start(role, root, *words, **environment):

@@ -13,6 +13,7 @@ from train.config import LlmConfig
 from train.model import llm as llm_module
 from train.model import pretrained as pretrained_module
 from train.model.llm import load_llm
+from train.model.tuning import blocks_of
 
 CPU = torch.device("cpu")
 
@@ -157,7 +158,7 @@ def test_a_compiled_llm_gives_the_same_states(tmp_path, monkeypatch):
     tokens, valid = inputs(plain, [5, 3])
     torch.testing.assert_close(compiled(tokens, valid)[valid], plain(tokens, valid)[valid])
     assert compiled.identity == plain.identity
-    assert compiled.stack._compiled_call_impl is not None
+    assert all(block._compiled_call_impl is not None for block in blocks_of(compiled.stack))
 
 
 def test_embedding_scale_is_that_of_the_token_embeddings(family):
