@@ -4,10 +4,11 @@ It is torch's ``fully_shard`` itself: accelerate offers it for GPUs only, and wa
 that was made before the weights are cut. Slow to import, so only imported where it is used.
 """
 
+import warnings
 from typing import cast
 
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -26,10 +27,27 @@ def shard(model: VideoLLM, accelerator: Accelerator) -> None:
     norm, translator, heads) is gathered once a step and stays whole until its gradient is there.
     """
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    _leave_recurrent_weights_apart(model)
     llm = model.llm
     for block in blocks_of(llm.stack) if isinstance(llm, LanguageModel) else ():
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+
+def _leave_recurrent_weights_apart(model: VideoLLM) -> None:
+    """Keep torch from moving the weights of recurrent networks into one piece of memory for cuDNN.
+
+    FSDP fills the tensors that it had before each step anew; those moved keep the first's weights.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters = _as_they_are  # type: ignore[method-assign]
+    # cuDNN puts them together at each call instead, which for so small a network costs nothing.
+    warnings.filterwarnings("ignore", message="RNN module weights are not part of single contig")
+
+
+def _as_they_are() -> None:
+    """Stand in for what moves the weights."""
 
 
 def set_exchange(model: VideoLLM, enabled: bool) -> None:

@@ -13,12 +13,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch.distributed.tensor import DTensor
+
 from tests.train.model.tiny_llms import save_tiny_tokenizer
 from tests.train.runs import make_config
 from tests.train.toy import ToyAnswers, ToyTask
 from train import prepare as prepare_module
 from train import run as run_module
-from train.config import AugmentConfig, OptimConfig, SideConfig, TextConfig
+from train.config import AugmentConfig, OptimConfig, TextConfig
 from train.loop.trainer import Trainer
 from train.run import train
 
@@ -127,8 +130,17 @@ def run_pair(root):
 def run_modes(root, device):
     """Train with FSDP off and on."""
     for mode in ("ddp", "fsdp"):
-        settings = {"parallel": mode, "device": device, "side": SideConfig(width=0)}
-        train(config_of(root, "lora", mode, **settings), resume=False)
+        train(config_of(root, "lora", mode, parallel=mode, device=device), resume=False)
+
+
+def flatten_as_for_cudnn(module):
+    """Do on a CPU what ``flatten_parameters`` does on a GPU: move the weights into one tensor."""
+    weights = module._flat_weights
+    if any(isinstance(one, DTensor) for one in weights):
+        return
+    flat = torch.cat([one.detach().flatten() for one in weights])
+    for one, part in zip(weights, flat.split([one.numel() for one in weights]), strict=True):
+        one.data = part.view(one.shape)
 
 
 def start(role, root, *words, **environment):
@@ -164,6 +176,7 @@ def wait_for(processes):
 if __name__ == "__main__":
     folder = Path(sys.argv[2])
     use_tasks()
+    torch.nn.RNNBase.flatten_parameters = flatten_as_for_cudnn
     if sys.argv[1] == "pair":
         run_pair(folder)
     elif sys.argv[1] == "modes":

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cache_schema.errors import CheckpointError, ConfigError
+from cache_schema.errors import CheckpointError
 from tests.train.loop import parallel_runs
 from tests.train.loop.parallel_runs import (
     KINDS,
@@ -21,7 +21,7 @@ from tests.train.loop.parallel_runs import (
     start_group,
     wait_for,
 )
-from tests.train.runs import make_trainer, use_tasks
+from tests.train.runs import use_tasks
 from tests.train.toy import ToyTask
 from train.checkpoints.checkpoint import LAST
 from train.config import TrainConfig
@@ -137,18 +137,6 @@ def test_a_checkpoint_of_parts_holds_whole_tensors(root):
 def test_captions_do_not_go_with_fsdp():
     with pytest.raises(ValueError, match=r"online_captioning .* parallel = 'ddp'"):
         TrainConfig(task=("online_captioning",), annotations=("x",), parallel="fsdp")
-
-
-def test_a_network_beside_the_llm_does_not_go_with_fsdp_on_a_gpu(root, monkeypatch):
-    """As long as nobody has seen it train there as DDP does."""
-    use_tasks(monkeypatch, parallel_runs.TASKS)
-    model = make_trainer(parallel_runs.config_of(root, "lora"), root / "guarded").model
-    assert model.side is not None
-    parallel_module._check_can_be_sharded(model, torch.device("cpu"))
-    with pytest.raises(ConfigError, match=r"Set train\.side\.width=0"):
-        parallel_module._check_can_be_sharded(model, torch.device("cuda"))
-    model.side = None
-    parallel_module._check_can_be_sharded(model, torch.device("cuda"))
 
 
 def test_the_rows_of_a_step_are_counted_once(root):
