@@ -114,7 +114,8 @@ def main(video_minutes: float, rows_per_second: float, dim: int) -> None:
     click.echo(
         f"\n{hour.bytes / 1e6:.1f} MB per video-hour and stream. A GPU that trains all of "
         f"1.3 billion parameters takes {tokens:,} tokens/s, which are "
-        f"{tokens / WINDOW_ROWS:,.0f} windows/s of {WINDOW_ROWS} rows or {tokens * hour.row_bytes / 1e6:,.0f} MB/s."
+        f"{tokens / WINDOW_ROWS:,.0f} windows/s of {WINDOW_ROWS} rows or "
+        f"{tokens * hour.row_bytes / 1e6:,.0f} MB/s."
     )
 
 
