@@ -18,6 +18,7 @@ from cache_schema.parsing import EVERY_FIELD, parse, record, to_json
 __all__ = [
     "DecoderRecipe",
     "EncoderRecipe",
+    "Interpolation",
     "PreprocessRecipe",
     "Recipe",
     "SamplingRecipe",
@@ -25,6 +26,7 @@ __all__ = [
     "read_recipe",
 ]
 
+Interpolation = Literal["bilinear", "bicubic"]
 UNKNOWN: Literal["unknown"] = "unknown"
 
 
@@ -64,7 +66,7 @@ class PreprocessRecipe:
     """Height and width in pixels; equal numbers for ``shortest_edge``."""
     crop: tuple[int, int] | None
     """Height and width of the centre crop in pixels."""
-    interpolation: Literal["bilinear", "bicubic"]
+    interpolation: Interpolation
     mean: tuple[float, float, float]
     """Per RGB channel, of pixels scaled to [0, 1]."""
     std: tuple[float, float, float]

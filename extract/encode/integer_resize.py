@@ -12,16 +12,15 @@ below 2**24. So nothing depends on the order of a sum, on the frames beside, or 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Interpolation", "resize_to_levels"]
+from cache_schema.recipe import Interpolation
 
-Interpolation = Literal["bilinear", "bicubic"]
+__all__ = ["LOW_BITS", "integer_weights", "resize_to_levels"]
 
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 """Half the width of each filter, in pixels of the smaller picture."""

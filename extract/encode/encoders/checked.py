@@ -15,6 +15,7 @@ from cache_schema.plugins import their_errors
 from cache_schema.recipe import UNKNOWN, EncoderRecipe, PreprocessRecipe
 from extract.encode.encoders.foreign import ForeignEncoder
 from extract.encode.encoders.options import EncoderOptions
+from extract.encode.encoders.placement import inference
 from extract.encode.preprocess import network_size
 
 __all__ = ["CheckedEncoder", "load_foreign"]
@@ -75,7 +76,7 @@ class CheckedEncoder:
         Raises:
             PipelineError: if their code fails, or returns something else.
         """
-        with their_errors(self._whose, "failed at a batch", PipelineError), torch.inference_mode():
+        with their_errors(self._whose, "failed at a batch", PipelineError), inference(self.device):
             rows = self._encode(pixels_BFCHW)
         expected = (len(pixels_BFCHW), *self.row_shape)
         if not isinstance(rows, Tensor) or rows.dtype != torch.float32 or rows.shape != expected:

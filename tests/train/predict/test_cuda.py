@@ -31,6 +31,14 @@ def outputs(run, folder, device, *asked):
         return dict(file)
 
 
+def assert_same_answers(run, folder, *asked):
+    right = outputs(run, folder / "right", "cpu", *asked)
+    found = outputs(run, folder / "found", "cuda", *asked)
+    assert found.keys() == right.keys()
+    for name, values in right.items():
+        np.testing.assert_allclose(found[name], values, rtol=2e-3, atol=2e-3, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("task", "tuning", "asked"),
     [
@@ -43,19 +51,9 @@ def outputs(run, folder, device, *asked):
 )
 def test_a_gpu_says_what_the_cpu_says(root, tmp_path, task, tuning, asked):
     run = make_run(root, tmp_path / "run", task, tuning=tuning)
-    asked = [*asked, root / "x.mkv"]
-    right = outputs(run, tmp_path / "right", "cpu", *asked)
-    found = outputs(run, tmp_path / "found", "cuda", *asked)
-    assert found.keys() == right.keys()
-    for name, values in right.items():
-        np.testing.assert_allclose(found[name], values, rtol=2e-3, atol=2e-3, err_msg=name)
+    assert_same_answers(run, tmp_path, *asked, root / "x.mkv")
 
 
 def test_a_store_is_answered_as_on_the_cpu(root, tmp_path):
     run = make_run(root, tmp_path / "run", "action_segmentation", tuning="lora:2")
-    asked = ["--features", root / "f.zarr"]
-    right = outputs(run, tmp_path / "right", "cpu", *asked)
-    found = outputs(run, tmp_path / "found", "cuda", *asked)
-    assert found.keys() == right.keys()
-    for name, values in right.items():
-        np.testing.assert_allclose(found[name], values, rtol=2e-3, atol=2e-3, err_msg=name)
+    assert_same_answers(run, tmp_path, "--features", root / "f.zarr")
