@@ -25,7 +25,7 @@ from train.model.pretrained import (
     read_weights,
     weights_sha256,
 )
-from train.model.tuning import SIZED, blocks_of, parse_tuning, tune
+from train.model.tuning import SIZED, blocks_of, multiply_in_autocast, parse_tuning, tune
 
 __all__ = ["LanguageModel", "load_llm", "native_dtype"]
 
@@ -73,6 +73,12 @@ class LanguageModel(nn.Module):
         """Root mean square of its token embeddings: the scale of input it was trained on."""
         self.network = tune(stack, tuning, seed=seed)
         """The stack, or peft's model around it."""
+        # Weights that are trained are float32; the arithmetic is as for frozen bfloat16 ones.
+        has_lora = self.tuning.kind == "lora"
+        has_float32 = has_lora or self.tuning.trains_own_weights
+        self._is_mixed = identity.dtype == "bfloat16" and has_float32
+        if self._is_mixed and has_lora:
+            multiply_in_autocast(self.network)
         if self.adapter_config is not None:
             self.adapter_config.base_model_name_or_path = identity.name
         self._embedding = [_embedding(stack)]  # in a list: not registered a second time
@@ -185,9 +191,7 @@ class LanguageModel(nn.Module):
             inputs: What else the network is called with.
         """
         dtype = self._embedding[0].weight.dtype
-        # Weights that are trained are float32; the arithmetic is as for frozen bfloat16 ones.
-        is_mixed = self.identity.dtype == "bfloat16" and dtype == torch.float32
-        with torch.autocast(tokens_BTE.device.type, torch.bfloat16, enabled=is_mixed):
+        with torch.autocast(tokens_BTE.device.type, torch.bfloat16, enabled=self._is_mixed):
             output = network(inputs_embeds=tokens_BTE.to(dtype), **inputs)
         hidden_BNE: Tensor = output.last_hidden_state
         return hidden_BNE.float()

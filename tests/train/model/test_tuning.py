@@ -102,6 +102,18 @@ def test_adapters_of_a_bfloat16_llm_are_float32(tmp_path):
     assert stack(inputs_embeds=torch.randn(1, 3, 32).bfloat16()).last_hidden_state.isfinite().all()
 
 
+def test_low_rank_products_are_in_the_bfloat16_of_the_llm(tmp_path):
+    llm = load(save_tiny_llm("llama", tmp_path), "lora:2", dtype="bfloat16")
+    products = []
+    for name, module in llm.named_modules():
+        if name.endswith(("lora_A.default", "lora_B.default")):
+            module.register_forward_hook(lambda *call: products.append(call[-1].dtype))
+    llm(torch.randn(1, 3, 32), torch.ones(1, 3, dtype=torch.bool)).sum().backward()
+    assert set(products) == {torch.bfloat16}
+    gradients = {value.grad.dtype for value in llm.parameters() if value.grad is not None}
+    assert gradients == {torch.float32}
+
+
 @pytest.mark.parametrize("method", ["lora", "lora:0", "lora:x", "prefix", "first:2", "frist"])
 def test_another_method_is_refused_with_those_there_are(method):
     with pytest.raises(ConfigError, match=r"expected one of auto, basic, bias, first, .* lora:R"):
