@@ -12,7 +12,9 @@ Nothing is downloaded: networks have random weights, videos are generated.
     training     a LLaMA-shaped LLM of 1.3 billion parameters, LoRA and full, as it stands and
                  compiled (``train.llm.compile``): tokens per second, memory, and model FLOP
                  utilisation: the FLOPs that the step needs / (seconds x the FLOPs per second that
-                 the device reaches with one large bfloat16 product)
+                 the device reaches with one large bfloat16 product); beside them how long the CPU
+                 takes to hand over a step (``launch_seconds``), and what the trainer itself makes
+                 of such a model on a store (``trainer``)
 
 FLOPs that a step needs, per token: 2 for each weight forwards, 2 for the gradient of its input,
 2 for its own gradient if it is trained, and 12 x width x length / 2 for causal attention in each
@@ -34,6 +36,7 @@ import click
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlamaModel
 
+from benchmarks import training_steps
 from benchmarks.gpu_extraction import ExtractionSizes, decoding, extraction, timed
 from train.config import AugmentConfig, LlmConfig, OptimConfig, TranslatorConfig
 from train.device import choose_device
@@ -46,6 +49,9 @@ from train.model.video_llm import VideoLLM
 
 NUM_CLASSES = 100
 FEATURE_WIDTH = 1024
+TRAINER_STEPS = 12
+STEPS_TO_START = 3
+"""Of the trainer, which are not counted."""
 PARTS = ("training", "extraction", "decoding")
 
 NOT_MEASURED = (
@@ -102,13 +108,18 @@ def training(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
     """Return what a step of the large LLM takes, for LoRA and for all its weights."""
     torch.manual_seed(0)
     LlamaModel(sizes.llm).to(torch.bfloat16).save_pretrained(folder / "llm")
+    # One video more: the last is not trained on.
+    training_steps.write_inputs(folder, [sizes.rows] * (sizes.windows * TRAINER_STEPS + 1))
     reached = flops_reached(device)
     figures: Figures = {"reached_teraflops": reached / 1e12}
     for tuning in ("lora:16", "full"):
         for is_compiled in (False, True):
             config = LlmConfig(name=str(folder / "llm"), dtype="bfloat16", compile=is_compiled)
             name = f"{tuning} compiled" if is_compiled else tuning
-            figures[name] = step_figures(config, tuning, sizes, device, reached)
+            figures[name] = {
+                **step_figures(config, tuning, sizes, device, reached),
+                "trainer": trainer_figures(folder, config, tuning, sizes, device),
+            }
     return figures
 
 
@@ -135,17 +146,40 @@ def step_figures(
     step()
     first = time.perf_counter() - started
     seconds = timed(step, device)
+    launching = time.perf_counter()
+    step()
+    launched = time.perf_counter() - launching
     tokens = valid_BT.numel()
     flops = tokens * flops_per_token(model, sizes)
     figures: Figures = {
         "tokens_per_second": tokens / seconds,
         "model_flop_utilisation": flops / seconds / reached,
         "first_step_seconds": first,
+        "launch_seconds": launched,
         "parameters": sum(value.numel() for value in model.parameters()),
     }
     if device.type == "cuda":
         figures["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
     return figures
+
+
+def trainer_figures(
+    folder: Path, config: LlmConfig, tuning: str, sizes: Sizes, device: torch.device
+) -> Figures:
+    """Return tokens per second of the trainer, and the share of its time that it waits for data."""
+    inputs = training_steps.Sizes(
+        rounds=1, steps=TRAINER_STEPS, batch_size=sizes.windows, window_rows=sizes.rows, llm=config
+    )
+    with tempfile.TemporaryDirectory() as place:
+        run = training_steps.prepared(folder, tuning, inputs, device)
+        training_steps.Ours(run, Path(place)).train()
+        waited, seconds = zip(*training_steps.waits_of(Path(place))[STEPS_TO_START:], strict=True)
+    training_steps.forget_accelerator()
+    tokens = sizes.windows * sizes.rows * len(seconds)
+    return {
+        "tokens_per_second": tokens / sum(seconds),
+        "wait_share": sum(waited) / sum(seconds),
+    }
 
 
 def build(config: LlmConfig, tuning: str, device: torch.device) -> VideoLLM:

@@ -119,13 +119,13 @@ def _actions(seconds: float, rng: np.random.Generator) -> list[dict[str, object]
     ]
 
 
-def prepared(folder: Path, tuning: str, sizes: Sizes) -> Prepared:
+def prepared(folder: Path, tuning: str, sizes: Sizes, device: torch.device = CPU) -> Prepared:
     """Return a run on what ``write_inputs`` wrote."""
     config = TrainConfig(
         task=("action_segmentation",),
         annotations=(str(folder / "labels.jsonl"),),
         features=str(folder / "features.zarr"),
-        device="cpu",
+        device=device.type,
         tuning=tuning,
         llm=sizes.llm,
         # What it is compared with is the LLM, and learns the labels from the rows as they are.
@@ -135,7 +135,7 @@ def prepared(folder: Path, tuning: str, sizes: Sizes) -> Prepared:
         data=DataConfig(window_rows=sizes.window_rows, context_rows=0, selection="last"),
         optim=OptimConfig(epochs=1, batch_size=sizes.batch_size),
     )
-    return prepare(config, CPU)
+    return prepare(config, device)
 
 
 def forget_accelerator() -> None:
@@ -165,7 +165,7 @@ class Ours(Trainer):
 
     def __init__(self, run: Prepared, folder: Path) -> None:
         forget_accelerator()
-        super().__init__(run, make_accelerator("cpu"), folder)
+        super().__init__(run, make_accelerator(run.config.device), folder)
 
     def turn(self, clock: Clock) -> Clocks:
         """Do one epoch."""

@@ -192,7 +192,8 @@ class LossSum:
 
     total: "Tensor"
     """Scalar: sum over the valid targets."""
-    num_targets: int
+    num_targets: "int | Tensor"
+    """A scalar where it is counted on the device: asking a GPU for it would make it idle."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

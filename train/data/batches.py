@@ -5,7 +5,6 @@ Shapes: B windows, Q samples, T rows of a window, R rows of a sample, D feature 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +43,10 @@ class Batch:
     window_of_Q: Tensor
     """The window of each sample: samples about the same rows share one."""
 
+    def tensors(self) -> list[Tensor]:
+        """Return all of its tensors."""
+        return [self.features_BTD, self.valid_BT, self.window_of_Q, *self.targets.values()]
+
     @property
     def queries(self) -> list[str]:
         """Return the text of every sample."""
@@ -54,7 +57,8 @@ class BatchReader:
     """Read windows of one list of samples into batches. For one thread at a time.
 
     The bytes go from the page cache into one reused buffer (pinned for a GPU) and from there,
-    as float32, to the device.
+    as float32, to the device. A GPU copies them while it works for the model: in a stream of their
+    own, since in the model's each copy would wait for all steps that were launched before it.
     """
 
     def __init__(
@@ -74,14 +78,26 @@ class BatchReader:
         self._rows = rows
         self._device = device
         self._buffer = torch.empty(0)
-        self._copied: torch.cuda.Event | None = None
+        self._copies = _stream_of_copies(device)
 
     def spans(self, windows: Sequence[Window]) -> list[tuple[str, int, int]]:
         """Return the stored rows that a batch of these windows reads."""
         return [self._rows[window.sample].stored(window) for window in windows]
 
     def read(self, windows: Sequence[Window]) -> Batch:
-        """Return the batch of these windows."""
+        """Return the batch of these windows, once it is all there."""
+        if self._copies is None:
+            return self._read(windows)
+        # A new thread starts on the first GPU, whatever its process is on.
+        with torch.cuda.device(self._device), torch.cuda.stream(self._copies):
+            batch = self._read(windows)
+        self._copies.synchronize()
+        for tensor in batch.tensors():
+            # Its memory is not to be written anew while the model may read it.
+            tensor.record_stream(torch.cuda.default_stream(self._device))
+        return batch
+
+    def _read(self, windows: Sequence[Window]) -> Batch:
         all_rows = [self._rows[window.sample] for window in windows]
         num_samples_B = torch.tensor([len(rows.samples) for rows in all_rows])
         num_rows = max(window.num_rows for window in windows)
@@ -97,23 +113,16 @@ class BatchReader:
 
     def _features(self, windows: Sequence[Window], rows_per_token: int, num_rows: int) -> Tensor:
         spans = self.spans(windows)
-        with _current(self._device):
-            raw = self._raw(len(windows), num_rows * rows_per_token)
-            self._stream.read_windows(spans, _as_numpy(raw))
-            moved = raw.to(self._device, non_blocking=True)
-            if self._device.type == "cuda":
-                self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                self._copied.record()
-            # A copy in any case: the buffer is filled again while the model works.
-            features_BTD = moved.to(torch.float32, copy=True)
+        raw = self._raw(len(windows), num_rows * rows_per_token)
+        self._stream.read_windows(spans, _as_numpy(raw))
+        # A copy in any case: the buffer is filled again while the model works.
+        features_BTD = raw.to(self._device, non_blocking=True).to(torch.float32, copy=True)
         if rows_per_token == 1:
             return features_BTD
         return _mean_of_groups(features_BTD, [count for *_, count in spans], rows_per_token)
 
     def _raw(self, num_windows: int, num_rows: int) -> Tensor:
-        """Return a view of the buffer, once its last content has left for the device."""
-        if self._copied is not None:
-            self._copied.synchronize()
+        """Return a view of the buffer, made larger if need be."""
         shape = (num_windows, num_rows, *self._stream.row_shape)
         size = int(np.prod(shape))
         if self._buffer.numel() < size:
@@ -161,9 +170,10 @@ def _mean_of_groups(stored_BSD: Tensor, counts: Sequence[int], size: int) -> Ten
     return sums / numbers.clamp(min=1)
 
 
-def _current(device: torch.device) -> AbstractContextManager[object]:
-    """Make a GPU the current one: a new thread starts on the first, whatever its process is on."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+def _stream_of_copies(device: torch.device) -> torch.cuda.Stream | None:
+    if device.type != "cuda":
+        return None
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _stacked(arrays: Sequence[Target]) -> Target:

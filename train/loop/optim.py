@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from train.config import OptimConfig
 
@@ -27,16 +27,18 @@ def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> floa
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def clip_factor(config: OptimConfig, norm: float) -> float:
+def clip_factor(config: OptimConfig, norm: Tensor) -> Tensor:
     """Return what gradients of this norm are multiplied with, so that it is at most the largest.
 
     Examples:
-        >>> [round(clip_factor(OptimConfig(clip_norm=2.0), norm), 3) for norm in (1.0, 8.0)]
-        [1.0, 0.25]
-        >>> clip_factor(OptimConfig(clip_norm=0.0), 8.0)
-        1.0
+        >>> clip_factor(OptimConfig(clip_norm=2.0), torch.tensor([1.0, 8.0]))
+        tensor([1.0000, 0.2500])
+        >>> clip_factor(OptimConfig(clip_norm=0.0), torch.tensor(8.0))
+        tensor(1.)
     """
-    return min(1.0, config.clip_norm / (norm + 1e-6)) if config.clip_norm else 1.0
+    if not config.clip_norm:
+        return torch.ones_like(norm)
+    return (config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
 
 
 def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.AdamW:

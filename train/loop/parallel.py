@@ -166,6 +166,14 @@ class ParallelModel:
 
         return whole(tensor)
 
+    def own(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Return this process's part of each, the very memory."""
+        if not self.is_sharded:
+            return tensors
+        from train.loop.sharding import own
+
+        return [own(tensor) for tensor in tensors]
+
     def trained_weights(self) -> TrainedWeights:
         """Return what a checkpoint keeps, on the main process; all must ask."""
         self._release()

@@ -17,7 +17,7 @@ from train.model.llm import LanguageModel
 from train.model.tuning import blocks_of
 from train.model.video_llm import VideoLLM
 
-__all__ = ["part", "release", "set_exchange", "shard", "whole"]
+__all__ = ["own", "part", "release", "set_exchange", "shard", "whole"]
 
 
 def shard(model: VideoLLM, accelerator: Accelerator) -> None:
@@ -63,6 +63,11 @@ def release(model: VideoLLM) -> None:
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor that may lie in parts on the processes; all must ask for the same."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def own(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor that may lie in parts; it shares the memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def part(tensor: Tensor, like: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ random is a function of the seed and of the window it happens to, so neither doe
 processes, and a run that was cut off goes on exactly.
 """
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
+from torch import Tensor
 
-from cache_schema.errors import PipelineError, StoppedError
+from cache_schema.errors import StoppedError
 from cache_schema.parsing import to_mapping
 from train.checkpoints.checkpoint import (
     BEST,
@@ -38,6 +38,7 @@ from train.data.prefetch import Prefetch
 from train.data.window_draws import WindowDraws
 from train.data.windows import TaskWindows, count_batches, epoch_batches, split
 from train.loop.logs import RunLog
+from train.loop.numbers import ComingNumbers, StepNumbers
 from train.loop.optim import (
     clip_factor,
     learning_rate_factor,
@@ -238,30 +239,35 @@ class Trainer:
         step = self.progress.step
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
         set_learning_rate(self.optimizer, factor)
-        total, num_targets, num_rows = self._backward(task, micro_batches)
+        sums_3 = self._backward(task, micro_batches)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         # Processes average their gradients; undo that and divide by all valid targets instead.
-        share = self.accelerator.num_processes / max(1.0, num_targets)
-        norm = share * float(self.parallel.whole(torch.nn.utils.get_total_norm(gradients)))
-        loss = total / max(1.0, num_targets)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._refuse(loss, norm, micro_batches)
+        share = self.accelerator.num_processes / sums_3[1].clamp(min=1.0)
+        norm = share * self.parallel.whole(torch.nn.utils.get_total_norm(gradients))
+        coming = ComingNumbers(torch.cat([sums_3, norm[None]]))
+        if sums_3.device.type == "cpu":  # before anything is changed, where looking costs nothing
+            self._check(coming.read(), micro_batches)
         # Divided and clipped in one pass over the gradients.
-        torch._foreach_mul_(gradients, share * clip_factor(self.config.optim, norm))
+        parts = self.parallel.own(gradients)
+        torch._foreach_mul_(parts, share * clip_factor(self.config.optim, norm))
         self.optimizer.step()
         self.optimizer.zero_grad()
+        numbers = coming.read()
+        self._check(numbers, micro_batches)
         return {
-            "loss": loss,
+            "loss": numbers.loss,
             "lr": self.config.optim.lr * factor,
-            "grad_norm": norm,
-            "targets": num_targets,
-            "rows": num_rows,
+            "grad_norm": numbers.norm,
+            "targets": numbers.targets,
+            "rows": numbers.rows,
         }
 
-    def _backward(
-        self, task: AnyTask, micro_batches: Sequence[Batch]
-    ) -> tuple[float, float, float]:
-        """Add up gradients of summed losses; return loss, targets and rows of all processes."""
+    def _check(self, numbers: StepNumbers, micro_batches: Sequence[Batch]) -> None:
+        videos = (rows.video_id for batch in micro_batches for rows in batch.rows)
+        numbers.refuse_if_not_finite(self.progress.step + 1, videos)
+
+    def _backward(self, task: AnyTask, micro_batches: Sequence[Batch]) -> Tensor:
+        """Add up gradients of summed losses; return loss, targets and rows of all processes (3)."""
         sums_3 = torch.zeros(3, device=self.accelerator.device)
         for number, batch in enumerate(micro_batches, start=1):
             is_last = number == len(micro_batches)
@@ -280,16 +286,8 @@ class Trainer:
             sums_3[0] += loss.total.detach()
             sums_3[1] += loss.num_targets
             sums_3[2] += sum(window.num_rows - window.num_context for window in batch.windows)
-        total, num_targets, num_rows = self.accelerator.reduce(sums_3, "sum").tolist()
-        return total, num_targets, num_rows
-
-    def _refuse(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> None:
-        videos = {rows.video_id for batch in micro_batches for rows in batch.rows}
-        raise PipelineError(
-            f"step {self.progress.step + 1}: loss {loss}, gradient norm {norm}: not finite. The "
-            f"batch holds {', '.join(sorted(videos))}. Nothing was changed by this step; lower "
-            "optim.lr, or check these videos with vllm-store verify."
-        )
+        summed_3: Tensor = self.accelerator.reduce(sums_3, "sum")
+        return summed_3
 
     @property
     def _evaluation_is_due(self) -> bool:

@@ -56,5 +56,6 @@ class FeatureAugment(nn.Module):
         once_B = [1] * len(draws.num_rows)
         kept_B1S = (draws.kept(once_B, len(self._widths), self.config.stream_dropout) > 0).float()
         kept_B1S = kept_B1S.where(kept_B1S.any(dim=-1, keepdim=True), 1.0)
-        widths_S = torch.tensor(self._widths, device=kept_B1S.device)
-        return kept_B1S.repeat_interleave(widths_S, dim=-1)
+        of_streams = zip(kept_B1S.unbind(-1), self._widths, strict=True)
+        widened = [kept_B1[..., None].expand(-1, -1, width) for kept_B1, width in of_streams]
+        return torch.cat(widened, dim=-1)

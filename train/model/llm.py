@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, E width of the LLM's embeddings.
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from cache_schema.errors import ConfigError
 from train.config import LlmConfig
-from train.model.attention import eager_attention, most_eager_tokens
+from train.model.attention import causal_attention, eager_attention, most_eager_tokens
 from train.model.branches import BranchLayout
 from train.model.pretrained import (
     LlmIdentity,
@@ -73,7 +73,6 @@ class LanguageModel(nn.Module):
         """Root mean square of its token embeddings: the scale of input it was trained on."""
         self.network = tune(stack, tuning, seed=seed)
         """The stack, or peft's model around it."""
-        # Weights that are trained are float32; the arithmetic is as for frozen bfloat16 ones.
         has_lora = self.tuning.kind == "lora"
         has_float32 = has_lora or self.tuning.trains_own_weights
         self._is_mixed = identity.dtype == "bfloat16" and has_float32
@@ -146,10 +145,16 @@ class LanguageModel(nn.Module):
         # A causal token never sees what lies behind it, so padding needs no mask. With one, SDPA
         # could not take its causal kernel, and blocks would read B x T x T values.
         mask_BT = None if self.is_causal else valid_BT.long()
-        is_eager = torch.is_grad_enabled() and tokens_BTE.shape[1] <= self._eager_tokens
-        with eager_attention(self.stack) if is_eager else nullcontext():
+        with self._attention(tokens_BTE.shape[1]):
             hidden_BTE = self.run(self.network, tokens_BTE, attention_mask=mask_BT, use_cache=False)
         return hidden_BTE[:, self.tuning.num_prompt_tokens :]
+
+    def _attention(self, num_tokens: int) -> AbstractContextManager[None]:
+        """Return how attention is computed, where no mask is given."""
+        if torch.is_grad_enabled() and num_tokens <= self._eager_tokens:
+            return eager_attention(self.stack)
+        # Where positions and masks can be told, none is needed for a plain past.
+        return causal_attention(self.stack) if self.reads_branches else nullcontext()
 
     @property
     def reads_branches(self) -> bool:
@@ -191,10 +196,18 @@ class LanguageModel(nn.Module):
             inputs: What else the network is called with.
         """
         dtype = self._embedding[0].weight.dtype
-        with torch.autocast(tokens_BTE.device.type, torch.bfloat16, enabled=self._is_mixed):
+        with self.arithmetic():
             output = network(inputs_embeds=tokens_BTE.to(dtype), **inputs)
         hidden_BNE: Tensor = output.last_hidden_state
         return hidden_BNE.float()
+
+    def arithmetic(self) -> torch.autocast:
+        """Return the context in which ``network`` and ``stack`` have to be called.
+
+        Weights that are trained are float32. In it they are multiplied as the frozen ones are.
+        """
+        device = self._embedding[0].weight.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self._is_mixed)
 
 
 def load_llm(

@@ -28,7 +28,7 @@ def cross_entropy_sum(
         reduction="sum",
         label_smoothing=label_smoothing,
     )
-    return LossSum(total=total, num_targets=int((targets_BT != IGNORED).sum()))
+    return LossSum(total=total, num_targets=(targets_BT != IGNORED).sum())
 
 
 def truncated_mse_sum(logits_BTK: Tensor, targets_BT: Tensor) -> Tensor:

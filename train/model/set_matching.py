@@ -56,7 +56,7 @@ def set_loss_sum(
     boundary_P = L1_WEIGHT * distance_P + IOU_WEIGHT * (1 - generalized_iou(found_P2, true_P2))
     matched_B = torch.bincount(windows, minlength=len(counts_B))
     total = class_B.sum() + (boundary_P / matched_B[windows]).sum()
-    return LossSum(total=total, num_targets=int(counted_B.sum()))
+    return LossSum(total=total, num_targets=counted_B.sum())
 
 
 @torch.no_grad()

@@ -151,7 +151,7 @@ class Predictor:
             if self.loss is not None:
                 loss = self.loss(outputs, batch.targets)
                 losses.total += float(loss.total)
-                losses.num_targets += loss.num_targets
+                losses.num_targets += int(loss.num_targets)
         return {name: _array(values) for name, values in outputs.items()}
 
     def _batches(self, samples: Sequence[SampleRows]) -> Iterator[Batch]:

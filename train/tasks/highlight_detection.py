@@ -129,10 +129,13 @@ class HighlightDetection(Task[HighlightSource, HighlightDetectionOptions]):
         from torch.nn import functional
 
         valid_BT = ~targets["saliency"].isnan()
-        wanted_N = targets["saliency"][valid_BT] / HIGHEST_SALIENCY
-        scores_N = outputs["saliency"][..., 0][valid_BT].float()
-        total = functional.binary_cross_entropy_with_logits(scores_N, wanted_N, reduction="sum")
-        return LossSum(total=total, num_targets=len(wanted_N))
+        wanted_BT = targets["saliency"].nan_to_num(nan=0.0) / HIGHEST_SALIENCY
+        # Padding may hold anything, and nan * 0 is nan.
+        scores_BT = outputs["saliency"][..., 0].float().where(valid_BT, 0.0)
+        total = functional.binary_cross_entropy_with_logits(
+            scores_BT, wanted_BT, weight=valid_BT.float(), reduction="sum"
+        )
+        return LossSum(total=total, num_targets=valid_BT.sum())
 
     # --- write ----------------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ class OnlineCaptioning(Task[NarrationSource, OnlineCaptioningOptions]):
 
     def loss(self, outputs: Tensors, targets: Tensors) -> LossSum:
         """Return the cross-entropy of the caption tokens, each after the true ones before it."""
-        num_targets = int((targets["tokens"] != IGNORED).sum())
+        num_targets = (targets["tokens"] != IGNORED).sum()
         return LossSum(total=-outputs["log_likelihood"].sum(), num_targets=num_targets)
 
     # --- write ----------------------------------------------------------------------------------

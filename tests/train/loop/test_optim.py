@@ -40,9 +40,11 @@ def test_gradients_are_clipped_as_torch_clips_them():
         value = torch.nn.Parameter(torch.zeros(2))
         value.grad = torch.tensor([3.0, 4.0])
         torch.nn.utils.clip_grad_norm_([value], clip_norm)
-        clipped = torch.tensor([3.0, 4.0]) * clip_factor(OptimConfig(clip_norm=clip_norm), 5.0)
+        clipped = torch.tensor([3.0, 4.0]) * clip_factor(
+            OptimConfig(clip_norm=clip_norm), torch.tensor(5.0)
+        )
         torch.testing.assert_close(clipped, value.grad)
-    assert clip_factor(OptimConfig(clip_norm=0.0), 1e9) == 1.0
+    assert clip_factor(OptimConfig(clip_norm=0.0), torch.tensor(1e9)) == 1.0
 
 
 def test_one_call_updates_all_parameters():

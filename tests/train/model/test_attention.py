@@ -30,9 +30,9 @@ def test_short_windows_are_trained_with_plain_products_on_a_cpu(tmp_path, monkey
     monkeypatch.setattr(attention_module, "EAGER_TOKENS", 6)
     llm = load(save_tiny_llm("llama", tmp_path))
     assert used(llm, 6) == {"eager"}
-    assert used(llm, 7) == {"sdpa"}
+    assert used(llm, 7) == {"sdpa_causal"}
     with torch.inference_mode():
-        assert used(llm, 6) == {"sdpa"}
+        assert used(llm, 6) == {"sdpa_causal"}
     assert llm.stack.config._attn_implementation == "sdpa"
 
 

@@ -75,11 +75,12 @@ class CaptionWriter:
         The stack is asked without the prompt or prefix that may have been learned for the rows, as
         it is when it generates.
         """
-        output = self.language.stack(
-            inputs_embeds=inputs_NTG.to(self._head_VG.dtype),
-            attention_mask=seen_NT.long(),
-            use_cache=False,
-        )
+        with self.language.arithmetic():
+            output = self.language.stack(
+                inputs_embeds=inputs_NTG.to(self._head_VG.dtype),
+                attention_mask=seen_NT.long(),
+                use_cache=False,
+            )
         states_NTG: Tensor = output.last_hidden_state.float()
         return states_NTG
 
@@ -96,11 +97,12 @@ class CaptionWriter:
             pad_token_id=self._end_id,
             eos_token_id=self._end_id,
         )
-        ids_NL: Tensor = self._model.generate(
-            inputs_embeds=prefix_NPG.to(self._head_VG.dtype),
-            attention_mask=torch.ones_like(prefix_NPG[..., 0], dtype=torch.long),
-            generation_config=greedy,
-        )
+        with self.language.arithmetic():
+            ids_NL: Tensor = self._model.generate(
+                inputs_embeds=prefix_NPG.to(self._head_VG.dtype),
+                attention_mask=torch.ones_like(prefix_NPG[..., 0], dtype=torch.long),
+                generation_config=greedy,
+            )
         is_end_NL = ids_NL == self._end_id
         ids_NL = ids_NL.masked_fill(is_end_NL.cumsum(dim=1) > 0, IGNORED)
         return functional.pad(ids_NL, (0, max_tokens - ids_NL.shape[1]), value=IGNORED)
@@ -109,7 +111,8 @@ class CaptionWriter:
     def _check_logits(self) -> None:
         """Some families scale or bend their logits; a silent difference would train wrongly."""
         embeddings_11G = self.language.embed(torch.tensor([[self._end_id]]))
-        own_11V = self._model(inputs_embeds=embeddings_11G).logits.float()
+        with self.language.arithmetic():
+            own_11V = self._model(inputs_embeds=embeddings_11G).logits.float()
         states_11G = self._states(embeddings_11G, torch.ones(1, 1, dtype=torch.bool))
         if not torch.allclose(_logits(states_11G, self._head_VG), own_11V, rtol=1e-2, atol=1e-2):
             raise ConfigError(
