@@ -61,6 +61,17 @@ def test_the_likelihood_is_that_of_the_whole_language_model(tmp_path, family):
     assert got[1, 2] == 0
 
 
+@pytest.mark.parametrize("tuning", ["basic", "lora:2", "full"])
+def test_what_is_trained_in_a_bfloat16_llm_writes_too(tmp_path, tuning):
+    language = load(tmp_path, tuning=tuning, dtype="bfloat16")
+    writer = CaptionWriter(language, end_id=END)
+    prefix = torch.randn(2, PREFIX, language.width_in)
+    tokens = torch.tensor([[4, 9, END], [6, END, IGNORED]])
+    exact = CaptionWriter(load(tmp_path), end_id=END).log_likelihood(prefix, tokens)
+    torch.testing.assert_close(writer.log_likelihood(prefix, tokens), exact, rtol=0.05, atol=0.05)
+    assert writer.generate(prefix, max_tokens=4).shape == (2, 4)
+
+
 def test_the_gradient_is_the_one_that_autograd_finds(tmp_path, monkeypatch):
     monkeypatch.setattr(caption_module, "TOKENS_AT_ONCE", 2)  # so that there are several parts
     language = load(tmp_path)
