@@ -192,8 +192,7 @@ class LossSum:
 
     total: "Tensor"
     """Scalar: sum over the valid targets."""
-    num_targets: "int | Tensor"
-    """A scalar where it is counted on the device: asking a GPU for it would make it idle."""
+    num_targets: "int | Tensor"  # a tensor where it is counted on the device, unasked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -163,6 +163,7 @@ class LanguageModel(nn.Module):
         return (
             self.is_causal
             and settings.model_type in BRANCHING_FAMILIES
+            and not getattr(settings, "use_sliding_window", False)  # as some Qwen
             and settings._attn_implementation in {"sdpa", "eager"}
             and not self.tuning.num_virtual_tokens
         )

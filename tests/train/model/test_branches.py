@@ -40,9 +40,9 @@ def test_branches_follow_their_rows_and_count_on_from_the_last_one():
     assert seen[9].nonzero().flatten().tolist() == [0, 1, 2, 8, 9]
 
 
-def _qwen2():
+def _qwen2(**more):
     settings = {key: value for key, value in GROUPED_HEADS.items() if key != "head_dim"}
-    return Qwen2Model(Qwen2Config(**settings))
+    return Qwen2Model(Qwen2Config(**settings, **more))
 
 
 def _gpt_neox():
@@ -83,6 +83,21 @@ def test_every_branch_gets_the_states_it_gets_alone(tmp_path, family, attention)
 def test_an_llm_whose_positions_cannot_be_told_does_not_read_branches(tmp_path, family, tuning):
     config = LlmConfig(name=str(save_tiny_llm(family, tmp_path)), num_layers=0, dtype="float32")
     assert not load_llm(config, CPU, seed=3, tuning=tuning).reads_branches
+
+
+def test_blocks_that_see_a_part_of_the_input_keep_seeing_it_alone(tmp_path):
+    near = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 0}
+    torch.manual_seed(7)
+    whole = _qwen2(**near).eval()
+    whole.save_pretrained(tmp_path)
+    llm = load_llm(LlmConfig(name=str(tmp_path), num_layers=0, dtype="float32"), CPU, seed=3)
+    tokens = torch.randn(1, 9, WIDTH)
+    states = llm(tokens, torch.ones(1, 9, dtype=torch.bool))
+    torch.testing.assert_close(states, whole(inputs_embeds=tokens).last_hidden_state)
+    assert not llm.reads_branches
+    moved = tokens + (torch.arange(9) == 0)[None, :, None]
+    last = llm(moved, torch.ones(1, 9, dtype=torch.bool))[:, -1]
+    torch.testing.assert_close(last, states[:, -1])  # two blocks see 4 tokens back
 
 
 QUERIES = ["where is it", "the cat", "dog", "is it the cat", "where", "the dog is it"]
