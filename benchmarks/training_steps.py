@@ -270,7 +270,8 @@ def turn_of_other(
         lr_scheduler_type="cosine",
         warmup_steps=1,
         optim="adamw_torch_fused",
-        bf16=tuning == "full" and is_bfloat16,  # else the frozen weights are bfloat16 themselves
+        # Float32 weights are multiplied in bfloat16, as ours; the frozen ones are it themselves.
+        bf16=tuning != "basic" and is_bfloat16,
         use_cpu=True,
         logging_strategy="no",
         save_strategy="no",
