@@ -88,11 +88,12 @@ def measure(lengths: Lengths) -> dict[str, float]:
     task = TaskWindows(lengths=lengths.rows, query_words=lengths.words)
     training: list[Sequence[Window]] = []
     in_order: list[Sequence[Window]] = []
+    batch_size = OPTIM.training_batch(task.num_windows(DATA.window_rows))
     for epoch in range(EPOCHS):
-        mixed = epoch_batches([task], DATA.window_rows, OPTIM.batch_size, seed=0, epoch=epoch)
+        mixed = epoch_batches([task], DATA.window_rows, batch_size, seed=0, epoch=epoch)
         training += [part for _, part in mixed]
         windows = training_windows(lengths.rows, DATA.window_rows, seed=0, epoch=epoch)
-        in_order += split(windows, OPTIM.batch_size)
+        in_order += split(windows, batch_size)
     words = lengths.words or [0] * len(lengths.rows)
     order = sorted(range(len(words)), key=lambda place: (-lengths.rows[place], -words[place]))
     predicted = evaluation_windows(
@@ -102,5 +103,5 @@ def measure(lengths: Lengths) -> dict[str, float]:
     return {
         "training": share(training, lengths.tokens),
         "training, random order": share(in_order, lengths.tokens),
-        "prediction": share(split(predicted, OPTIM.batch_size), tokens),
+        "prediction": share(split(predicted, OPTIM.evaluation_batch), tokens),
     }
