@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be called by its pa
 from benchmarks.arena_bootstrap import paired, show_differences
 from benchmarks.arena_splits import INNER, splits_of
 from benchmarks.arena_task_videos import ByVideo, as_video_scores, scores_by_video
-from benchmarks.arena_variants import VARIANTS, draw, overrides_of, save_scratch_llm
+from benchmarks.arena_variants import VARIANTS, draw, overrides_of, plain, save_scratch_llm
 from benchmarks.fifty_salads import read_folds
 from cache_schema.settings import load_settings
 from train import run as training
@@ -184,22 +184,26 @@ def settings_of(task: str, variant: str, number: int) -> dict[str, object]:
 @click.option("--task", type=click.Choice(sorted(METRICS)), required=True)
 @click.option("--variant", type=click.Choice(VARIANTS), required=True)
 @click.option("--budget", default=4, show_default=True, help="Settings that are tried.")
-def search(out: Path, task: str, variant: str, budget: int) -> None:
+@click.option("--with-plain", is_flag=True, help="Also try those of the plain command.")
+def search(out: Path, task: str, variant: str, budget: int, with_plain: bool) -> None:
     """Try settings on held-out training videos of each fold, and keep the best of each."""
     arena = Set.read(out)
+    tried = {str(number): settings_of(task, variant, number) for number in range(budget)}
+    if with_plain:
+        tried["plain"] = plain(variant)
     for fold in arena.folds:
         kept_out = [f"train.data.holdout_videos={arena.held_out.get(fold, '')}", *HELD_OUT]
-        tried = []
-        for number in range(budget):
-            folder = out / "tasks" / "search" / task / variant / f"fold{fold}" / str(number)
-            overrides = overrides_of(variant, out, settings_of(task, variant, number))
+        values = {}
+        for name, settings in tried.items():
+            folder = out / "tasks" / "search" / task / variant / f"fold{fold}" / name
+            overrides = overrides_of(variant, out, settings)
             train_once(out, folder, task, fold, 0, [*overrides, *kept_out])
             value = read_checkpoint(folder / BEST)[0].progress.best_value
-            tried.append((-np.inf if value is None else value, number))
-        best, number = max(tried)
-        click.echo(f"{task} {variant} fold {fold}: {number}, {best:.4f} on held-out videos")
+            values[name] = -np.inf if value is None else value
+        best = max(values, key=lambda name: values[name])
+        click.echo(f"{task} {variant} fold {fold}: {best}, {values[best]:.4f} on held-out videos")
         found = out / "tasks" / "search" / task / variant / f"fold{fold}.json"
-        found.write_text(json.dumps(settings_of(task, variant, number), indent=1))
+        found.write_text(json.dumps(tried[best], indent=1))
 
 
 @main.command()

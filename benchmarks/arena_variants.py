@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from transformers import LlamaConfig, LlamaModel
 
-__all__ = ["VARIANTS", "draw", "flags_of", "overrides_of", "save_scratch_llm"]
+__all__ = ["VARIANTS", "draw", "flags_of", "overrides_of", "plain", "save_scratch_llm"]
 
 Values = Mapping[str, Sequence[object]]
 
@@ -103,6 +103,12 @@ def draw(variant: str, number: int) -> dict[str, object]:
         rng = np.random.default_rng((zlib.crc32(key.encode()), number))
         chosen[key] = values[int(rng.integers(len(values))) if number else 0]
     return chosen
+
+
+def plain(variant: str) -> dict[str, object]:
+    """Return what differs from the defaults of vllm-train: an LLM has 4 blocks, which is quick."""
+    is_llm = not any(flag.startswith("train.llm.name=") for flag in FIXED[variant])
+    return {"train.llm.num_layers": 4} if is_llm else {}
 
 
 def overrides_of(variant: str, out: Path, settings: Mapping[str, object]) -> list[str]:

@@ -11,6 +11,8 @@ all trials:
     wall_vs_limit    wall seconds of the run / limit: start-up and loading left out
     cpu_vs_limit     CPU-seconds of the run / (of decoding + of encoding): what is done besides; the
                      figure to trust where others use the machine
+    both_slower_side_by_side   CPU-seconds of decoding and encoding at the same time / alone, with
+                     nothing handed over (``benchmarks/shared_cores.py``): no run can do without
     vs_common_loop   wall seconds of ``benchmarks/common_loop.py`` / of the run, for each second of
                      video
     two_in_one       wall seconds of one run with two encoders / of two runs (_cpu: CPU-seconds;
@@ -35,6 +37,7 @@ import click
 import torch
 
 from benchmarks.extraction_inputs import make_long_video, make_networks, make_videos
+from benchmarks.shared_cores import slower_side_by_side
 from extract import extract
 from extract.config import ExtractConfig
 from extract.decode.backends import open_video
@@ -105,6 +108,7 @@ def one_run(videos: Sequence[Path], encoder: str, runtime: str, decode: float) -
     limit = (decode + encode) / len(os.sched_getaffinity(0))
     cpu = facts["cpu_seconds"]
     return {
+        **slower_side_by_side(videos, FPS, encoder, runtime),
         "decode_cpu_seconds": decode,
         "encode_cpu_seconds": encode,
         "frames_per_cpu_second": 1 / row,

@@ -28,6 +28,7 @@ from extract.plan.targets import (
     check_recipe,
     make_streams,
     remembered_recipes,
+    sampling_fps,
     streams_of,
 )
 from extract.process_memory import nothing_collected
@@ -122,6 +123,7 @@ def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outl
         plan = _plan(options, store, streams, ledger, decoder)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
+        _begin(plan, options, decoder)
     with nothing_collected():
         targets = build_targets(options.config, store)
     _check_recipes(options, [target.recipe for target in targets])
@@ -130,6 +132,14 @@ def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outl
     if plan is None or recipes != [target.recipe for target in targets]:
         plan = _plan(options, store, streams, ledger, decoder)
     return _Outlook(plan=plan, streams=streams, targets=targets)
+
+
+def _begin(plan: Plan, options: RunOptions, decoder: DecoderProcess) -> None:
+    """Have the first video decoded while networks are loaded, if this process will decode it."""
+    # Beside other shards it takes its videos in any order.
+    if options.cluster is None and options.config.workers == 1 and options.shard is None:
+        first = plan.jobs[0].video
+        decoder.begin(first.path, options.config.decoder, sampling_fps(options.config))
 
 
 def _check_recipes(options: RunOptions, recipes: Sequence[Recipe]) -> None:

@@ -67,6 +67,7 @@ class DecoderProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._slots: FrameSlots | None = None
+        self._begun: dict[str, object] | None = None
         self._child_cpu_seconds = 0.0
         self.cpu_seconds = 0.0
         """What the children had used when they last answered; one that dies takes some along."""
@@ -80,11 +81,25 @@ class DecoderProcess:
         self.close()
 
     def start(self) -> None:
-        """Start the child, ahead of its first video.
+        """Start the child, ahead of its first video; one that has begun to decode is replaced.
 
         It ends with the thread that calls this.
         """
+        if self._begun is not None:
+            self.close()
         self._connected()
+
+    def begin(self, path: Place, backend: str, fps: Fraction | None) -> None:
+        """Have the child decode a video that ``decode`` will ask for.
+
+        It goes as far as there are slots for its frames, and then waits. Asked for another video,
+        it is replaced.
+        """
+        connection = self._connected()
+        self._begun = _decoding(path, backend, fps)
+        # A child that has died by now is noticed when it is asked for frames.
+        with suppress(ConnectionError):
+            connection.sendall(pack(self._begun))
 
     def stop(self) -> None:
         """Have what waits for the child raise ``VideoError``; another thread may call this."""
@@ -98,9 +113,7 @@ class DecoderProcess:
         Raises:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.
         """
-        for fields, raw in self._ask(
-            kind="decode", **_named(path), backend=backend, fps=None if fps is None else str(fps)
-        ):
+        for fields, raw in self._ask(_decoding(path, backend, fps)):
             if fields["kind"] == "frame":
                 yield SampledFrame(rgb=self._frame(fields, raw), num_ticks=fields["num_ticks"])
             else:
@@ -120,7 +133,7 @@ class DecoderProcess:
         Raises:
             VideoError: if the file holds no video, or opening it hung or crashed.
         """
-        fields, _ = next(self._ask(kind="probe", **_named(path)))
+        fields, _ = next(self._ask({"kind": "probe", **_named(path)}))
         return float(fields["seconds"])
 
     def close(self) -> None:
@@ -130,14 +143,13 @@ class DecoderProcess:
         if self._child is not None:
             self._child.kill()
             self._child.wait()
-        self._child = self._connection = self._slots = None
+        self._child = self._connection = self._slots = self._begun = None
 
-    def _ask(self, **request: object) -> Iterator[tuple[dict[str, Any], Bytes]]:
+    def _ask(self, request: dict[str, object]) -> Iterator[tuple[dict[str, Any], Bytes]]:
         """Yield the answers to a request, without those that only say that it goes on."""
         is_answered = False
         try:
-            connection = self._connected()
-            connection.sendall(pack(request))
+            connection = self._asked(request)
             while not is_answered:
                 fields, raw = self._receive(connection)
                 if fields["kind"] == "alive":
@@ -157,6 +169,17 @@ class DecoderProcess:
         finally:
             if not is_answered:
                 self.close()
+
+    def _asked(self, request: dict[str, object]) -> socket.socket:
+        """Return the connection to a child that answers this request and no other."""
+        connection = self._connected()
+        if self._begun not in (None, request):
+            self.close()
+            connection = self._connected()
+        if self._begun is None:
+            connection.sendall(pack(request))
+        self._begun = None
+        return connection
 
     def _note_use(self, fields: dict[str, Any]) -> None:
         self.peak_bytes = max(self.peak_bytes, fields.get("peak_bytes", 0))
@@ -235,6 +258,11 @@ class DecoderProcess:
                 "Get the file again, or re-encode it."
             )
         return f"the decoder ended without an answer (exit code {code})."
+
+
+def _decoding(path: Place, backend: str, fps: Fraction | None) -> dict[str, object]:
+    rate = None if fps is None else str(fps)
+    return {"kind": "decode", **_named(path), "backend": backend, "fps": rate}
 
 
 def _named(path: Place) -> dict[str, object]:

@@ -58,7 +58,7 @@ class WindowAssembler:
         frames = [self._frames[i] for i in range(skip, min(skip + self._length, len(self._frames)))]
         frames += [self._frames[-1]] * (self._length - len(frames))
         self.num_windows += 1
-        return torch.stack(frames)
+        return frames[0][None] if self._length == 1 else torch.stack(frames)
 
     def _drop(self) -> None:
         """Forget frames that no later window needs, but keep the last: it pads the tail."""

@@ -50,15 +50,19 @@ finally:
 """
 
 
-def test_one_decoder_opens_the_videos_and_decodes_them_and_starts_before_networks_load(
+def test_one_decoder_opens_the_videos_and_begins_to_decode_them_before_networks_load(
     videos, tmp_path, monkeypatch
 ):
     events = []
-    start, build = DecoderProcess._start, extract.run.build_targets
+    start, begin, build = DecoderProcess._start, DecoderProcess.begin, extract.run.build_targets
 
     def note_start(self):
         events.append("decoder")
         return start(self)
+
+    def note_begin(self, *args):
+        events.append("video")
+        return begin(self, *args)
 
     def note_build(*args):
         events.append("networks")
@@ -66,9 +70,10 @@ def test_one_decoder_opens_the_videos_and_decodes_them_and_starts_before_network
 
     run(videos, tmp_path / "before.zarr")  # its recipe is remembered
     monkeypatch.setattr(DecoderProcess, "_start", note_start)
+    monkeypatch.setattr(DecoderProcess, "begin", note_begin)
     monkeypatch.setattr(extract.run, "build_targets", note_build)
     assert run(videos, tmp_path / "f.zarr").num_done == 1
-    assert events == ["decoder", "networks"]
+    assert events == ["decoder", "video", "networks"]
 
 
 @pytest.mark.parametrize("suffix", ["zarr", "h5"])

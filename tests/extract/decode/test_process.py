@@ -1,10 +1,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from extract.decode.pyav_source import probe
 from tests.extract.videos import constant_pts, repeat, variable_pts, write_video
 
 OPENER = "tests.extract.decode.bad_decoders:open_bad"
+FEW_SLOTS = "tests.extract.decode.bad_decoders:open_few_slots"
 ENDLESS = "tests.extract.decode.bad_decoders:open_endless"
 
 
@@ -44,6 +46,17 @@ def is_running(pid):
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
     except FileNotFoundError:
         return False
+
+
+def wait_for(word, connection, seconds=10):
+    """Wait until a message that holds a word lies unread."""
+    deadline = time.monotonic() + seconds
+    said = b""
+    while word not in said:
+        assert time.monotonic() < deadline
+        with suppress(BlockingIOError):
+            said = connection.recv(2**16, socket.MSG_PEEK)
+        time.sleep(0.01)
 
 
 def wait_for_end(pid, seconds=10):
@@ -106,7 +119,7 @@ def test_frames_left_unread_do_not_reach_the_next_video(process, good):
 
 def test_frames_that_find_no_slot_are_carried_by_the_socket(good):
     expected = [frame.rgb for frame in sample_frames(open_video(good, "pyav"), None, [])]
-    with DecoderProcess(opener="tests.extract.decode.bad_decoders:open_few_slots") as process:
+    with DecoderProcess(opener=FEW_SLOTS) as process:
         got, _ = decode(process, good, None)  # all are kept
     assert [slot_is_used(frame.rgb) for frame in got] == [True] * 2 + [False] * 38
     assert all(np.array_equal(a.rgb, b) for a, b in zip(got, expected, strict=True))
@@ -134,6 +147,45 @@ def test_a_child_that_was_started_ahead_decodes(good):
         assert child.poll() is None
         assert decode(process, good)[1].num_frames == 40
         assert process._child is child
+
+
+@pytest.mark.parametrize("opener", [OPENER, FEW_SLOTS])
+def test_a_video_that_was_begun_is_decoded_ahead_once_and_gives_all_of_it(good, opener):
+    expected = [frame.rgb for frame in sample_frames(open_video(good, "pyav"), None, [])]
+    with DecoderProcess(opener=opener) as process:
+        process.begin(good, "pyav", None)
+        child = process._child
+        wait_for(b'"frame"', process._connection)  # nobody has asked for it yet
+        frames, facts = decode(process, good, None)
+        assert facts.num_frames == len(frames) == 40
+        assert all(np.array_equal(a.rgb, b) for a, b in zip(frames, expected, strict=True))
+        assert len(decode(process, good, Fraction(5))[0]) < 40  # and the next request, too
+        assert process._child is child
+
+
+@pytest.mark.parametrize(("times", "fps"), [(constant_pts(7), None), (None, Fraction(2))])
+def test_something_else_than_was_begun_may_be_asked_for(good, tmp_path, times, fps):
+    path = good if times is None else write_video(tmp_path / "other.mp4", times)
+    facts = []
+    expected = list(sample_frames(open_video(path, "pyav"), fps, facts))
+    with DecoderProcess() as process:
+        process.begin(good, "pyav", None)
+        frames, got = decode(process, path, fps)
+    assert len(frames) == len(expected)
+    assert got.num_frames == facts[0].num_frames
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_decoder_that_dies_of_what_was_begun_is_a_sentence_once_it_is_asked_for(
+    process, good, waits
+):
+    fatal = Path("a_segfaults.mp4")
+    process.begin(fatal, "pyav", Fraction(2))
+    if waits:
+        process._child.wait()
+    with pytest.raises(VideoError, match="crashed"):
+        decode(process, fatal)
+    assert decode(process, good)[1].num_frames == 40
 
 
 def test_a_child_that_ended_between_two_videos_is_replaced(process, good):
