@@ -108,7 +108,6 @@ def one_run(videos: Sequence[Path], encoder: str, runtime: str, decode: float) -
     limit = (decode + encode) / len(os.sched_getaffinity(0))
     cpu = facts["cpu_seconds"]
     return {
-        **slower_side_by_side(videos, FPS, encoder, runtime),
         "decode_cpu_seconds": decode,
         "encode_cpu_seconds": encode,
         "frames_per_cpu_second": 1 / row,
@@ -190,6 +189,7 @@ def measure_size(
         for runtime in RUNTIMES:
             key = f"{name} {runtime} {size}"
             found[key] = medians([one[runtime] for one in measured])
+            found[key] |= slower_side_by_side(videos, FPS, networks[name], runtime)
             show(key, found[key])
     return found
 

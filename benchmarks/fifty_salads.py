@@ -79,7 +79,7 @@ label_fps = "1"
 smoothing_weight = 1.0
 next_weight = 0.5
 decoder = "history_filter"
-filter_weight = 2.0
+filter_weight = 3.0
 """
 
 
