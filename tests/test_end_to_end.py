@@ -1,18 +1,31 @@
-"""What the README promises, typed as a user would: the two commands and their companions."""
+"""What the README promises, typed as a user would: the two commands and their companions.
 
+The way from videos to scores is typed, as are mistakes that end before torch is imported. What
+branches off from it runs in this process: a program takes longer to start than to do its work here.
+"""
+
+import copy
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from cache_schema.cli_edge import run
 from demo.folder import write_demo
 from demo.truth import SMALL_SPEC
+from extract.cli import extract_command
 from tests.train.model.tiny_llms import save_tiny_llm
+from train.cli import train
+from train.predict_cli import predict
+from train.score_cli import command as score
 
 SETTINGS = """
 [extract]
@@ -58,6 +71,30 @@ def command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+COMMANDS = {
+    "vllm-extract": extract_command,
+    "vllm-train": train,
+    "vllm-predict": predict,
+    "vllm-score": score,
+}
+
+
+def here(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """Do in this process what ``command`` does."""
+    name, *args = line.split()
+    own = copy.deepcopy(COMMANDS[name])  # a program adds its options to the one that it runs
+    out, said = io.StringIO(), io.StringIO()
+    with (
+        chdir(folder),
+        patch.object(sys, "argv", [name, *args]),
+        redirect_stdout(out),
+        redirect_stderr(said),
+        pytest.raises(SystemExit) as left,
+    ):
+        run(own)
+    return subprocess.CompletedProcess(args, left.value.code, out.getvalue(), said.getvalue())
+
+
 RUNS = "runs/action_segmentation"
 
 
@@ -84,8 +121,8 @@ def test_from_videos_to_official_scores(folder, trained):
     )
     scores = json.loads(scored.stdout)
     own = f"{RUNS}/1/predictions/val/action_segmentation"
-    again = command(folder, "vllm-score --task action_segmentation --json --annotations "
-                            f"{annotations} --predictions {own}")  # fmt: skip
+    again = here(folder, "vllm-score --task action_segmentation --json --annotations "
+                         f"{annotations} --predictions {own}")  # fmt: skip
     assert scores == json.loads(again.stdout)
     assert 0 <= scores["Acc"] <= 100
 
@@ -94,10 +131,10 @@ def test_a_copied_run_answers_a_video_without_annotations(folder, trained, tmp_p
     shutil.copytree(folder / RUNS / "1", tmp_path / "copied")
     (folder / "set/annotations").rename(folder / "set/hidden")
     try:
-        answered = command(
+        answered = here(
             folder, f"vllm-predict {tmp_path}/copied set/videos/P01_01.mp4 --out {tmp_path}/a.jsonl"
         )
-        stored = command(
+        stored = here(
             folder,
             f"vllm-predict {tmp_path}/copied/checkpoint-best --features feats.zarr "
             f"--videos P01_01 --out {tmp_path}/b.jsonl --scores {tmp_path}/b.npz",
@@ -120,13 +157,13 @@ def test_a_copied_run_answers_a_video_without_annotations(folder, trained, tmp_p
 
 def test_what_cannot_be_predicted_is_one_sentence(folder, trained, tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
-    bad = command(folder, f"vllm-predict {RUNS}/1 {tmp_path}/bad.mp4 --out {tmp_path}/a.jsonl")
+    bad = here(folder, f"vllm-predict {RUNS}/1 {tmp_path}/bad.mp4 --out {tmp_path}/a.jsonl")
     assert bad.returncode == 3
     assert f"failed: bad ({tmp_path}/bad.mp4): " in bad.stdout
-    asked = command(folder, f"vllm-predict {RUNS}/1 set/videos --query who? --out a.jsonl")
+    asked = here(folder, f"vllm-predict {RUNS}/1 set/videos --query who? --out a.jsonl")
     assert asked.returncode == 2
     assert asked.stderr == "Error: action_segmentation has no queries; leave --query out.\n"
-    nobody = command(folder, f"vllm-predict {RUNS}/1 set/videos --workers 0 --out a.jsonl")
+    nobody = here(folder, f"vllm-predict {RUNS}/1 set/videos --workers 0 --out a.jsonl")
     assert nobody.returncode == 2
     assert "workers is 0, must be at least 1" in nobody.stderr
     for done in (bad, asked, nobody):
@@ -134,7 +171,7 @@ def test_what_cannot_be_predicted_is_one_sentence(folder, trained, tmp_path):
 
 
 def test_the_second_task_trains_on_the_same_features(folder):
-    trained = command(
+    trained = here(
         folder,
         "vllm-train --features feats.zarr --task online_action_detection --json "
         "--annotations set/annotations/online_action_detection",
@@ -148,8 +185,8 @@ def test_the_second_task_trains_on_the_same_features(folder):
 def test_a_video_without_annotation_file_is_said_and_a_video_without_rows_too(folder, tmp_path):
     (tmp_path / "pipeline.toml").write_text("[extract]\nencoders = ['fake']\n")
     (tmp_path / "one.mp4").write_bytes((folder / "set/videos/P01_01.mp4").read_bytes())
-    command(tmp_path, "vllm-extract one.mp4 --out feats.zarr")
-    trained = command(
+    here(tmp_path, "vllm-extract one.mp4 --out feats.zarr")
+    trained = here(
         tmp_path,
         "vllm-train --features feats.zarr --task action_segmentation --annotations "
         f"{folder}/set/annotations/action_segmentation",
