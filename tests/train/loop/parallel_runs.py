@@ -1,6 +1,7 @@
-"""Runs of the toy task for tests of several processes; as a program, one such process.
+"""Runs of the toy task for tests of several processes; as a program, such processes.
 
-One pair of processes does all of them: starting one takes longer than a run.
+One pair of processes does all of them: starting one takes longer than a run. It and the one that is
+killed are forked from a program that has imported what they need.
 """
 
 import os
@@ -83,6 +84,11 @@ def config_of(root, kind, out="", **settings):
 def use_tasks():
     prepare_module.load_task = lambda name, annotations, options: TASKS[name]
     run_module.all_options = lambda name, options: dict(options)
+    run_module.leave_report = leave_no_report
+
+
+def leave_no_report(*_):
+    """Spare a run its page, which one process writes and which takes as long as the training."""
 
 
 @contextmanager
@@ -157,14 +163,19 @@ def start(role, root, *words, **environment):
 
 def start_group(role, root, *words, size):
     """Start processes that know of each other, as a launcher does."""
-    with socket.socket() as asked:
-        asked.bind(("localhost", 0))
-        port = str(asked.getsockname()[1])
-    meeting = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    meeting = meeting_of(size)
     return [
         start(role, root, *words, RANK=str(rank), LOCAL_RANK=str(rank), **meeting)
         for rank in range(size)
     ]
+
+
+def meeting_of(size):
+    """Return the variables by which so many processes find each other."""
+    with socket.socket() as asked:
+        asked.bind(("localhost", 0))
+        port = str(asked.getsockname()[1])
+    return {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
 
 
 def wait_for(processes):
@@ -173,14 +184,39 @@ def wait_for(processes):
         assert process.returncode == 0, output
 
 
+def fork(role, **environment):
+    """Return the number of a process that does this, with what this one has imported."""
+    sys.stdout.flush()
+    if (process := os.fork()) == 0:
+        os.environ.update(environment)
+        sys.exit(role())
+    return process
+
+
+def run_alone_and_as_pair(root, steps):
+    """Die after so many steps, in one process; then do everything that takes two."""
+
+    def be_killed():
+        with ending(die, steps):
+            train(config_of(root, "lora", "killed"), resume=False)
+
+    _, status = os.waitpid(fork(be_killed), 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    shutil.copytree(root / "killed", root / "killed-ddp")
+    meeting = meeting_of(2)
+    pair = [
+        fork(lambda: run_pair(root), RANK=str(rank), LOCAL_RANK=str(rank), **meeting)
+        for rank in range(2)
+    ]
+    ends = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in pair]
+    assert ends == [0, 0]
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[2])
     use_tasks()
     torch.nn.RNNBase.flatten_parameters = flatten_as_for_cudnn
-    if sys.argv[1] == "pair":
-        run_pair(folder)
-    elif sys.argv[1] == "modes":
-        run_modes(folder, sys.argv[3])
+    if sys.argv[1] == "all":
+        run_alone_and_as_pair(folder, int(sys.argv[3]))
     else:
-        with ending(die, int(sys.argv[3])):
-            train(config_of(folder, "lora", "killed"), resume=False)
+        run_modes(folder, sys.argv[3])
