@@ -17,9 +17,11 @@ def llm():
 
 
 def test_the_file_itself_is_an_llm(llm):
-    config = LlmConfig(name=str(_smollm2_gguf()), num_layers=0, dtype="float32")
-    named = load_llm(config, torch.device("cpu"), seed=0)
-    assert named.identity.weights_sha256 == llm.identity.weights_sha256
+    config = LlmConfig(name=str(_smollm2_gguf()), num_layers=2, dtype="float32")
+    named = load_llm(config, torch.device("cpu"), seed=0).stack.state_dict()
+    whole = llm.stack.state_dict()
+    assert len([name for name in named if "layers.1." in name]) > 5
+    assert all(torch.equal(value, whole[name]) for name, value in named.items())
 
 
 def test_it_is_the_whole_network(llm):
@@ -27,13 +29,17 @@ def test_it_is_the_whole_network(llm):
     assert llm.max_positions == 8192
 
 
+@pytest.fixture(scope="module")
+def tokenizer():
+    gguf = _smollm2_gguf()
+    return AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [("The capital of France is", " Paris"), ("The opposite of hot is", " cold")],
 )
-def test_it_still_knows_what_it_learned(llm, text, word):
-    gguf = _smollm2_gguf()
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+def test_it_still_knows_what_it_learned(llm, tokenizer, text, word):
     ids = torch.tensor([tokenizer.encode(text)])
     embedding = llm.stack.get_input_embeddings()
     with torch.inference_mode():
