@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +15,7 @@ import pytest
 
 from cache_schema.errors import ConfigError
 from tests.extract.videos import constant_pts, rot, write_video
+from tests.train.forked_commands import Forked, Forking
 from tests.train.predicting import answers, typed
 from tests.train.streamed_runs import FRAMES, make_run, make_videos
 from train.config import DataConfig, LlmConfig, TextConfig, TranslatorConfig
@@ -167,15 +170,11 @@ def test_a_damaged_file_ends_with_exit_code_3_and_the_rows_so_far(root, plain, t
 
 
 class Process:
-    """``vllm-predict RUN --stream -`` as installed, with a pipe that the test holds."""
+    """``vllm-predict RUN --stream -``, with a pipe that the test holds."""
 
-    def __init__(self, run, scores):
+    def __init__(self, start, run, scores):
         command = Path(sys.executable).with_name("vllm-predict")
-        options = ["--stream", "-", "--scores", scores, "--device", "cpu"]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            [command, run, *options], stdin=pipe, stdout=pipe, stderr=pipe
-        )
+        self.process = start([command, run, "--stream", "-", "--scores", scores, "--device", "cpu"])
 
     def write(self, content):
         self.process.stdin.write(content)
@@ -192,14 +191,37 @@ class Process:
         return self.process.wait(60), list(map(json.loads, lines.splitlines())), said
 
 
-@pytest.fixture
-def piped(plain, tmp_path):
-    made = Process(plain, tmp_path / "s.npz")
+@contextmanager
+def running(start, plain, tmp_path):
+    made = Process(start, plain, tmp_path / "s.npz")
     yield made
     made.process.kill()
     made.process.wait()
     for pipe in (made.process.stdin, made.process.stdout, made.process.stderr):
         pipe.close()
+
+
+@pytest.fixture
+def installed(plain, tmp_path):
+    """The program as installed."""
+    pipe = subprocess.PIPE
+    start = partial(subprocess.Popen, stdin=pipe, stdout=pipe, stderr=pipe)
+    with running(start, plain, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def forking():
+    made = Forking()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def piped(forking, plain, tmp_path):
+    """What the program does once it has imported what it needs."""
+    with running(partial(Forked, forking, folder=tmp_path), plain, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -211,12 +233,12 @@ def live_video(tmp_path_factory):
     return path.read_bytes()
 
 
-def test_lines_of_a_pipe_come_while_it_is_written(piped, live_video, tmp_path):
+def test_lines_of_a_pipe_come_while_it_is_written(installed, live_video, tmp_path):
     half = len(live_video) // 2
-    piped.write(live_video[:half])
-    first = [piped.line() for _ in range(20)]  # the rest is not written before these are read
-    piped.write(live_video[half:])
-    code, rest, said = piped.end()
+    installed.write(live_video[:half])
+    first = [installed.line() for _ in range(20)]  # the rest is not written before these are read
+    installed.write(live_video[half:])
+    code, rest, said = installed.end()
     lines = first + rest
     assert code == 0
     assert [(one["start"], one["end"]) for one in lines] == [
