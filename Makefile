@@ -8,7 +8,7 @@ DEMO ?= demo-run
 # One BLAS thread per test process: two processes share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install demo docs test test-cluster test-gpu test-page test-remote lint types unit clean
+.PHONY: install demo docs test test-cluster test-gpu test-long test-page test-remote lint types unit clean
 .PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full bench-remote
 
 install: $(VENV)/.installed
@@ -65,6 +65,11 @@ test-page: demo
 # On a machine with a GPU: what the others skip, failed where torch sees none.
 test-gpu: install
 	REQUIRE_CUDA=1 $(TEST_ENV) $(BIN)/pytest -m needs_cuda
+
+# Kills each command at 200 random instants, where `make test` does so at 25.
+test-long: install
+	KILLS=200 $(TEST_ENV) $(BIN)/pytest -n 2 -o faulthandler_timeout=600 \
+	  tests/kill/test_killed_extraction.py tests/kill/test_killed_store_commands.py
 
 bench-read: install
 	$(BIN)/python -m benchmarks.read_windows

@@ -1,5 +1,6 @@
 """Kill a command at random instants, again and again, and look at the store after each time."""
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,8 @@ Pairs = set[tuple[str, ...]]
 """(stream, video)."""
 Run = Callable[..., Outcome]
 
+KILLS = int(os.environ.get("KILLS", "25"))
+"""Of a command by ``kill_often``; ``make test-long`` asks for more."""
 MOST_KILLS_OF_A_ROUND = 8
 PLACE_SECONDS = 0.004
 """About as long as a worker is at a place that waits for the disk."""
@@ -73,18 +76,16 @@ def check_one_commit_each(path: Path) -> None:
 
 
 def kill_often(
-    kills: int,
     expected: Reference,
     start: Callable[[int], Run],
     check: Callable[[Outcome], None],
 ) -> Counter[str]:
-    """Kill a command ``kills`` times; whenever it gets to its end, start anew.
+    """Kill a command ``KILLS`` times; whenever it gets to its end, start anew.
 
     Half of the instants are drawn evenly over the time of a run. The other half come at, or just
     behind, the moment the worker gets to a place: first the place is drawn, then which visit.
 
     Args:
-        kills: So many.
         expected: Of the undisturbed run.
         start: Prepares a fresh round (its number is given) and returns how to run the command.
         check: Called after each run, killed or not.
@@ -93,7 +94,7 @@ def kill_often(
         How often a kill came at which place.
     """
     draw, places, rounds = random.Random(0), Counter[str](), 0
-    while places.total() < kills:
+    while places.total() < KILLS:
         run, killed, tries = start(rounds), True, 0
         while killed:
             tries += 1

@@ -6,7 +6,6 @@ from tests.extract.videos import constant_pts, write_video
 from tests.kill import killing
 
 NUM_FRAMES = (3, 40, 17, 64, 9, 90, 28, 51)
-KILLS = 50
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +60,6 @@ def test_an_extraction_killed_at_random_instants_ends_with_the_same_rows(
     server, folder, tmp_path, suffix, record_property
 ):
     rounds = Rounds(server, folder, tmp_path, suffix)
-    places = killing.kill_often(KILLS, rounds.expected, rounds.start, rounds.check)
+    places = killing.kill_often(rounds.expected, rounds.start, rounds.check)
     record_property("killed at", dict(places))
-    assert places.total() >= KILLS
+    assert places.total() >= killing.KILLS

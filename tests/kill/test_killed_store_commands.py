@@ -10,7 +10,6 @@ from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows
 from tests.kill import killing
 
-KILLS = 30
 VIDEOS = [f"{number:02d}" for number in range(16)]
 
 
@@ -57,9 +56,9 @@ def test_a_compaction_killed_at_random_instants_changes_nothing(
             killing.check_one_commit_each(out)
 
     expected = killing.reference(start(-1), out)
-    places = killing.kill_often(KILLS, expected, start, check)
+    places = killing.kill_often(expected, start, check)
     record_property("killed at", dict(places))
-    assert places.total() >= KILLS
+    assert places.total() >= killing.KILLS
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +97,6 @@ def test_an_import_killed_at_random_instants_ends_with_the_same_rows(
             assert store_digest(open_store(out)) == expected.digest
             killing.check_one_commit_each(out)
 
-    places = killing.kill_often(KILLS, expected, start, check)
+    places = killing.kill_often(expected, start, check)
     record_property("killed at", dict(places))
-    assert places.total() >= KILLS
+    assert places.total() >= killing.KILLS
