@@ -14,15 +14,13 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_schema.errors import PipelineError
 from cache_schema.parsing import parse, record, to_json
 from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
-from cache_schema.user_cache import user_cache_folder
-from cache_schema.writing.durable import replaced_file
+from cache_schema.user_cache import keep, kept
 from extract.encode.encoders import ENCODERS, EncoderOptions, load_encoder
 from extract.encode.encoders.foreign import find_foreign
 from extract.encode.encoders.software import source_digest, versions
@@ -67,11 +65,10 @@ class _Circumstances:
     files: tuple[tuple[str, int, int], ...]
     """Path, size in bytes and time of change in nanoseconds of each file of the checkpoint."""
 
-    def file(self) -> Path:
-        """Return the file that remembers this encoder; only one state of it is kept."""
+    def name(self) -> str:
+        """Return by which name this encoder is kept; only one state of it is."""
         asked = to_json({"encoder": self.encoder, "machine": self.machine}) + to_json(self.options)
-        name = hashlib.sha256(asked.encode()).hexdigest()[:32]
-        return user_cache_folder() / "encoders" / f"{name}.json"
+        return f"encoders/{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
 
 
 @record
@@ -92,13 +89,13 @@ def facts_of(encoder: "Encoder") -> EncoderFacts:
 def recall(name: str, options: EncoderOptions) -> EncoderFacts | None:
     """Return what loading this encoder gave, if it would give the same now; else None."""
     now = _circumstances(name, options)
-    if now is None:
+    text = kept(now.name()) if now is not None else None
+    if text is None:
         return None
     try:
-        text = now.file().read_bytes()
         memory = parse(_Memory, text, where="remembered encoder")
-    except (OSError, RuntimeError, PipelineError):
-        return None  # there is none, or it cannot be read: then the network tells
+    except PipelineError:
+        return None  # it cannot be read: then the network tells
     return memory.facts if memory.circumstances == now else None
 
 
@@ -109,16 +106,9 @@ def load_and_remember(name: str, options: EncoderOptions) -> "Encoder":
     after = _circumstances(name, options)
     # What changed while it was read is not remembered; what was not there was downloaded.
     if after is not None and before in (None, after):
-        _remember(_Memory(circumstances=after, facts=facts_of(encoder)))
+        memory = _Memory(circumstances=after, facts=facts_of(encoder))
+        keep(after.name(), to_json(memory).encode())
     return encoder
-
-
-def _remember(memory: _Memory) -> None:
-    with suppress(OSError, RuntimeError):  # next time the network is loaded again, no more
-        file = memory.circumstances.file()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replaced_file(file) as temporary:
-            temporary.write_text(to_json(memory), encoding="utf-8")
 
 
 def _circumstances(name: str, options: EncoderOptions) -> _Circumstances | None:
