@@ -29,9 +29,7 @@ docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html, or for search: python3 -m http.server -d build/site"
 
-# One process checks types; it works beside the tests.
-test: install lint
-	$(MAKE) --jobs=2 types unit
+test: install lint types unit
 
 lint:
 	$(BIN)/ruff format --check .
