@@ -66,7 +66,7 @@ test-page: demo
 test-gpu: install
 	REQUIRE_CUDA=1 $(TEST_ENV) $(BIN)/pytest -m needs_cuda
 
-# Kills each command at 200 random instants, where `make test` does so at 40.
+# Kills each command at 200 random instants, where `make test` does so at 50.
 test-long: install
 	KILLS=200 $(TEST_ENV) $(BIN)/pytest -n 2 -o faulthandler_timeout=600 \
 	  tests/kill/test_killed_extraction.py tests/kill/test_killed_store_commands.py

@@ -17,11 +17,9 @@ def llm():
 
 
 def test_the_file_itself_is_an_llm(llm):
-    config = LlmConfig(name=str(_smollm2_gguf()), num_layers=2, dtype="float32")
-    named = load_llm(config, torch.device("cpu"), seed=0).stack.state_dict()
-    whole = llm.stack.state_dict()
-    assert len([name for name in named if "layers.1." in name]) > 5
-    assert all(torch.equal(value, whole[name]) for name, value in named.items())
+    config = LlmConfig(name=str(_smollm2_gguf()), num_layers=0, dtype="float32")
+    named = load_llm(config, torch.device("cpu"), seed=0)
+    assert named.identity.weights_sha256 == llm.identity.weights_sha256
 
 
 def test_it_is_the_whole_network(llm):
