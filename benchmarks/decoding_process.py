@@ -40,7 +40,7 @@ def look_at(items: Iterable[SampledFrame | VideoFacts]) -> None:
     chunk: list[np.ndarray] = []
     for item in items:
         if isinstance(item, SampledFrame):
-            chunk.append(item.rgb)
+            chunk.append(item.pixels)
         if sum(rgb.nbytes for rgb in chunk) >= CHUNK_BYTES or isinstance(item, VideoFacts):
             if chunk:
                 np.stack(chunk)

@@ -88,9 +88,9 @@ def sizes_of(device: torch.device) -> Sizes:
         )  # fmt: skip
         networks = {"clip_l14": large, "clip_b32": CLIPVisionConfig()}
         of_extraction = ExtractionSizes(
-            networks, clip_seconds=5, repeats=4, batch=64, workers=(1, 8)
+            networks, clip_seconds=5, repeats=16, batch=64, workers=(1, 8)
         )
-        return Sizes(of_extraction, windows=16, rows=512, llm=llm)
+        return Sizes(of_extraction, windows=32, rows=512, llm=llm)
     small = CLIPVisionConfig(
         hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2
     )

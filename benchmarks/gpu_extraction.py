@@ -31,10 +31,12 @@ from benchmarks.extraction_inputs import (
 from extract import extract
 from extract.config import ExtractConfig
 from extract.decode.backends import open_video
-from extract.decode.frames import SampledFrame, sample_frames
+from extract.decode.frames import GivesPlanes, SampledFrame, sample_frames
+from extract.decode.planes import YuvMatrix
 from extract.encode.encoders.base import Encoder
 from extract.encode.network_input import network_input
 from extract.encode.preprocess import network_size
+from extract.pipeline.decode_stage import CHUNK_BYTES
 from extract.plan.targets import build_targets
 from extract.process_memory import freed_memory_kept
 
@@ -43,6 +45,9 @@ __all__ = ["ExtractionSizes", "decoding", "extraction", "timed"]
 ROUNDS = 5
 NVDEC_ENGINES = 7
 """Of an H100 or H200."""
+
+BT_601 = YuvMatrix(128, 9539, 13075, -3209, -6660, 16525)
+"""Of videos that do not say, in the limited range."""
 
 SPARSE_FPS = Fraction(4)
 """What is usual for features; most frames are then decoded for their successors alone."""
@@ -72,7 +77,9 @@ def extraction(folder: Path, sizes: ExtractionSizes, device: torch.device) -> Fi
     """Return frames per second of each network: alone, with resizing, and of runs."""
     videos = make_inputs(folder, sizes)
     every_frame = Fraction(FRAMES_PER_SECOND)
-    decode = {number: side_by_side(videos, every_frame, number) for number in sizes.workers}
+    decode = {
+        number: side_by_side(videos[: 2 * number], every_frame, number) for number in sizes.workers
+    }
     figures: Figures = {"decode_frames_per_second": decode}
     for name, network in sizes.networks.items():
         torch.manual_seed(0)
@@ -114,8 +121,10 @@ def rates_alone(where: str, settings: dict[str, object], device: torch.device) -
     encoder = build_targets(config, None)[0].encoder
     shape = (config.batch_size, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
     pixels_BFCHW = torch.randn(shape).to(encoder.device)
-    rgb = np.random.default_rng(0).integers(0, 255, (*SIZES["720p"], 3), np.uint8)
-    frames = [SampledFrame(rgb=rgb, num_ticks=1)] * config.batch_size
+    height, width = SIZES["720p"]
+    pixels_PW = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
+    frame = SampledFrame(pixels=pixels_PW, num_ticks=1, matrix=BT_601)
+    frames = [frame] * config.batch_size
     return {
         "encoder": config.batch_size / timed(lambda: encoder.encode(pixels_BFCHW), device),
         "resizing": config.batch_size / timed(lambda: resized(encoder, frames), device),
@@ -123,11 +132,12 @@ def rates_alone(where: str, settings: dict[str, object], device: torch.device) -
 
 
 def resized(encoder: Encoder, frames: Sequence[SampledFrame]) -> list[torch.Tensor]:
-    """Copy frames to the device and prepare them for the network, a dozen at a time as a run."""
+    """Copy frames to the device and prepare them for the network, chunk by chunk as in a run."""
+    chunk = max(1, CHUNK_BYTES // frames[0].pixels.nbytes)
     return [
         pixels
-        for start in range(0, len(frames), 12)
-        for pixels in network_input(encoder, frames[start : start + 12])
+        for start in range(0, len(frames), chunk)
+        for pixels in network_input(encoder, frames[start : start + chunk])
     ]
 
 
@@ -176,9 +186,12 @@ def side_by_side(videos: Sequence[Path], fps: Fraction, processes: int) -> float
 
 
 def decode_one(video: Path, fps: Fraction) -> int:
-    """Decode and convert the sampled frames of a video; return how many there are."""
+    """Decode and copy the sampled frames of a video; return how many there are."""
+    source = open_video(video, "pyav")
+    assert isinstance(source, GivesPlanes)
+    source.give_planes()  # as for a GPU
     with freed_memory_kept():  # as in a run
-        return sum(1 for _ in sample_frames(open_video(video, "pyav"), fps, []))
+        return sum(1 for _ in sample_frames(source, fps, []))
 
 
 def _found() -> None:

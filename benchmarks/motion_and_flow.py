@@ -36,8 +36,8 @@ def flow_lengths(path: Path, fps: Fraction) -> Lengths:
     """Return the mean length of the flow from each sampled frame to the next, in pixels."""
     found, before = [], None
     for frame in sample_frames(open_video(path, "pyav"), fps, []):
-        height, width = frame.rgb.shape[:2]
-        now = rgb2gray(resize(frame.rgb, (HEIGHT, round(width * HEIGHT / height)), order=1))
+        height, width = frame.pixels.shape[:2]
+        now = rgb2gray(resize(frame.pixels, (HEIGHT, round(width * HEIGHT / height)), order=1))
         if before is not None:
             found.append(float(np.hypot(*optical_flow_ilk(before, now)).mean()))
         found += [0.0] * (frame.num_ticks - 1)

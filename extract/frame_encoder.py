@@ -134,4 +134,4 @@ def load_encoder(
 
 
 def _sampled(rgb: NDArray[np.uint8]) -> SampledFrame:
-    return SampledFrame(rgb=checked_frame(rgb), num_ticks=1)
+    return SampledFrame(pixels=checked_frame(rgb), num_ticks=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -41,6 +42,8 @@ from extract.sources.videos import find_videos
 from extract.workers.config import ClusterConfig
 
 __all__ = ["RunOptions", "run_extraction"]
+
+NVIDIA_DRIVER = Path("/dev/nvidiactl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +141,14 @@ def _begin(plan: Plan, options: RunOptions, decoder: DecoderProcess) -> None:
     """Have the first video decoded while networks are loaded, if this process will decode it."""
     # Beside other shards it takes its videos in any order.
     if options.cluster is None and options.config.workers == 1 and options.shard is None:
-        first = plan.jobs[0].video
-        decoder.begin(first.path, options.config.decoder, sampling_fps(options.config))
+        first, config = plan.jobs[0].video, options.config
+        planes = _may_be_on_gpu(config.device)
+        decoder.begin(first.path, config.decoder, sampling_fps(config), planes=planes)
+
+
+def _may_be_on_gpu(device: str) -> bool:
+    """Tell whether encoders will most likely run on a GPU; torch, which knows, is not loaded."""
+    return NVIDIA_DRIVER.exists() if device == "auto" else device != "cpu"
 
 
 def _check_recipes(options: RunOptions, recipes: Sequence[Recipe]) -> None:

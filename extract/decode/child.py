@@ -30,7 +30,13 @@ import numpy as np
 from cache_schema.errors import VideoError
 from cache_schema.place import Place, recorded_place
 from extract.decode.frame_slots import FrameSlots
-from extract.decode.frames import FrameSource, SampledFrame, VideoFacts, sample_frames
+from extract.decode.frames import (
+    FrameSource,
+    GivesPlanes,
+    SampledFrame,
+    VideoFacts,
+    sample_frames,
+)
 from extract.decode.pyav_source import probe
 from extract.decode.wire import HEAD, pack
 from extract.process_memory import freed_memory_kept, peak_bytes
@@ -96,8 +102,8 @@ class _Child:
             if request["kind"] == "probe":
                 self._send({"kind": "probed", "seconds": probe(path)})
             else:
-                fps = request["fps"]
-                self._decode(path, request["backend"], None if fps is None else Fraction(fps))
+                fps = None if request["fps"] is None else Fraction(request["fps"])
+                self._decode(path, request["backend"], fps, planes=request["planes"])
         except ConnectionError:
             raise
         except VideoError as error:
@@ -107,24 +113,28 @@ class _Child:
         except Exception as error:
             self._fail(f"unexpected {type(error).__name__}: {error}")
 
-    def _decode(self, path: Place, backend: str, fps: Fraction | None) -> None:
+    def _decode(self, path: Place, backend: str, fps: Fraction | None, *, planes: bool) -> None:
         facts: list[VideoFacts] = []
         source = self._open_source(path, backend)
+        if planes and isinstance(source, GivesPlanes):
+            source.give_planes()
         for frame in sample_frames(source, fps, facts, self._say_alive):
             self._send_frame(frame)
         self._send_facts(facts[0])
 
     def _send_frame(self, frame: SampledFrame) -> None:
-        rgb = np.ascontiguousarray(frame.rgb)
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        pixels = np.ascontiguousarray(frame.pixels)
+        is_rgb = pixels.ndim == 3 and pixels.shape[2] == 3
+        if pixels.dtype != np.uint8 or not (is_rgb or frame.matrix):
             raise VideoError(
-                f"its decoder gives frames of shape {rgb.shape} and type {rgb.dtype}, expected "
-                "(height, width, 3) and uint8. Convert the file to 8-bit colour."
+                f"its decoder gives frames of shape {pixels.shape} and type {pixels.dtype}, "
+                "expected (height, width, 3) and uint8. Convert the file to 8-bit colour."
             )
-        slot = self._slots.put(rgb)
+        slot = self._slots.put(pixels)
+        fields = {"kind": "frame", "shape": pixels.shape, "num_ticks": frame.num_ticks}
         self._send(
-            {"kind": "frame", "shape": rgb.shape, "num_ticks": frame.num_ticks, "slot": slot},
-            rgb.data.cast("B") if slot is None else None,
+            fields | {"matrix": frame.matrix, "slot": slot},
+            pixels.data.cast("B") if slot is None else None,
         )
 
     def _send_facts(self, facts: VideoFacts) -> None:

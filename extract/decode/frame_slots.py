@@ -4,8 +4,6 @@
     its parent:         take(slot, shape) -> frame, a view; once it has gone away, release()
 
 Nothing ever waits for a slot, so a parent that keeps many frames costs speed and never the run.
-
-Shapes: H, W image height and width.
 """
 
 import mmap
@@ -56,26 +54,26 @@ class FrameSlots:
         self._slots_out: dict[weakref.ref[_Pixels], int] = {}
         self._gone = deque[weakref.ref[_Pixels]]()
 
-    def put(self, rgb: Bytes) -> int | None:
-        """Copy a contiguous frame (H, W, 3) into a free slot and return it, None if there is none.
+    def put(self, frame: Bytes) -> int | None:
+        """Copy a contiguous frame into a free slot and return that, None if there is none.
 
         The first free one is taken, so that few pages are touched.
         """
         if self._memory is None:
             return None
-        if rgb.nbytes != self._slot_bytes:
+        if frame.nbytes != self._slot_bytes:
             if self._memory.find(TAKEN, 0, MAX_SLOTS) >= 0:
                 return None
-            self._slot_bytes = rgb.nbytes
-        num_slots = min(MAX_SLOTS, PIXEL_BYTES // rgb.nbytes)
+            self._slot_bytes = frame.nbytes
+        num_slots = min(MAX_SLOTS, PIXEL_BYTES // frame.nbytes)
         slot = self._memory.find(FREE, 0, num_slots)
         if slot < 0:
             return None
         self._memory[slot] = ord(TAKEN)
-        _pixels(self._memory, slot, rgb.nbytes)[:] = rgb.reshape(-1)
+        _pixels(self._memory, slot, frame.nbytes)[:] = frame.reshape(-1)
         return slot
 
-    def take(self, slot: int, shape: tuple[int, int, int]) -> Bytes:
+    def take(self, slot: int, shape: tuple[int, ...]) -> Bytes:
         """Return the frame of a slot, which is used until nothing refers to the frame's pixels."""
         assert self._memory is not None  # the slot came from it
         pixels = _Pixels(_pixels(self._memory, slot, int(np.prod(shape))), shape)
@@ -100,6 +98,6 @@ class _Pixels:
     An array would not do: a view of a view refers to the memory behind both.
     """
 
-    def __init__(self, pixels: Bytes, shape: tuple[int, int, int]) -> None:
+    def __init__(self, pixels: Bytes, shape: tuple[int, ...]) -> None:
         self._pixels = pixels
         self.__array_interface__ = pixels.reshape(shape).__array_interface__

@@ -2,7 +2,7 @@
 
 Backends (``extract.decode.pyav_source``, ``extract.decode.decord_source``) stand behind
 ``FrameSource``. Frames leave at full size, so the backend's own scaler plays no part; only frames
-that are sampled are converted to RGB.
+that are sampled are converted to RGB, or copied as ``Planes`` where a source is told so.
 
 Shapes: H, W image height and width; frames are (H, W, 3) uint8.
 """
@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import VideoError
 from cache_schema.frame_sampler import FrameSampler
+from extract.decode.planes import Planes, YuvMatrix
 
 __all__ = [
+    "Convert",
     "Frame",
     "FrameClock",
     "FrameSource",
+    "GivesPlanes",
     "SampledFrame",
     "SkipsFrames",
     "VideoFacts",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 Frame = NDArray[np.uint8]
+Convert = Callable[[], Frame | Planes]
 
 MAX_GAP_SECONDS = 3600
 """No video shows one frame for longer. Broken timestamps do (some AVI files: 1e17 s), and a gap
@@ -63,8 +67,10 @@ class VideoFacts:
 class SampledFrame:
     """One frame and the number of consecutive ticks it is shown at."""
 
-    rgb: Frame
+    pixels: Frame
+    """RGB; with a matrix, what ``Planes`` says."""
     num_ticks: int
+    matrix: YuvMatrix | None = None
 
 
 def checked_frame(rgb: Frame) -> Frame:
@@ -87,7 +93,7 @@ class FrameSource(Protocol):
     size: tuple[int, int]
     """Height and width as shown, after rotation."""
 
-    def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    def __iter__(self) -> Iterator[tuple[Fraction, Convert]]:
         """Yield each frame's time in seconds and a function that converts it to RGB."""
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
@@ -98,8 +104,16 @@ class FrameSource(Protocol):
 class SkipsFrames(FrameSource, Protocol):
     """A source that need not decode every frame."""
 
-    def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Convert]]:
         """Yield all frames; those that no tick falls on may be functions that fail."""
+
+
+@runtime_checkable
+class GivesPlanes(FrameSource, Protocol):
+    """A source that need not convert its frames."""
+
+    def give_planes(self) -> None:
+        """Give frames as ``Planes`` from now on, those of them that can be."""
 
 
 def sample_frames(
@@ -121,26 +135,30 @@ def sample_frames(
     """
     sampler = FrameSampler(fps)
     clock = FrameClock(keep=fps is None)
-    convert: Callable[[], Frame] | None = None
+    convert: Convert | None = None
     for now, this_convert in _all_frames(source, fps):
         on_frame()
         clock.take(now)
         ticks = sampler.shown(now)
         if ticks and convert is not None:
-            yield SampledFrame(rgb=convert(), num_ticks=ticks)
+            yield _sampled(convert(), ticks)
         convert = this_convert
     if convert is None:
         raise VideoError("no frame could be decoded.")
     end = clock.end(source)
     ticks = sampler.finish(end)
     if ticks:
-        yield SampledFrame(rgb=convert(), num_ticks=ticks)
+        yield _sampled(convert(), ticks)
     facts.append(clock.facts(source, end))
 
 
-def _all_frames(
-    source: FrameSource, fps: Fraction | None
-) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+def _sampled(picture: Frame | Planes, num_ticks: int) -> SampledFrame:
+    if isinstance(picture, Planes):
+        return SampledFrame(pixels=picture.pixels_PW, num_ticks=num_ticks, matrix=picture.matrix)
+    return SampledFrame(pixels=picture, num_ticks=num_ticks)
+
+
+def _all_frames(source: FrameSource, fps: Fraction | None) -> Iterator[tuple[Fraction, Convert]]:
     if fps is None or not isinstance(source, SkipsFrames):
         return iter(source)
     return source.at(fps)

@@ -29,6 +29,7 @@ from cache_schema.errors import VideoError
 from cache_schema.place import Address, Place
 from extract.decode.frame_slots import FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
+from extract.decode.planes import YuvMatrix
 from extract.decode.wire import HEAD, facts_of, pack
 
 Bytes = NDArray[np.uint8]
@@ -89,14 +90,16 @@ class DecoderProcess:
             self.close()
         self._connected()
 
-    def begin(self, path: Place, backend: str, fps: Fraction | None) -> None:
+    def begin(
+        self, path: Place, backend: str, fps: Fraction | None, *, planes: bool = False
+    ) -> None:
         """Have the child decode a video that ``decode`` will ask for.
 
         It goes as far as there are slots for its frames, and then waits. Asked for another video,
-        it is replaced.
+        it is replaced; asked for the same one without planes, it gives them all the same.
         """
         connection = self._connected()
-        self._begun = _decoding(path, backend, fps)
+        self._begun = _decoding(path, backend, fps, planes)
         # A child that has died by now is noticed when it is asked for frames.
         with suppress(ConnectionError):
             connection.sendall(pack(self._begun))
@@ -106,16 +109,24 @@ class DecoderProcess:
         self._is_stopped = True
 
     def decode(
-        self, path: Place, backend: str, fps: Fraction | None
+        self, path: Place, backend: str, fps: Fraction | None, *, planes: bool = False
     ) -> Iterator[SampledFrame | VideoFacts]:
         """Yield a video's sampled frames and then its facts, as ``extract.decode`` makes them.
+
+        Args:
+            path: Of the video.
+            backend: What decodes.
+            fps: Ticks per second of video time; None takes every frame.
+            planes: Whether frames may come as ``Planes``, for whoever makes RGB of them himself.
 
         Raises:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.
         """
-        for fields, raw in self._ask(_decoding(path, backend, fps)):
+        for fields, raw in self._ask(_decoding(path, backend, fps, planes)):
             if fields["kind"] == "frame":
-                yield SampledFrame(rgb=self._frame(fields, raw), num_ticks=fields["num_ticks"])
+                matrix = fields["matrix"] and YuvMatrix(*fields["matrix"])
+                pixels, num_ticks = self._frame(fields, raw), fields["num_ticks"]
+                yield SampledFrame(pixels=pixels, num_ticks=num_ticks, matrix=matrix)
             else:
                 yield facts_of(fields, raw.tobytes())
                 return
@@ -173,7 +184,7 @@ class DecoderProcess:
     def _asked(self, request: dict[str, object]) -> socket.socket:
         """Return the connection to a child that answers this request and no other."""
         connection = self._connected()
-        if self._begun not in (None, request):
+        if self._begun and self._begun | {"planes": request.get("planes")} != request:
             self.close()
             connection = self._connected()
         if self._begun is None:
@@ -260,9 +271,9 @@ class DecoderProcess:
         return f"the decoder ended without an answer (exit code {code})."
 
 
-def _decoding(path: Place, backend: str, fps: Fraction | None) -> dict[str, object]:
+def _decoding(path: Place, backend: str, fps: Fraction | None, planes: bool) -> dict[str, object]:
     rate = None if fps is None else str(fps)
-    return {"kind": "decode", **_named(path), "backend": backend, "fps": rate}
+    return {"kind": "decode", **_named(path), "backend": backend, "fps": rate, "planes": planes}
 
 
 def _named(path: Place) -> dict[str, object]:

@@ -15,7 +15,8 @@ from av.video.stream import VideoStream
 from cache_schema.errors import StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
-from extract.decode.frames import Frame, FrameClock
+from extract.decode.frames import Convert, Frame, FrameClock
+from extract.decode.pyav_planes import planes_of
 from extract.decode.skipping import SkippingDecoder, is_plain
 from extract.decode.stretches import Unplain
 from extract.decode.versions import pyav_version
@@ -56,7 +57,12 @@ class PyavSource:
 
     def __init__(self, path: Place) -> None:
         self._path = path
+        self._converter: Callable[[VideoFrame], Convert] = frame_converter
         self._open()
+
+    def give_planes(self) -> None:
+        """See ``GivesPlanes``."""
+        self._converter = _planes_converter
 
     def _open(self) -> None:
         self._container = open_container(self._path)
@@ -70,7 +76,7 @@ class PyavSource:
         self.fps = average_fps(self._stream)
         self.size = (self._stream.height, self._stream.width)
 
-    def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    def __iter__(self) -> Iterator[tuple[Fraction, Convert]]:
         """See ``FrameSource``."""
         with self._container:
             for frame in self._decode():
@@ -83,9 +89,9 @@ class PyavSource:
                         f"is damaged: the frame at {float(self._last_seconds):.2f} s does not "
                         "decode cleanly. Get the file again; to accept the damage, re-encode it."
                     )
-                yield self._last_seconds, frame_converter(frame)
+                yield self._last_seconds, self._converter(frame)
 
-    def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Convert]]:
         """See ``SkipsFrames``; damage in a frame that is skipped is not noticed."""
         given: list[Fraction] = []
         try:
@@ -100,7 +106,7 @@ class PyavSource:
         _check_times([now for now, _ in islice(frames, len(given))], given)
         yield from frames
 
-    def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Convert]]:
         time_base = Fraction(self._stream.time_base or 1)
         with self._container:
             for frame in SkippingDecoder(
@@ -116,7 +122,7 @@ class PyavSource:
                     yield frame * time_base - self._zero, _skipped
                 else:
                     self._note(frame)
-                    yield self._last_seconds, frame_converter(frame)
+                    yield self._last_seconds, self._converter(frame)
 
     def _another_decoder(self) -> VideoCodecContext:
         # What a container says of its stream, such as colours, cannot be copied from decoder to
@@ -256,6 +262,11 @@ def frame_converter(frame: VideoFrame) -> Callable[[], Frame]:
         return np.ascontiguousarray(np.rot90(rgb, quarters)) if quarters % 4 else rgb
 
     return convert
+
+
+def _planes_converter(frame: VideoFrame) -> Convert:
+    upright = frame.rotation % 360 == 0
+    return (planes_of(frame) if upright else None) or frame_converter(frame)
 
 
 def av_reason(error: Exception) -> str:

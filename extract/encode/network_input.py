@@ -1,6 +1,6 @@
 """Decoded frames on the CPU -> one encoder's network input on its device.
 
-Shapes: C, H, W pixels.
+Shapes: N frames, C, H, W pixels, P rows of planes (``extract.decode.planes``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from extract.decode.frames import SampledFrame
+from extract.decode.planes import YuvMatrix, rgb_levels
 from extract.encode.encoders.base import Encoder
 from extract.encode.preprocess import preprocess_frames
 
@@ -47,20 +48,29 @@ def network_input(
 
     def one(frame: SampledFrame) -> Tensor:
         # Frames of others may be mirrored views, or not for writing: torch takes neither.
-        rgb = np.require(frame.rgb, requirements=["C", "W"])
-        return preprocess_frames(torch.from_numpy(rgb)[None], encoder.preprocess)[0]
+        pixels = torch.from_numpy(np.require(frame.pixels, requirements=["C", "W"]))
+        rgb_1HWC = _rgb(pixels[None], frame.matrix)
+        return preprocess_frames(rgb_1HWC.contiguous(), encoder.preprocess)[0]
 
     for start in range(0, len(frames), AT_ONCE):
         yield from run(one, frames[start : start + AT_ONCE])
 
 
 def _on_device(encoder: Encoder, frames: Sequence[SampledFrame]) -> Iterator[Tensor]:
-    for _, group in groupby((frame.rgb for frame in frames), key=lambda rgb: rgb.shape):
-        images = list(group)
+    for (_, matrix), group in groupby(frames, key=lambda frame: (frame.pixels.shape, frame.matrix)):
+        images = [frame.pixels for frame in group]
         # Pinned memory lets the copy run beside the decoding of the next frames.
         is_pinned = encoder.device.type == "cuda"
         shape = (len(images), *images[0].shape)
-        frames_NHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
-        np.stack(images, out=frames_NHWC.numpy())
-        frames_NHWC = frames_NHWC.to(encoder.device, non_blocking=True)
-        yield from preprocess_frames(frames_NHWC, encoder.preprocess)
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+        np.stack(images, out=pixels.numpy())
+        pixels = pixels.to(encoder.device, non_blocking=True)
+        yield from preprocess_frames(_rgb(pixels, matrix), encoder.preprocess)
+
+
+def _rgb(pixels: Tensor, matrix: YuvMatrix | None) -> Tensor:
+    """Return RGB frames (N, H, W, 3); those with a matrix are planes (N, P, W)."""
+    if matrix is None:
+        return pixels
+    levels_NCHW = torch.stack(rgb_levels(pixels.int(), matrix), dim=1)
+    return levels_NCHW.to(torch.uint8).permute(0, 2, 3, 1)

@@ -168,7 +168,7 @@ class Capture:
                 # A source may send what it has kept faster than it was filmed.
                 offset = max(now - self._started, self._reached) if connection else 0.0
             for _ in range(frame.num_ticks):
-                if not self._mailbox.put(Tick(number, frame.rgb, now, connection, offset)):
+                if not self._mailbox.put(Tick(number, frame.pixels, now, connection, offset)):
                     return None
                 number += 1
                 self._reached = offset + float(number / self._fps)

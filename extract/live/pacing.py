@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 
-from extract.decode.frames import Frame, FrameSource
+from extract.decode.frames import Convert, FrameSource
 from extract.live.counts import LiveCounts
 
 __all__ = ["PacedSource"]
@@ -41,7 +41,7 @@ class PacedSource:
         self.fps = source.fps
         self.size = source.size
 
-    def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
+    def __iter__(self) -> Iterator[tuple[Fraction, Convert]]:
         """See ``FrameSource``."""
         started = None
         for seconds, convert in self._source:

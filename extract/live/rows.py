@@ -109,7 +109,7 @@ class RowMaker:
     def _input(self, rgb: Frame) -> Tensor:
         """Return a frame's pixels (C, H, W); those of a frame that is shown on are kept."""
         if self._pixels is None or self._pixels[0] is not rgb:
-            (pixels_CHW,) = network_input(self._encoder, [SampledFrame(rgb=rgb, num_ticks=1)])
+            (pixels_CHW,) = network_input(self._encoder, [SampledFrame(pixels=rgb, num_ticks=1)])
             self._pixels = (rgb, pixels_CHW)
         return self._pixels[1]
 

@@ -70,6 +70,8 @@ class DecodeStage:
         backend: str,
         report: RunReport,
         process: DecoderProcess,
+        *,
+        planes: bool,
     ) -> None:
         """Prepare to decode.
 
@@ -79,10 +81,12 @@ class DecodeStage:
             backend: What decodes.
             report: Gets times and memory.
             process: Where; it is closed at the end.
+            planes: Whether frames may come as ``Planes``.
         """
         self._jobs = jobs
         self._fps = fps
         self._backend = backend
+        self._planes = planes
         self._report = report
         self._items: queue.Queue[Item | _End] = queue.Queue(QUEUE_CHUNKS)
         self._stopped = threading.Event()
@@ -135,14 +139,16 @@ class DecodeStage:
         chunk: list[SampledFrame] = []
         num_bytes = 0
         started = time.perf_counter()
-        for frame in self._process.decode(job.video.path, self._backend, self._fps):
+        for frame in self._process.decode(
+            job.video.path, self._backend, self._fps, planes=self._planes
+        ):
             if isinstance(frame, VideoFacts):
                 self._report.busy_seconds["decode"] += time.perf_counter() - started
                 yield Frames(job, chunk)
                 yield Decoded(job, frame)
                 return
             chunk.append(frame)
-            num_bytes += frame.rgb.nbytes
+            num_bytes += frame.pixels.nbytes
             if num_bytes >= CHUNK_BYTES:
                 self._report.busy_seconds["decode"] += time.perf_counter() - started
                 yield Frames(job, chunk)

@@ -51,12 +51,14 @@ def extract_videos(
         num_threads: Batches that a CPU encodes side by side; rows do not depend on it.
     """
     fps = sampling_fps(config)
+    # A CPU converts frames to RGB where it decodes them, the others are quicker at it.
+    planes = all(target.encoder.device.type != "cpu" for target in targets)
     report.devices |= {device_name(target.encoder.device) for target in targets}
     used_before = time.process_time()
     with (
         freed_memory_kept(),
         WriteStage(writer, targets, report) as write,
-        DecodeStage(jobs, fps, config.decoder, report, decoder) as decode,
+        DecodeStage(jobs, fps, config.decoder, report, decoder, planes=planes) as decode,
         EncodeThreads(num_threads) as threads,
         _one_torch_thread(),
     ):

@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from av.video.frame import VideoFrame
 
 from cache_schema.store import open_store
 from extract import extract
+from extract.decode.frames import SampledFrame
+from extract.decode.process import DecoderProcess
+from extract.decode.pyav_planes import planes_of
 from extract.encode.encoders import load_encoder
 from extract.encode.encoders.options import EncoderOptions
+from extract.encode.network_input import network_input
 from extract.encode.preprocess import network_size, preprocess_frames
 from tests.extract.tiny_models import MODELS, write_model
 from tests.extract.videos import constant_pts, write_video
@@ -103,3 +108,28 @@ def test_rows_depend_on_nothing_but_their_frames(videos, tmp_path):
         assert {name.rpartition("/")[2] for name in rows} == set(right)
         for name, values in rows.items():
             np.testing.assert_array_equal(values, right[name.rpartition("/")[2]])
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (66, 98)])
+def test_planes_become_the_pixels_of_the_cpu_bit_for_bit(size):
+    height, width = size
+    pixels_PW = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
+    planes = planes_of(VideoFrame.from_ndarray(pixels_PW, format="yuv420p"))()
+    frames = [SampledFrame(pixels=pixels_PW, matrix=planes.matrix, num_ticks=1)] * 3
+    on_gpu, on_cpu = (
+        torch.stack(list(network_input(load_encoder("efficientnet_lite0", device), frames))).cpu()
+        for device in (EncoderOptions(device="cuda"), EncoderOptions(device="cpu"))
+    )
+    assert torch.equal(on_gpu, on_cpu)
+
+
+def test_a_gpu_is_given_planes(videos, tmp_path, monkeypatch):
+    asked = []
+    decode = DecoderProcess.decode
+    monkeypatch.setattr(
+        DecoderProcess,
+        "decode",
+        lambda self, *args, **more: asked.append(more) or decode(self, *args, **more),
+    )
+    extract(videos, tmp_path / "a.zarr", encoders="efficientnet_lite0", fps=4, device="cuda")
+    assert asked == [{"planes": True}] * 4

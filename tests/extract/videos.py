@@ -187,3 +187,16 @@ def repeat(path: Path, out: Path, times: int) -> Path:
             packet.time_base = source.streams.video[0].time_base
             target.mux(packet)
     return out
+
+
+def turn(path: Path, out: Path) -> Path:
+    """Copy an MP4 with a display matrix of 90 degrees counter-clockwise in its track's header."""
+    data = bytearray(path.read_bytes())
+    one, zero = (0x10000).to_bytes(4), bytes(4)
+    matrix = data.index(one + zero * 3 + one + zero * 3 + b"\x40\x00\x00\x00", data.index(b"tkhd"))
+    minus = (-0x10000).to_bytes(4, signed=True)
+    data[matrix : matrix + 20] = zero + minus + zero + one + zero
+    out.write_bytes(data)
+    with av.open(str(out)) as container:
+        assert next(container.decode(video=0)).rotation == 90
+    return out

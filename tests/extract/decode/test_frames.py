@@ -28,7 +28,7 @@ CASES = {
 def ticks(path, fps, backend="pyav"):
     facts: list[VideoFacts] = []
     frames = list(sample_frames(open_video(path, backend), fps, facts))
-    return [frame.rgb for frame in frames for _ in range(frame.num_ticks)], facts[0]
+    return [frame.pixels for frame in frames for _ in range(frame.num_ticks)], facts[0]
 
 
 @pytest.fixture(params=CASES, scope="module")

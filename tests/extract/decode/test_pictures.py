@@ -1,6 +1,5 @@
 import io
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +11,7 @@ from tests.extract.videos import (
     OPEN_GOP,
     constant_pts,
     read_number,
+    turn,
     variable_pts,
     write_still,
     write_video,
@@ -68,19 +68,6 @@ def test_pictures_are_small_and_upright(tmp_path):
     # The same picture, turned back: bits were written for a frame of 96 x 64.
     back = upright.rotate(-90, expand=True)
     assert np.abs(np.asarray(back, float) - np.asarray(image, float)).mean() < 6
-
-
-def turn(path, out):
-    """Copy an MP4 with a display matrix of 90 degrees counter-clockwise in its track's header."""
-    data = bytearray(path.read_bytes())
-    one, zero = (0x10000).to_bytes(4), bytes(4)
-    matrix = data.index(one + zero * 3 + one + zero * 3 + b"\x40\x00\x00\x00", data.index(b"tkhd"))
-    minus = (-0x10000).to_bytes(4, signed=True)
-    data[matrix : matrix + 20] = zero + minus + zero + one + zero
-    out.write_bytes(data)
-    with av.open(str(out)) as container:
-        assert next(container.decode(video=0)).rotation == 90
-    return out
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_child_gives_what_decoding_here_gives(process, good, fps, backend):
     expected = list(sample_frames(open_video(good, backend), fps, facts))
     got, got_facts = decode(process, good, fps, backend)
     assert [frame.num_ticks for frame in got] == [frame.num_ticks for frame in expected]
-    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(got, expected, strict=True))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(got, expected, strict=True))
     assert got_facts.frame_seconds.tolist() == facts[0].frame_seconds.tolist()
     for name in ("duration_seconds", "num_frames", "fps", "width", "height", "decoder"):
         assert getattr(got_facts, name) == getattr(facts[0], name)
@@ -118,11 +118,11 @@ def test_frames_left_unread_do_not_reach_the_next_video(process, good):
 
 
 def test_frames_that_find_no_slot_are_carried_by_the_socket(good):
-    expected = [frame.rgb for frame in sample_frames(open_video(good, "pyav"), None, [])]
+    expected = [frame.pixels for frame in sample_frames(open_video(good, "pyav"), None, [])]
     with DecoderProcess(opener=FEW_SLOTS) as process:
         got, _ = decode(process, good, None)  # all are kept
-    assert [slot_is_used(frame.rgb) for frame in got] == [True] * 2 + [False] * 38
-    assert all(np.array_equal(a.rgb, b) for a, b in zip(got, expected, strict=True))
+    assert [slot_is_used(frame.pixels) for frame in got] == [True] * 2 + [False] * 38
+    assert all(np.array_equal(a.pixels, b) for a, b in zip(got, expected, strict=True))
 
 
 def slot_is_used(rgb):
@@ -151,14 +151,14 @@ def test_a_child_that_was_started_ahead_decodes(good):
 
 @pytest.mark.parametrize("opener", [OPENER, FEW_SLOTS])
 def test_a_video_that_was_begun_is_decoded_ahead_once_and_gives_all_of_it(good, opener):
-    expected = [frame.rgb for frame in sample_frames(open_video(good, "pyav"), None, [])]
+    expected = [frame.pixels for frame in sample_frames(open_video(good, "pyav"), None, [])]
     with DecoderProcess(opener=opener) as process:
         process.begin(good, "pyav", None)
         child = process._child
         wait_for(b'"frame"', process._connection)  # nobody has asked for it yet
         frames, facts = decode(process, good, None)
         assert facts.num_frames == len(frames) == 40
-        assert all(np.array_equal(a.rgb, b) for a, b in zip(frames, expected, strict=True))
+        assert all(np.array_equal(a.pixels, b) for a, b in zip(frames, expected, strict=True))
         assert len(decode(process, good, Fraction(5))[0]) < 40  # and the next request, too
         assert process._child is child
 

@@ -41,7 +41,7 @@ class DecodesAll:
 
 def sampled(source, fps):
     facts = []
-    frames = [(frame.rgb, frame.num_ticks) for frame in sample_frames(source, fps, facts)]
+    frames = [(frame.pixels, frame.num_ticks) for frame in sample_frames(source, fps, facts)]
     return frames, facts[0]
 
 

@@ -14,7 +14,7 @@ def frames(*shapes, seed=0):
 
 
 def sampled(images):
-    return [SampledFrame(rgb=rgb, num_ticks=1) for rgb in images]
+    return [SampledFrame(pixels=rgb, num_ticks=1) for rgb in images]
 
 
 def test_each_frame_is_worked_on_as_all_of_them_together():

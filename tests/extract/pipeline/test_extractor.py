@@ -103,7 +103,9 @@ def test_one_decode_fills_several_streams(folder, tmp_path, monkeypatch, suffix)
     opened = []
     decode = DecoderProcess.decode
     monkeypatch.setattr(
-        DecoderProcess, "decode", lambda self, *args: opened.append(args) or decode(self, *args)
+        DecoderProcess,
+        "decode",
+        lambda self, *args, **more: opened.append(args) or decode(self, *args, **more),
     )
     report, _ = extract(folder, out, encoders=("fake", "clip_fake"))
     rows = {s.name: s.num_rows for s in open_store(out).streams.values()}

@@ -1,0 +1,61 @@
+"""Planes of PyAV's frames, wherever they become the RGB that FFmpeg makes of them."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
+
+from extract.decode.planes import Planes, YuvMatrix, rgb_levels
+
+__all__ = ["planes_of"]
+
+FORMATS = ("yuv420p", "yuvj420p")
+
+BT_601 = (0.299, 0.114)
+RED_AND_BLUE = {1: (0.2126, 0.0722), 2: BT_601, 5: BT_601, 6: BT_601}
+"""Code of ITU-T H.273 -> shares of red and blue in luma. 1 is BT.709; 2 says nothing, and FFmpeg
+takes BT.601."""
+
+
+def planes_of(frame: VideoFrame) -> Callable[[], Planes] | None:
+    """Return a function that copies a frame's planes; None where they are not 4:2:0 of 8 bits.
+
+    Nor where lines are interlaced, which pairs them otherwise, or FFmpeg converts by other numbers.
+    """
+    is_even = frame.width % 2 == frame.height % 2 == 0
+    if frame.format.name not in FORMATS or not is_even or frame.interlaced_frame:
+        return None
+    matrix = _matrix_of(frame.format.name, frame.colorspace, frame.color_range)
+    if matrix is None:
+        return None
+    return lambda: Planes(np.asarray(frame.to_ndarray(), np.uint8), matrix)
+
+
+@cache
+def _matrix_of(name: str, colorspace: int, color_range: int) -> YuvMatrix | None:
+    """Return the numbers that FFmpeg converts such frames by, None if they are others."""
+    if colorspace not in RED_AND_BLUE:
+        return None
+    is_full = name == "yuvj420p" or color_range == ColorRange.JPEG
+    matrix = _matrix(*RED_AND_BLUE[colorspace], is_full=is_full)
+    samples_PW = np.random.default_rng(0).integers(0, 256, (384, 256), np.uint8)
+    frame = VideoFrame.from_ndarray(samples_PW, format=name)
+    frame.colorspace, frame.color_range = colorspace, color_range
+    levels_HWC = np.stack(rgb_levels(samples_PW.astype(np.int32), matrix), axis=-1)
+    return matrix if np.array_equal(levels_HWC, frame.to_ndarray(format="rgb24")) else None
+
+
+def _matrix(red: float, blue: float, *, is_full: bool) -> YuvMatrix:
+    """Return FFmpeg's factors (``ff_yuv2rgb_c_init_tables``): 13 bits, of which samples have 3."""
+    green = 1 - red - blue
+    # FFmpeg's tables are of the limited range, where colours have 224 steps.
+    steps = 224 if is_full else 255
+    red_v, green_u, green_v, blue_u = (
+        round(share * 2**17 * 255 / 224) * steps // 255
+        for share in (1 - red, blue * (1 - blue) / green, red * (1 - red) / green, 1 - blue)
+    )
+    luma = 2**16 if is_full else 2**16 * 255 // 219
+    factors = (luma, red_v, -green_u, -green_v, blue_u)
+    return YuvMatrix(0 if is_full else 8 * 16, *((one * 2**13 + 2**15) >> 16 for one in factors))
