@@ -60,9 +60,9 @@ def test_one_decoder_opens_the_videos_and_begins_to_decode_them_before_networks_
         events.append("decoder")
         return start(self)
 
-    def note_begin(self, *args):
+    def note_begin(self, *args, **more):
         events.append("video")
-        return begin(self, *args)
+        return begin(self, *args, **more)
 
     def note_build(*args):
         events.append("networks")

@@ -18,7 +18,7 @@ def job(path):
 
 def stage(jobs, backend="pyav", **settings):
     report = RunReport(store="s", streams=["fake"])
-    return DecodeStage(jobs, Fraction(2), backend, report, DecoderProcess(**settings))
+    return DecodeStage(jobs, Fraction(2), backend, report, DecoderProcess(**settings), planes=False)
 
 
 @pytest.fixture(scope="module")
