@@ -37,7 +37,8 @@ from benchmarks.arena_variants import VARIANTS, draw, overrides_of, plain, save_
 from benchmarks.fifty_salads import read_folds
 from cache_schema.settings import load_settings
 from train import run as training
-from train.checkpoints.checkpoint import BEST, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import BEST
 from train.config import TrainConfig
 
 METRICS = {

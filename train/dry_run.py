@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from cache_schema.derived.find import chosen_stream
 from cache_schema.store import open_store
-from train.checkpoints.checkpoint import BEST, LAST
+from train.checkpoints.folder import BEST, LAST
 from train.checkpoints.result import METRICS, PAGE, REPORT
 from train.config import TrainConfig
 from train.data.fit import Fit, fits_json

@@ -19,10 +19,7 @@ from cache_schema.place import to_place
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from train.annotations.part import PartOfVal
-from train.checkpoints.checkpoint import (
-    require_stream,
-    samples_sha256,
-)
+from train.checkpoints.checkpoint import require_stream, samples_sha256
 from train.checkpoints.record import Checkpoint
 from train.config import TrainConfig
 from train.data.durations import compare_durations
@@ -31,7 +28,7 @@ from train.data.held_out import held_out, some_videos
 from train.data.record_ends import record_ends_beyond
 from train.data.samples import SampleRows, find_rows
 from train.feature_cache import feature_cache
-from train.model.pretrained import LlmIdentity
+from train.model.identity import LlmIdentity
 from train.model.trained_weights import pretrained_identities
 from train.model.video_llm import VideoLLM, build_model
 from train.task import Sample

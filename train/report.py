@@ -21,8 +21,9 @@ from train.checkpoints.result import (
 from train.data.samples import SampleRows, count_stored_rows
 from train.device import device_name
 from train.loop.validation import Watch
-from train.pages.kept_views import kept, views_path
+from train.pages.kept_views import kept
 from train.pages.run_store import costs_of
+from train.pages.view_file import views_path
 from train.predict.predictor import Scores
 from train.prepare import Prepared
 from train.task import SampleOutput

@@ -16,7 +16,8 @@ from accelerate import Accelerator
 from cache_schema.energy import EnergyMeter
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import differences, to_mapping
-from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import BEST, LAST, has_checkpoint
 from train.checkpoints.record import Checkpoint
 from train.checkpoints.result import METRICS, CacheUse, Seconds
 from train.config import PLACES, TrainConfig, runs_folder

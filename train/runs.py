@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cache_schema.errors import CheckpointError, ConfigError
 from cache_schema.place import is_address, to_place
-from train.checkpoints.checkpoint import BEST, LAST, has_checkpoint
+from train.checkpoints.folder import BEST, LAST, has_checkpoint
 from train.config import TrainConfig, runs_folder
 
 __all__ = ["chosen_run", "is_run", "local_run", "new_run", "newest_number", "planned_folder"]

@@ -7,7 +7,8 @@ from cache_schema.errors import CheckpointError, RecipeMismatchError
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from tests.train.toy import ToyAnswers, ToyTask, make_features
-from train.checkpoints.checkpoint import LAST, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import LAST
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import Trainer
 from train.predict.trained_run import load_trained_run

@@ -14,8 +14,8 @@ from train.checkpoints.result import read_result
 from train.cli import train as command
 from train.config import DataConfig
 from train.loop.trainer import Trainer
-from train.pages.kept_views import read_views
 from train.pages.run_facts import read_runs
+from train.pages.view_file import read_views
 from train.run import train
 
 

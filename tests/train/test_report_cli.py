@@ -34,6 +34,16 @@ def test_help_needs_nothing_heavy():
     assert "RUN..." in done.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_run_that_has_ended_needs_no_torch(runs, options):
+    code = (
+        "import sys\nfrom train.report_cli import report\n"
+        "report(sys.argv[1:], standalone_mode=False)\n"
+        "assert not {'torch', 'transformers'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, runs / "1", *options], check=True)
+
+
 def test_the_page_of_a_run_lies_in_its_folder(runs):
     done = call(runs / "1")
     page = runs / "1" / "report.html"

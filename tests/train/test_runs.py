@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cache_schema.errors import CheckpointError
-from train.checkpoints.checkpoint import BEST, LAST
+from train.checkpoints.folder import BEST, LAST
 from train.config import TrainConfig
 from train.runs import chosen_run, is_run, new_run, newest_number, planned_folder
 

@@ -35,6 +35,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 from cache_schema.writing.durable import sync_path
+from train.checkpoints.folder import RUN, place_of, previous_of, read_record
 from train.checkpoints.model_card import model_card
 from train.checkpoints.record import Checkpoint
 from train.data.samples import SampleRows
@@ -46,22 +47,16 @@ if TYPE_CHECKING:  # slow to import, and not every run has an adapter
 __all__ = [
     "ADAPTER",
     "ADAPTER_CONFIG",
-    "BEST",
     "KNOWLEDGE",
     "LABELS",
-    "LAST",
     "MODEL",
-    "RUN",
     "Knowledge",
     "Labels",
     "State",
     "check_stream",
-    "checkpoint_folder",
-    "has_checkpoint",
     "load_optimizer",
     "optimizer_tensors",
     "read_checkpoint",
-    "read_record",
     "require_stream",
     "samples_sha256",
     "write_checkpoint",
@@ -69,9 +64,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-LAST = "checkpoint-last"
-BEST = "checkpoint-best"
 
 Labels = Mapping[str, Mapping[str, Sequence[str]]]
 """Task -> output of its head -> name of each class."""
@@ -86,7 +78,6 @@ LABELS = "labels.json"
 KNOWLEDGE = "knowledge.json"
 CARD = "README.md"
 OPTIMIZER = "optimizer.safetensors"
-RUN = "run.json"
 
 
 def samples_sha256(samples: Sequence[SampleRows]) -> str:
@@ -120,7 +111,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
     renames, the previous checkpoint lies at ``<folder>.previous``, where reading finds it.
     """
     partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
-    previous = _previous(folder)
+    previous = previous_of(folder)
     partial.mkdir(parents=True)
     save_file(_on_cpu(state.weights.model), partial / MODEL)
     save_file(_on_cpu(state.optimizer), partial / OPTIMIZER)
@@ -155,24 +146,13 @@ def write_knowledge(folder: Path, knowledge: Knowledge) -> None:
     sync_path(folder)
 
 
-def checkpoint_folder(run: Path) -> Path:
-    """Return the folder of a run's best checkpoint, else its last one, else the run itself."""
-    places = (run / BEST, run / LAST, run)
-    return next((place for place in places if has_checkpoint(place)), run)
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Tell whether a checkpoint can be read at ``folder``."""
-    return (folder / RUN).exists() or (_previous(folder) / RUN).exists()
-
-
 def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
     """Return run.json, and the tensors and names.
 
     Raises:
         CheckpointError: if there is none, or a file of it is missing or damaged.
     """
-    place = _place(folder)
+    place = place_of(folder)
     try:
         checkpoint = read_record(folder)
         state = State(
@@ -194,18 +174,6 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:
             f"{folder}: a file is damaged ({error}). Use another checkpoint of the run."
         ) from error
     return checkpoint, state
-
-
-def read_record(folder: Path) -> Checkpoint:
-    """Return the run.json of a checkpoint; its tensors are not looked at.
-
-    Raises:
-        CheckpointError: if it is damaged.
-        FileNotFoundError: if there is none.
-    """
-    path = _place(folder) / RUN
-    text = path.read_text(encoding="utf-8")
-    return Checkpoint.read(text, where=str(path))
 
 
 def _knowledge_text(knowledge: Knowledge) -> str:
@@ -329,15 +297,6 @@ def _none_of_the_recipe(store: Store, recipe: Recipe) -> RecipeMismatchError:
         f"{store.path}: no stream was made as the run needs it: {'; '.join(said) or 'it has none'}."
         " Extract with the same settings."
     )
-
-
-def _place(folder: Path) -> Path:
-    is_previous = not folder.exists() and _previous(folder).exists()
-    return _previous(folder) if is_previous else folder
-
-
-def _previous(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.previous")
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse, record
 from cache_schema.recipe import Recipe
 from train.config import SideConfig, TrainConfig
-from train.model.pretrained import LlmIdentity
+from train.model.identity import LlmIdentity
 
 __all__ = ["Checkpoint", "Progress"]
 

@@ -7,7 +7,8 @@ is seen on videos that were not trained on, and differs from set to set.
 import logging
 
 from cache_schema.parsing import to_mapping
-from train.checkpoints.checkpoint import BEST, LAST, write_knowledge
+from train.checkpoints.checkpoint import write_knowledge
+from train.checkpoints.folder import BEST, LAST
 from train.data.samples import SampleRows
 from train.loop.trainer import Trainer
 from train.loop.validation import Judges, judged_part

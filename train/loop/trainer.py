@@ -20,15 +20,8 @@ from torch import Tensor
 
 from cache_schema.errors import StoppedError
 from cache_schema.parsing import to_mapping
-from train.checkpoints.checkpoint import (
-    BEST,
-    LAST,
-    State,
-    has_checkpoint,
-    read_checkpoint,
-    samples_sha256,
-    write_checkpoint,
-)
+from train.checkpoints.checkpoint import State, read_checkpoint, samples_sha256, write_checkpoint
+from train.checkpoints.folder import BEST, LAST, has_checkpoint
 from train.checkpoints.record import Checkpoint, Progress
 from train.config import steps_between
 from train.data.batches import Batch, BatchReader

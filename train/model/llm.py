@@ -18,8 +18,8 @@ from cache_schema.errors import ConfigError
 from train.config import LlmConfig
 from train.model.attention import causal_attention, eager_attention, most_eager_tokens
 from train.model.branches import BranchLayout
+from train.model.identity import LlmIdentity
 from train.model.pretrained import (
-    LlmIdentity,
     llm_source,
     quiet_loading,
     read_weights,

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,12 +20,10 @@ from transformers import AutoModel, AutoModelForCausalLM, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from cache_schema.errors import ConfigError
-from cache_schema.parsing import record
 from cache_schema.progress_bars import no_progress_bars
 from cache_schema.user_cache import user_cache_folder
 
 __all__ = [
-    "LlmIdentity",
     "hub_name",
     "llm_source",
     "quiet_loading",
@@ -41,20 +39,6 @@ SMOLLM2_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """Whose weights, rounded to four bits, the package holds."""
 CACHE_LAYOUT = 2
 """Of a converted LLM in the user's cache folder: safetensors, settings and tokenizer."""
-
-
-@record
-class LlmIdentity:
-    """Which pretrained network a checkpoint was trained against."""
-
-    name: str
-    num_layers: int
-    """Blocks kept."""
-    weights: Literal["pretrained", "random"]
-    dtype: Literal["float32", "bfloat16"]
-    weights_sha256: str
-    """Over names, shapes and bytes of the kept weights, in ``dtype``."""
-    stack: Literal["decoder", "encoder"] = "decoder"
 
 
 def llm_source(name: str) -> str:

@@ -21,9 +21,9 @@ from transformers import AutoConfig, AutoTokenizer
 from cache_schema.errors import AnnotationError, ConfigError
 from train.config import TextConfig
 from train.data.query_features import QueryFeatures
+from train.model.identity import LlmIdentity
 from train.model.llm import LanguageModel
 from train.model.pretrained import (
-    LlmIdentity,
     llm_source,
     quiet_loading,
     read_weights,

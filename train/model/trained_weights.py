@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from cache_schema.errors import CheckpointError
+from train.model.identity import LlmIdentity
 from train.model.llm import LanguageModel
-from train.model.pretrained import LlmIdentity
 from train.model.video_llm import VideoLLM
 
 __all__ = ["TrainedWeights", "load_trained", "pretrained_identities", "trained_weights"]

@@ -6,30 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from cache_schema.writing.durable import make_folders, replaced_file
-from train.checkpoints.result import REPORT
 from train.pages.sample_views import sample_view
 from train.pages.view import VideoView
-from train.pages.view_file import ViewFile, ViewWriter
+from train.pages.view_file import ViewWriter
 from train.task import SampleOutput, Task
 
-__all__ = ["kept", "read_views", "views_path"]
+__all__ = ["kept"]
 
 logger = logging.getLogger(__name__)
-
-
-def views_path(run: Path, task: str) -> Path:
-    """Return where the views of a task lie in the folder of a run."""
-    return run / REPORT / f"{task}.views.jsonl"
-
-
-def read_views(run: Path, task: str) -> ViewFile | None:
-    """Return the views of a run, None if it has none.
-
-    Raises:
-        CheckpointError: if the file is damaged.
-    """
-    path = views_path(run, task)
-    return ViewFile(path) if path.exists() else None
 
 
 def kept(

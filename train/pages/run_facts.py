@@ -8,13 +8,12 @@ from pathlib import Path
 
 from cache_schema.cost import ExtractionCost, read_costs
 from cache_schema.errors import CheckpointError, ConfigError
-from train.checkpoints.checkpoint import BEST, LAST, read_record
+from train.checkpoints.folder import BEST, LAST, read_record
 from train.checkpoints.record import Checkpoint, Progress
 from train.checkpoints.result import METRICS, RunResult, read_result
 from train.pages.metrics_log import MetricsLog, read_metrics
 from train.pages.run_store import costs_of, store_of
 from train.runs import local_run
-from train.tasks import task_class
 
 __all__ = ["RunFacts", "read_runs"]
 
@@ -88,6 +87,8 @@ class RunFacts:
         """Return the metric a task is known by, None if that is not known here."""
         if self.result is not None:
             return self.result.main_metrics[task]
+        from train.tasks import task_class  # here, for it imports torch
+
         with suppress(ConfigError):  # of a package that is not installed here
             metric = task_class(task).main_metric
             return metric if isinstance(metric, str) else None  # else it depends on options
@@ -97,6 +98,8 @@ class RunFacts:
         """Tell whether a metric of a task is an error or a distance."""
         if self.result is not None:
             return metric in self.result.lower_is_better.get(task, ())
+        from train.tasks import task_class
+
         with suppress(ConfigError):
             return task_class(task).lower_is_better(metric)
         return False

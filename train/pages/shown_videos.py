@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from train.pages.kept_views import read_views
 from train.pages.media import Media, MediaShelf
 from train.pages.predictions_page import (
     MEASURES,
@@ -16,7 +15,7 @@ from train.pages.predictions_page import (
 from train.pages.run_facts import RunFacts
 from train.pages.run_store import RunStore, store_of
 from train.pages.view import VideoView
-from train.pages.view_file import Summary, ViewFile, Views, summed
+from train.pages.view_file import Summary, ViewFile, Views, read_views, summed
 
 __all__ = ["ClassSection", "ShownVideos", "SubsetViews", "class_sections", "subset_views"]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from cache_schema.errors import CheckpointError
 from cache_schema.parsing import parse, to_json
 from cache_schema.writing.closing import ClosedOnExit
+from train.checkpoints.result import REPORT
 from train.pages.view import ClassTally, Confusion, VideoView, joined, tallied
 
-__all__ = ["Summary", "ViewFile", "ViewWriter", "Views", "summed"]
+__all__ = ["Summary", "ViewFile", "ViewWriter", "Views", "read_views", "summed", "views_path"]
 
 
 class ViewWriter(ClosedOnExit):
@@ -68,6 +69,21 @@ class ViewFile:
 
     def _view(self, line: bytes) -> VideoView:
         return parse(VideoView, line, where=str(self.path), error=CheckpointError)
+
+
+def views_path(run: Path, task: str) -> Path:
+    """Return where the views of a task lie in the folder of a run."""
+    return run / REPORT / f"{task}.views.jsonl"
+
+
+def read_views(run: Path, task: str) -> ViewFile | None:
+    """Return the views of a run, None if it has none.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    path = views_path(run, task)
+    return ViewFile(path) if path.exists() else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,12 +18,8 @@ from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
-from train.checkpoints.checkpoint import (
-    State,
-    checkpoint_folder,
-    read_checkpoint,
-    require_stream,
-)
+from train.checkpoints.checkpoint import State, read_checkpoint, require_stream
+from train.checkpoints.folder import checkpoint_folder
 from train.checkpoints.record import Checkpoint
 from train.config import TextConfig, TrainConfig
 from train.data.batches import Ask

@@ -30,10 +30,9 @@ from train.checkpoints.checkpoint import (
     KNOWLEDGE,
     LABELS,
     MODEL,
-    RUN,
-    checkpoint_folder,
     read_checkpoint,
 )
+from train.checkpoints.folder import RUN, checkpoint_folder
 from train.checkpoints.record import Checkpoint
 from train.checkpoints.result import METRICS, REPORT, RESULT, read_result
 from train.config import JobConfig

@@ -12,13 +12,13 @@ from train.checkpoints import checkpoint as module
 from train.checkpoints.checkpoint import (
     State,
     check_stream,
-    has_checkpoint,
     load_optimizer,
     optimizer_tensors,
     read_checkpoint,
     require_stream,
     write_checkpoint,
 )
+from train.checkpoints.folder import has_checkpoint
 from train.checkpoints.record import Checkpoint, Progress
 from train.config import TrainConfig
 from train.model.trained_weights import TrainedWeights

@@ -12,7 +12,8 @@ from tests import conftest
 from tests.train.loop.parallel_runs import start_group, wait_for
 from tests.train.runs import UNCHANGED, make_config, make_trainer, use_toy_task, with_optim
 from tests.train.toy import ToyTask, make_features
-from train.checkpoints.checkpoint import LAST, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import LAST
 from train.config import SideConfig
 from train.data.batches import BatchReader
 from train.data.samples import find_rows

@@ -6,7 +6,8 @@ import pytest
 from cache_schema.errors import ConfigError
 from cache_schema.parsing import parse
 from tests.train.runs import STEPS_PER_EPOCH, make_config, make_trainer, use_toy_task, with_optim
-from train.checkpoints.checkpoint import BEST, LAST, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import BEST, LAST
 from train.config import TrainConfig, steps_between
 from train.loop.validation import EpochResult, Validation
 

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from cache_schema.errors import ConfigError
 from tests.train.runs import make_config, make_trainer, use_tasks
 from tests.train.toy import CLASSES, ToyAnswers, ToyTask, labels_of
-from train.checkpoints.checkpoint import LAST, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import LAST
 from train.config import TrainConfig
 from train.loop.validation import joined
 from train.predict.ensemble import open_runs

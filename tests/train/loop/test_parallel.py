@@ -21,7 +21,7 @@ from tests.train.loop.parallel_runs import (
 from tests.train.runs import use_tasks
 from tests.train.toy import ToyTask
 from train import run as run_module
-from train.checkpoints.checkpoint import LAST
+from train.checkpoints.folder import LAST
 from train.config import TrainConfig
 from train.loop import parallel as parallel_module
 from train.loop.parallel import main_process_first, number_of_main_process

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.train.annotations.annotation_folders import breakfast_folder
 from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.toy import labels_of, learnable, make_store
-from train.checkpoints.checkpoint import LAST
+from train.checkpoints.folder import LAST
 from train.checkpoints.result import METRICS
 from train.cli import train
 

@@ -8,7 +8,7 @@ from tests.train.annotations.annotation_folders import breakfast_folder
 from tests.train.runs import make_config
 from tests.train.toy import ToyTask, make_features
 from train.answers.action_segmentation import CHOICE, CHOSEN_BY, Decoding
-from train.checkpoints.checkpoint import BEST, LAST, read_record
+from train.checkpoints.folder import BEST, LAST, read_record
 from train.config import DataConfig, LlmConfig
 from train.predict.trained_run import load_trained_run
 from train.run import train

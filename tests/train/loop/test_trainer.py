@@ -17,7 +17,8 @@ from tests.train.runs import (
     with_optim,
 )
 from tests.train.toy import ToyTask, make_features
-from train.checkpoints.checkpoint import BEST, LAST, read_checkpoint
+from train.checkpoints.checkpoint import read_checkpoint
+from train.checkpoints.folder import BEST, LAST
 from train.checkpoints.result import METRICS
 from train.config import AugmentConfig, DataConfig, LlmConfig
 from train.loop.parallel import make_accelerator

@@ -6,7 +6,7 @@ import torch
 from tests.train.model.test_video_llm import CPU, DIM, AskingAnswers, padded_batch
 from tests.train.model.tiny_llms import WIDTH, save_tiny_llm, save_tiny_tokenizer
 from tests.train.runs import make_config, make_trainer, use_toy_task, with_optim
-from train.checkpoints.checkpoint import LAST, read_record
+from train.checkpoints.folder import LAST, read_record
 from train.config import AugmentConfig, DataConfig, LlmConfig, SideConfig, TextConfig, TrainConfig
 from train.data.window_draws import WindowDraws
 from train.model.side import SideNetwork

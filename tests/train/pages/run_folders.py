@@ -13,10 +13,9 @@ from train.answers.action_segmentation import SegmentationAnswers
 from train.checkpoints.record import Checkpoint, Progress
 from train.checkpoints.result import Machine, RowCounts, RunResult, Seconds, write_result
 from train.config import DataConfig, OptimConfig, TrainConfig
-from train.model.pretrained import LlmIdentity
-from train.pages.kept_views import views_path
+from train.model.identity import LlmIdentity
 from train.pages.showing import view_of
-from train.pages.view_file import ViewWriter
+from train.pages.view_file import ViewWriter, views_path
 
 RECIPE = Recipe(
     origin="imported",

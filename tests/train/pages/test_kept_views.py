@@ -4,8 +4,9 @@ import pytest
 
 from cache_schema.errors import CheckpointError
 from tests.train.toy import ToyTask
-from train.pages.kept_views import kept, read_views, views_path
+from train.pages.kept_views import kept
 from train.pages.view import VideoView
+from train.pages.view_file import read_views, views_path
 
 
 class Named:

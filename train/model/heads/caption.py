@@ -16,9 +16,9 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from cache_schema.errors import ConfigError
+from train.model.identity import LlmIdentity
 from train.model.llm import LanguageModel
 from train.model.pretrained import (
-    LlmIdentity,
     llm_source,
     quiet_loading,
     read_lm_head,
