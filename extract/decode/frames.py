@@ -94,7 +94,7 @@ class FrameSource(Protocol):
     """Height and width as shown, after rotation."""
 
     def __iter__(self) -> Iterator[tuple[Fraction, Convert]]:
-        """Yield each frame's time in seconds and a function that converts it to RGB."""
+        """Yield each frame's time in seconds and a function that makes an image of it."""
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """Return when the last frame's display ends, given its start."""

@@ -59,8 +59,9 @@ def warm_up() -> None:
     ENCODERS["clip_fake"] = f"{__name__}:ClipFake"
 
 
-def _decode(self, path, backend, fps):
+def _decode(self, path, backend, fps, *, planes):
     """Decode in the worker: starting a decoding child takes longer than all else together."""
+    assert not planes  # there is no GPU
     facts = []
     yield from frames.sample_frames(open_video(path, backend), fps, facts)
     yield facts[0]
