@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,13 +17,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from benchmarks.extraction_inputs import (
     FRAMES_PER_SECOND,
-    SIZES,
     make_long_video,
     make_videos,
     save_image_network,
@@ -32,7 +30,6 @@ from extract import extract
 from extract.config import ExtractConfig
 from extract.decode.backends import open_video
 from extract.decode.frames import GivesPlanes, SampledFrame, sample_frames
-from extract.decode.planes import YuvMatrix
 from extract.encode.encoders.base import Encoder
 from extract.encode.network_input import network_input
 from extract.encode.preprocess import network_size
@@ -45,9 +42,6 @@ __all__ = ["ExtractionSizes", "decoding", "extraction", "timed"]
 ROUNDS = 5
 NVDEC_ENGINES = 7
 """Of an H100 or H200."""
-
-BT_601 = YuvMatrix(128, 9539, 13075, -3209, -6660, 16525)
-"""Of videos that do not say, in the limited range."""
 
 SPARSE_FPS = Fraction(4)
 """What is usual for features; most frames are then decoded for their successors alone."""
@@ -89,7 +83,7 @@ def extraction(folder: Path, sizes: ExtractionSizes, device: torch.device) -> Fi
             "compute_dtype": "bfloat16",
             "batch_size": sizes.batch,
         }
-        alone = rates_alone(where, settings, device)
+        alone = rates_alone(videos[0], where, settings, device)
         runs = {
             number: run_rate(videos, where, settings, number, device) for number in sizes.workers
         }
@@ -115,16 +109,15 @@ def make_inputs(folder: Path, sizes: ExtractionSizes) -> list[Path]:
     return paths
 
 
-def rates_alone(where: str, settings: dict[str, object], device: torch.device) -> dict[str, float]:
+def rates_alone(
+    video: Path, where: str, settings: dict[str, object], device: torch.device
+) -> dict[str, float]:
     """Return frames per second of batches on the device, and of decoded frames in memory."""
     config = ExtractConfig(encoders=(where,), **settings)
     encoder = build_targets(config, None)[0].encoder
     shape = (config.batch_size, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
     pixels_BFCHW = torch.randn(shape).to(encoder.device)
-    height, width = SIZES["720p"]
-    pixels_PW = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
-    frame = SampledFrame(pixels=pixels_PW, num_ticks=1, matrix=BT_601)
-    frames = [frame] * config.batch_size
+    frames = [next(frames_of(video, Fraction(FRAMES_PER_SECOND)))] * config.batch_size
     return {
         "encoder": config.batch_size / timed(lambda: encoder.encode(pixels_BFCHW), device),
         "resizing": config.batch_size / timed(lambda: resized(encoder, frames), device),
@@ -187,11 +180,16 @@ def side_by_side(videos: Sequence[Path], fps: Fraction, processes: int) -> float
 
 def decode_one(video: Path, fps: Fraction) -> int:
     """Decode and copy the sampled frames of a video; return how many there are."""
+    with freed_memory_kept():  # as in a run
+        return sum(1 for _ in frames_of(video, fps))
+
+
+def frames_of(video: Path, fps: Fraction) -> Iterator[SampledFrame]:
+    """Return the sampled frames of a video, as a GPU gets them."""
     source = open_video(video, "pyav")
     assert isinstance(source, GivesPlanes)
-    source.give_planes()  # as for a GPU
-    with freed_memory_kept():  # as in a run
-        return sum(1 for _ in sample_frames(source, fps, []))
+    source.give_planes()
+    return sample_frames(source, fps, [])
 
 
 def _found() -> None:

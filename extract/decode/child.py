@@ -131,14 +131,17 @@ class _Child:
                 "expected (height, width, 3) and uint8. Convert the file to 8-bit colour."
             )
         slot = self._slots.put(pixels)
-        fields = {"kind": "frame", "shape": pixels.shape, "num_ticks": frame.num_ticks}
-        self._send(
-            fields | {"matrix": frame.matrix, "slot": slot},
-            pixels.data.cast("B") if slot is None else None,
-        )
+        fields: dict[str, object] = {
+            "kind": "frame",
+            "shape": pixels.shape,
+            "matrix": frame.matrix,
+            "num_ticks": frame.num_ticks,
+            "slot": slot,
+        }
+        self._send(fields, pixels.data.cast("B") if slot is None else None)
 
     def _send_facts(self, facts: VideoFacts) -> None:
-        fields = {
+        fields: dict[str, object] = {
             "kind": "facts",
             "duration_seconds": facts.duration_seconds,
             "num_frames": facts.num_frames,

@@ -1,10 +1,10 @@
 """Frames as videos store them, YUV 4:2:0, and the whole numbers by which they become RGB.
 
 For every pixel there is a luma sample Y, for two by two of them a pair of colour samples U and V.
-Converting a frame costs a CPU about as much as decoding it, and doubles its bytes; a GPU does it in
-next to no time. What FFmpeg does on a CPU is arithmetic of 16-bit numbers (``yuv_2_rgb.asm`` in its
-libswscale), so that the same levels come out, bit for bit (``extract.decode.pyav_planes`` sees to
-it: FFmpeg's arithmetic depends on the processor).
+Converting a frame costs a CPU a third to three quarters of what decoding it does, and doubles its
+bytes; a GPU does it in next to no time. What FFmpeg does on a CPU is arithmetic of 16-bit numbers
+(``yuv_2_rgb.asm`` in its libswscale), so that the same levels come out, bit for bit
+(``extract.decode.pyav_planes`` sees to it: FFmpeg's arithmetic depends on the processor).
 
 Shapes: H, W height and width, both even; P = H * 3 / 2 rows: H of luma, then U and V, half as high
 and half as wide, one row of each in half a row.

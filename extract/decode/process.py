@@ -96,7 +96,7 @@ class DecoderProcess:
         """Have the child decode a video that ``decode`` will ask for.
 
         It goes as far as there are slots for its frames, and then waits. Asked for another video,
-        it is replaced; asked for the same one without planes, it gives them all the same.
+        it is replaced; asked for the same one with or without planes, it goes on as it began.
         """
         connection = self._connected()
         self._begun = _decoding(path, backend, fps, planes)

@@ -22,10 +22,12 @@ takes BT.601."""
 def planes_of(frame: VideoFrame) -> Callable[[], Planes] | None:
     """Return a function that copies a frame's planes; None where they are not 4:2:0 of 8 bits.
 
-    Nor where lines are interlaced, which pairs them otherwise, or FFmpeg converts by other numbers.
+    Nor where a frame is turned, where lines are interlaced, which pairs them otherwise, or where
+    FFmpeg converts by other numbers.
     """
     is_even = frame.width % 2 == frame.height % 2 == 0
-    if frame.format.name not in FORMATS or not is_even or frame.interlaced_frame:
+    is_plain = is_even and frame.rotation % 360 == 0 and not frame.interlaced_frame
+    if frame.format.name not in FORMATS or not is_plain:
         return None
     matrix = _matrix_of(frame.format.name, frame.colorspace, frame.color_range)
     if matrix is None:

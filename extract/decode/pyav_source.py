@@ -265,8 +265,7 @@ def frame_converter(frame: VideoFrame) -> Callable[[], Frame]:
 
 
 def _planes_converter(frame: VideoFrame) -> Convert:
-    upright = frame.rotation % 360 == 0
-    return (planes_of(frame) if upright else None) or frame_converter(frame)
+    return planes_of(frame) or frame_converter(frame)
 
 
 def av_reason(error: Exception) -> str:

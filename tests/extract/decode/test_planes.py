@@ -77,7 +77,11 @@ def test_other_frames_have_no_planes(frame):
 
 def test_where_ffmpeg_computes_otherwise_there_are_no_planes(monkeypatch):
     honest = pyav_planes._matrix
-    one_off = lambda *args, **more: (m := honest(*args, **more))._replace(luma=m.luma + 1)  # noqa: E731
+
+    def one_off(*args, **more):
+        matrix = honest(*args, **more)
+        return matrix._replace(luma=matrix.luma + 1)
+
     monkeypatch.setattr(pyav_planes, "_matrix", one_off)
     pyav_planes._matrix_of.cache_clear()
     try:
