@@ -107,7 +107,8 @@ def sizes_of(device: torch.device) -> Sizes:
 def training(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
     """Return what a step of the large LLM takes, for LoRA and for all its weights."""
     torch.manual_seed(0)
-    LlamaModel(sizes.llm).to(torch.bfloat16).save_pretrained(folder / "llm")
+    with device:  # a CPU draws so many numbers one by one
+        LlamaModel(sizes.llm).to(torch.bfloat16).save_pretrained(folder / "llm")
     # One video more: the last is not trained on.
     training_steps.write_inputs(folder, [sizes.rows] * (sizes.windows * TRAINER_STEPS + 1))
     reached = flops_reached(device)

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
@@ -188,7 +190,7 @@ def frames_of(video: Path, fps: Fraction) -> Iterator[SampledFrame]:
     """Return the sampled frames of a video, as a GPU gets them."""
     source = open_video(video, "pyav")
     assert isinstance(source, GivesPlanes)
-    source.give_planes()
+    source.give_planes(partial(np.empty, dtype=np.uint8))
     return sample_frames(source, fps, [])
 
 

@@ -21,6 +21,7 @@ from extract.config import EncoderSettings, ExtractConfig, settings_of_call
 from extract.decode.frames import SampledFrame, checked_frame
 from extract.encode.batching import EncodeQueue, Result, Rows, to_stored
 from extract.encode.cpu_threads import EncodeThreads, threads_for
+from extract.encode.gpu_clock import GpuClock
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.plan.targets import Target, build_targets
@@ -74,7 +75,7 @@ class FrameEncoder:
         sampling = self.recipe.sampling
         assert sampling.fps is not None  # load_encoder has seen to it
         windows = WindowAssembler(sampling.frames_per_window, sampling.stride_frames)
-        blocks = list(self._blocks(self._windows(frames_NHWC, windows)))
+        blocks = list(self._blocks(frames_NHWC, windows))
         none = to_stored(torch.empty(0, *self.row_shape), self.recipe.store_dtype)
         clock = RowClock(sampling, end_seconds=float(windows.num_frames / sampling.fps))
         return FeatureRows(
@@ -82,21 +83,26 @@ class FrameEncoder:
         )
 
     def _windows(
-        self, frames_NHWC: Iterable[NDArray[np.uint8]], windows: WindowAssembler
+        self,
+        frames_NHWC: Iterable[NDArray[np.uint8]],
+        windows: WindowAssembler,
+        clock: GpuClock,
     ) -> Iterator[Tensor]:
         frames = map(_sampled, frames_NHWC)
         while block := list(islice(frames, FRAMES_AT_ONCE)):
-            for pixels_CHW in network_input(self._target.encoder, block):
+            for pixels_CHW in network_input(self._target.encoder, block, clock=clock):
                 yield from windows.push(pixels_CHW, 1)
         yield from windows.finish()
 
-    def _blocks(self, windows: Iterator[Tensor]) -> Iterator[Array]:
+    def _blocks(
+        self, frames_NHWC: Iterable[NDArray[np.uint8]], windows: WindowAssembler
+    ) -> Iterator[Array]:
         """Yield the rows in the stored dtype, as many at a time as the batches give."""
         with EncodeThreads(threads_for(1)) as threads:
             queue: EncodeQueue[FrameEncoder] = EncodeQueue(
                 self._target.encoder, threads, self._batch_size, self.recipe.store_dtype
             )
-            for window_FCHW in windows:
+            for window_FCHW in self._windows(frames_NHWC, windows, threads.gpu_clock):
                 yield from map(self._values, queue.push(self, window_FCHW))
             yield from map(self._values, queue.flush())
 

@@ -117,7 +117,7 @@ class _Child:
         facts: list[VideoFacts] = []
         source = self._open_source(path, backend)
         if planes and isinstance(source, GivesPlanes):
-            source.give_planes()
+            source.give_planes(self._slots.new)
         for frame in sample_frames(source, fps, facts, self._say_alive):
             self._send_frame(frame)
         self._send_facts(facts[0])

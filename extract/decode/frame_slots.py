@@ -1,11 +1,13 @@
 """Shared memory through which frames come out of the decoding process without a copy.
 
     decoding process:   put(frame) -> slot     (None: no slot is free; the socket carries the frame)
+                        new(shape) -> memory of the next frame, which then need not be copied
     its parent:         take(slot, shape) -> frame, a view; once it has gone away, release()
 
 Nothing ever waits for a slot, so a parent that keeps many frames costs speed and never the run.
 """
 
+import math
 import mmap
 import os
 import weakref
@@ -57,26 +59,38 @@ class FrameSlots:
     def put(self, frame: Bytes) -> int | None:
         """Copy a contiguous frame into a free slot and return that, None if there is none.
 
-        The first free one is taken, so that few pages are touched.
+        One that lies in it since it was ``new`` stays where it is.
         """
+        pixels = self._free(frame.nbytes)
+        if pixels is None:
+            return None
+        slot, own = pixels
+        assert self._memory is not None  # there is a slot
+        self._memory[slot] = ord(TAKEN)
+        if frame.ctypes.data != own.ctypes.data:
+            own[:] = frame.reshape(-1)
+        return slot
+
+    def new(self, shape: tuple[int, ...]) -> Bytes:
+        """Return memory for the frame that is put next: a free slot's, if there is one."""
+        pixels = self._free(math.prod(shape))
+        return np.empty(shape, np.uint8) if pixels is None else pixels[1].reshape(shape)
+
+    def _free(self, num_bytes: int) -> tuple[int, Bytes] | None:
+        """Return the first free slot, so that few pages are touched, and its memory."""
         if self._memory is None:
             return None
-        if frame.nbytes != self._slot_bytes:
+        if num_bytes != self._slot_bytes:
             if self._memory.find(TAKEN, 0, MAX_SLOTS) >= 0:
                 return None
-            self._slot_bytes = frame.nbytes
-        num_slots = min(MAX_SLOTS, PIXEL_BYTES // frame.nbytes)
-        slot = self._memory.find(FREE, 0, num_slots)
-        if slot < 0:
-            return None
-        self._memory[slot] = ord(TAKEN)
-        _pixels(self._memory, slot, frame.nbytes)[:] = frame.reshape(-1)
-        return slot
+            self._slot_bytes = num_bytes
+        slot = self._memory.find(FREE, 0, min(MAX_SLOTS, PIXEL_BYTES // num_bytes))
+        return None if slot < 0 else (slot, _pixels(self._memory, slot, num_bytes))
 
     def take(self, slot: int, shape: tuple[int, ...]) -> Bytes:
         """Return the frame of a slot, which is used until nothing refers to the frame's pixels."""
         assert self._memory is not None  # the slot came from it
-        pixels = _Pixels(_pixels(self._memory, slot, int(np.prod(shape))), shape)
+        pixels = _Pixels(_pixels(self._memory, slot, math.prod(shape)), shape)
         # No Python runs when a frame goes away: a Ctrl-C that met it there would be swallowed.
         self._slots_out[weakref.ref(pixels, self._gone.append)] = slot
         return np.asarray(pixels)

@@ -26,6 +26,7 @@ __all__ = [
     "FrameClock",
     "FrameSource",
     "GivesPlanes",
+    "NewPixels",
     "SampledFrame",
     "SkipsFrames",
     "VideoFacts",
@@ -35,6 +36,8 @@ __all__ = [
 
 Frame = NDArray[np.uint8]
 Convert = Callable[[], Frame | Planes]
+NewPixels = Callable[[tuple[int, ...]], NDArray[np.uint8]]
+"""Returns memory of a shape, whatever is in it."""
 
 MAX_GAP_SECONDS = 3600
 """No video shows one frame for longer. Broken timestamps do (some AVI files: 1e17 s), and a gap
@@ -112,8 +115,12 @@ class SkipsFrames(FrameSource, Protocol):
 class GivesPlanes(FrameSource, Protocol):
     """A source that need not convert its frames."""
 
-    def give_planes(self) -> None:
-        """Give frames as ``Planes`` from now on, those of them that can be."""
+    def give_planes(self, new: NewPixels) -> None:
+        """Give frames as ``Planes`` from now on, those of them that can be.
+
+        Args:
+            new: Asked for the memory of each of them when its pixels are.
+        """
 
 
 def sample_frames(

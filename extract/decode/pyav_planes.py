@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
 
+from extract.decode.frames import NewPixels
 from extract.decode.planes import Planes, YuvMatrix, rgb_levels
 
 __all__ = ["planes_of"]
@@ -19,20 +21,37 @@ RED_AND_BLUE = {1: (0.2126, 0.0722), 2: BT_601, 5: BT_601, 6: BT_601}
 takes BT.601."""
 
 
-def planes_of(frame: VideoFrame) -> Callable[[], Planes] | None:
+def planes_of(frame: VideoFrame, new: NewPixels) -> Callable[[], Planes] | None:
     """Return a function that copies a frame's planes; None where they are not 4:2:0 of 8 bits.
 
-    Nor where a frame is turned, where lines are interlaced, which pairs them otherwise, or where
-    FFmpeg converts by other numbers.
+    Nor where a frame is turned or upside down, where lines are interlaced, which pairs them
+    otherwise, or where FFmpeg converts by other numbers.
+
+    Args:
+        frame: A decoded one.
+        new: Where to copy them to.
     """
     is_even = frame.width % 2 == frame.height % 2 == 0
     is_plain = is_even and frame.rotation % 360 == 0 and not frame.interlaced_frame
     if frame.format.name not in FORMATS or not is_plain:
         return None
+    if any(plane.line_size < 0 for plane in frame.planes):
+        return None
     matrix = _matrix_of(frame.format.name, frame.colorspace, frame.color_range)
     if matrix is None:
         return None
-    return lambda: Planes(np.asarray(frame.to_ndarray(), np.uint8), matrix)
+    return lambda: Planes(_copied(frame, new), matrix)
+
+
+def _copied(frame: VideoFrame, new: NewPixels) -> NDArray[np.uint8]:
+    """Return the planes without what pads their lines."""
+    pixels_PW = new((frame.height * 3 // 2, frame.width))
+    rest = pixels_PW.reshape(-1)
+    for plane in frame.planes:
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        own, rest = np.split(rest, [plane.height * plane.width])
+        own.reshape(plane.height, plane.width)[:] = lines[:, : plane.width]
+    return pixels_PW
 
 
 @cache

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from cache_schema.errors import StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
-from extract.decode.frames import Convert, Frame, FrameClock
+from extract.decode.frames import Convert, Frame, FrameClock, NewPixels
 from extract.decode.pyav_planes import planes_of
 from extract.decode.skipping import SkippingDecoder, is_plain
 from extract.decode.stretches import Unplain
@@ -60,9 +60,9 @@ class PyavSource:
         self._converter: Callable[[VideoFrame], Convert] = frame_converter
         self._open()
 
-    def give_planes(self) -> None:
+    def give_planes(self, new: NewPixels) -> None:
         """See ``GivesPlanes``."""
-        self._converter = _planes_converter
+        self._converter = lambda frame: planes_of(frame, new) or frame_converter(frame)
 
     def _open(self) -> None:
         self._container = open_container(self._path)
@@ -262,10 +262,6 @@ def frame_converter(frame: VideoFrame) -> Callable[[], Frame]:
         return np.ascontiguousarray(np.rot90(rgb, quarters)) if quarters % 4 else rgb
 
     return convert
-
-
-def _planes_converter(frame: VideoFrame) -> Convert:
-    return planes_of(frame) or frame_converter(frame)
 
 
 def av_reason(error: Exception) -> str:

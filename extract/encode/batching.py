@@ -8,7 +8,6 @@ Shapes: F frames per window, C, H, W pixels.
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cache_schema.stream import Array
+from extract.encode.coming_rows import ComingRows
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.base import Encoder
 
@@ -65,7 +65,7 @@ class _Batch(Generic[Owner]):
     """Windows that are being encoded: of whom, how many of each, and the rows to come."""
 
     parts: list[tuple[_Pending[Owner], int]]
-    rows: Future[Tensor]
+    rows: ComingRows
 
 
 Result = Rows[Owner] | Finished[Owner] | NotFinite[Owner]
@@ -135,7 +135,8 @@ class EncodeQueue(Generic[Owner]):
                 pending.num_under_way += len(pending.windows)
                 windows += pending.windows
                 pending.windows.clear()
-        rows = self._threads.submit(self._encoder, torch.stack(windows), self._batch_size)
+        dtype = getattr(torch, self._store_dtype)
+        rows = self._threads.submit(self._encoder, torch.stack(windows), self._batch_size, dtype)
         self._batches.append(_Batch(parts, rows))
 
     def _take_rows(self, num_ahead: int) -> Iterator[Result[Owner]]:
@@ -151,7 +152,7 @@ class EncodeQueue(Generic[Owner]):
                     yield from self._give_out(pending, rows)
 
     def _give_out(self, pending: _Pending[Owner], rows: Tensor) -> Iterator[Result[Owner]]:
-        if not are_finite(rows, self._store_dtype):
+        if not are_finite(rows):
             pending.is_dropped = True
             self._owners.remove(pending)
             yield NotFinite(pending.owner)
@@ -166,9 +167,9 @@ class EncodeQueue(Generic[Owner]):
             yield Finished(pending.owner)
 
 
-def are_finite(rows: Tensor, store_dtype: str) -> bool:
-    """Tell whether rows are numbers once they are rounded to the stored dtype."""
-    return bool(torch.isfinite(rows.to(getattr(torch, store_dtype))).all())
+def are_finite(rows: Tensor) -> bool:
+    """Tell whether rows, in the dtype that is stored, are numbers."""
+    return bool(torch.isfinite(rows).all())
 
 
 def to_stored(rows: Tensor, store_dtype: str) -> Array:

@@ -9,12 +9,13 @@ Shapes: B windows, F frames per window, C, H, W pixels.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from extract.encode.coming_rows import ComingRows, RowsOfGpu
 from extract.encode.encoders.base import Encoder, encode_fixed
 from extract.encode.gpu_clock import GpuClock
 
@@ -52,18 +53,26 @@ class EncodeThreads:
         """Do as ``map`` does, on the threads, ahead of whoever iterates."""
         return self._pool.map(function, items)
 
-    def submit(self, encoder: Encoder, pixels_BFCHW: Tensor, batch_size: int) -> Future[Tensor]:
-        """Encode windows in batches of a size: on a thread, or at once where a GPU does it.
+    def submit(
+        self,
+        encoder: Encoder,
+        pixels_BFCHW: Tensor,
+        batch_size: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> ComingRows:
+        """Encode windows in batches of a size: on a thread, or by a GPU, which is told at once.
 
         Returns:
-            The rows to come. Those of a GPU are there for the asking, but it may still be at work.
+            The rows to come, rounded to the dtype.
         """
+
+        def encode() -> Tensor:
+            return encode_fixed(encoder, pixels_BFCHW, batch_size).to(dtype)
+
         if encoder.device.type == "cpu":
-            return self._pool.submit(encode_fixed, encoder, pixels_BFCHW, batch_size)
-        rows = Future[Tensor]()
+            return self._pool.submit(encode)
         with self.gpu_clock.around(encoder.device):
-            rows.set_result(encode_fixed(encoder, pixels_BFCHW, batch_size))
-        return rows
+            return RowsOfGpu(encode())
 
     @property
     def num_ahead(self) -> int:

@@ -8,8 +8,9 @@ import torch
 
 __all__ = ["GpuClock"]
 
-MOST_OPEN = 64
-"""Blocks whose end a GPU has not reached yet; it is never that far behind."""
+MOST_OPEN = 8
+"""Blocks whose end a GPU has not reached yet. Before one more the oldest is waited for, so that
+what it has yet to read does not fill memory."""
 
 
 class GpuClock:

@@ -8,6 +8,8 @@ pretrained networks were trained behind.
 
 # Shapes: N frames · H, W decoded height and width · h, w network height and width · C channels
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -115,7 +117,14 @@ def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[slice, slice]
 
 def _normalize(frames_NCHW: Tensor, recipe: PreprocessRecipe) -> Tensor:
     # Scaling by 1/255 is folded into mean and std: one pass over the pixels less.
-    mean_C11 = torch.tensor(recipe.mean, device=frames_NCHW.device).view(3, 1, 1) * 255
-    std_C11 = torch.tensor(recipe.std, device=frames_NCHW.device).view(3, 1, 1) * 255
+    mean_C11, std_C11 = (
+        _levels(values, frames_NCHW.device) for values in (recipe.mean, recipe.std)
+    )
     pixels_NCHW = frames_NCHW.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     return pixels_NCHW.sub_(mean_C11).div_(std_C11)
+
+
+@lru_cache(maxsize=64)
+def _levels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return a number for each channel as (C, 1, 1); to bring one to a GPU means to wait for it."""
+    return torch.tensor(values, device=device).view(-1, 1, 1) * 255

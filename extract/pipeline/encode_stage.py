@@ -12,7 +12,6 @@ from torch import Tensor
 from extract.decode.frames import SampledFrame
 from extract.encode.batching import EncodeQueue, Finished, Result, Rows
 from extract.encode.cpu_threads import EncodeThreads
-from extract.encode.encoders.base import Encoder
 from extract.encode.network_input import network_input
 from extract.pipeline.decode_stage import Decoded, Failed, Frames
 from extract.pipeline.work import Work
@@ -67,16 +66,10 @@ class EncodeStage:
         return self._works[job]
 
     def _encode(self, work: Work, frames: Sequence[SampledFrame]) -> None:
-        pixels = self._pixels(work.target.encoder, frames)
+        threads = self._threads
+        pixels = network_input(work.target.encoder, frames, threads.map, threads.gpu_clock)
         for pixels_CHW, frame in zip(pixels, frames, strict=True):
             self._push(work, work.windows.push(pixels_CHW, frame.num_ticks))
-
-    def _pixels(self, encoder: Encoder, frames: Sequence[SampledFrame]) -> Iterable[Tensor]:
-        """Return the network input (C, H, W) of each frame."""
-        if encoder.device.type == "cpu":
-            return network_input(encoder, frames, self._threads.map)
-        with self._threads.gpu_clock.around(encoder.device):
-            return list(network_input(encoder, frames))
 
     def _end(self, item: Decoded) -> None:
         for work in self._works.pop(item.job, []):

@@ -1,5 +1,7 @@
 """Extraction on a GPU against the CPU's."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,13 @@ from extract import extract
 from extract.decode.frames import SampledFrame
 from extract.decode.process import DecoderProcess
 from extract.decode.pyav_planes import planes_of
+from extract.encode.batching import EncodeQueue, Rows
+from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders import load_encoder
 from extract.encode.encoders.options import EncoderOptions
 from extract.encode.network_input import network_input
 from extract.encode.preprocess import network_size, preprocess_frames
+from extract.encode.windows import WindowAssembler
 from tests.extract.tiny_models import MODELS, write_model
 from tests.extract.videos import constant_pts, write_video
 
@@ -114,7 +119,8 @@ def test_rows_depend_on_nothing_but_their_frames(videos, tmp_path):
 def test_planes_become_the_pixels_of_the_cpu_bit_for_bit(size):
     height, width = size
     pixels_PW = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
-    planes = planes_of(VideoFrame.from_ndarray(pixels_PW, format="yuv420p"))()
+    new = partial(np.empty, dtype=np.uint8)
+    planes = planes_of(VideoFrame.from_ndarray(pixels_PW, format="yuv420p"), new)()
     frames = [SampledFrame(pixels=pixels_PW, matrix=planes.matrix, num_ticks=1)] * 3
     on_gpu, on_cpu = (
         torch.stack(list(network_input(load_encoder("efficientnet_lite0", device), frames))).cpu()
@@ -133,3 +139,35 @@ def test_a_gpu_is_given_planes(videos, tmp_path, monkeypatch):
     )
     extract(videos, tmp_path / "a.zarr", encoders="efficientnet_lite0", fps=4, device="cuda")
     assert asked == [{"planes": True}] * 4
+
+
+# transformers' VideoMAE brings its positions from memory for every batch.
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"videomae"}))
+def test_nothing_waits_for_the_gpu_but_for_the_rows_of_a_batch(tmp_path, name):
+    path, _ = write_model(tmp_path, name)
+    encoder = load_encoder(str(path), EncoderOptions(device="cuda"))
+    rng = np.random.default_rng(0)
+    windows = WindowAssembler(encoder.frames_per_window, encoder.frames_per_window)
+    given = []
+    with EncodeThreads(1) as threads:
+        queue = EncodeQueue(encoder, threads, 4, "float16")
+
+        def encode_a_batch():
+            pixels_NHWC = rng.integers(0, 256, (4 * encoder.frames_per_window, 64, 96, 3), np.uint8)
+            frames = [SampledFrame(pixels=pixels_HWC, num_ticks=1) for pixels_HWC in pixels_NHWC]
+            for pixels_CHW in network_input(encoder, frames, clock=threads.gpu_clock):
+                for window_FCHW in windows.push(pixels_CHW, 1):
+                    given.extend(queue.push("a", window_FCHW))
+
+        encode_a_batch()  # brings weights and the like to the GPU
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(6):
+                encode_a_batch()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert len(given) == 5, "two batches may be under way"
+        given.extend(queue.flush())
+    assert all(isinstance(rows, Rows) for rows in given)
+    assert sum(len(rows.values) for rows in given) == 7 * 4

@@ -55,6 +55,36 @@ def test_no_python_runs_when_a_frame_goes_away(ends):
     assert child.put(frame(2)) == 0
 
 
+def test_a_frame_that_is_made_in_a_slot_is_not_copied(ends):
+    child, parent = ends
+    child.put(frame(1))
+    made = child.new(SHAPE)
+    made[:] = 2
+    assert child.put(made) == 1
+    rgb = parent.take(1, SHAPE)
+    made[0] = 3
+    assert set(rgb.ravel()) == {2, 3}
+
+
+def test_a_frame_arrives_though_another_slot_is_free_by_then(ends):
+    child, parent = ends
+    held = parent.take(child.put(frame(1)), SHAPE)
+    made = child.new(SHAPE)
+    made[:] = 2
+    del held
+    parent.release()
+    assert set(parent.take(child.put(made), SHAPE).ravel()) == {2}
+
+
+def test_without_a_free_slot_there_is_other_memory(ends, monkeypatch):
+    child, _ = ends
+    monkeypatch.setattr(frame_slots, "PIXEL_BYTES", frame(0).nbytes)
+    child.put(frame(0))
+    made = child.new(SHAPE)
+    assert made.shape == SHAPE
+    assert child.put(made) is None
+
+
 def test_frames_that_are_not_yet_taken_are_not_overwritten(ends):
     child, parent = ends
     slots = [child.put(frame(value)) for value in range(5)]

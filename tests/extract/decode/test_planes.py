@@ -1,6 +1,7 @@
 """Frames that leave as planes become the RGB that FFmpeg makes, bit for bit, or leave as RGB."""
 
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -11,7 +12,6 @@ from extract.decode import pyav_planes
 from extract.decode.frames import SampledFrame
 from extract.decode.planes import Planes, rgb_levels
 from extract.decode.process import DecoderProcess
-from extract.decode.pyav_planes import planes_of
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.network_input import network_input
 from tests.extract.videos import constant_pts, turn, variable_pts, write_video
@@ -26,6 +26,10 @@ def frame_of(size, colorspace=UNSPECIFIED, color_range=LIMITED, name="yuv420p"):
     frame = av.VideoFrame.from_ndarray(pixels_PW, format=name)
     frame.colorspace, frame.color_range = colorspace, color_range
     return frame
+
+
+def planes_of(frame):
+    return pyav_planes.planes_of(frame, partial(np.empty, dtype=np.uint8))
 
 
 def rgb_of(planes):
