@@ -61,20 +61,23 @@ class FrameSlots:
 
         One that lies in it since it was ``new`` stays where it is.
         """
-        pixels = self._free(frame.nbytes)
-        if pixels is None:
+        free = self._free(frame.nbytes)
+        if free is None:
             return None
-        slot, own = pixels
-        assert self._memory is not None  # there is a slot
+        slot, pixels = free
+        assert self._memory is not None  # the slot came from it
         self._memory[slot] = ord(TAKEN)
-        if frame.ctypes.data != own.ctypes.data:
-            own[:] = frame.reshape(-1)
+        if frame.ctypes.data != pixels.ctypes.data:
+            pixels[:] = frame.reshape(-1)
         return slot
 
     def new(self, shape: tuple[int, ...]) -> Bytes:
         """Return memory for the frame that is put next: a free slot's, if there is one."""
-        pixels = self._free(math.prod(shape))
-        return np.empty(shape, np.uint8) if pixels is None else pixels[1].reshape(shape)
+        free = self._free(math.prod(shape))
+        if free is None:
+            return np.empty(shape, np.uint8)
+        _, pixels = free
+        return pixels.reshape(shape)
 
     def _free(self, num_bytes: int) -> tuple[int, Bytes] | None:
         """Return the first free slot, so that few pages are touched, and its memory."""

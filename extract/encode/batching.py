@@ -135,8 +135,9 @@ class EncodeQueue(Generic[Owner]):
                 pending.num_under_way += len(pending.windows)
                 windows += pending.windows
                 pending.windows.clear()
-        dtype = getattr(torch, self._store_dtype)
-        rows = self._threads.submit(self._encoder, torch.stack(windows), self._batch_size, dtype)
+        rows = self._threads.submit(
+            self._encoder, torch.stack(windows), self._batch_size, self._store_dtype
+        )
         self._batches.append(_Batch(parts, rows))
 
     def _take_rows(self, num_ahead: int) -> Iterator[Result[Owner]]:

@@ -58,13 +58,14 @@ class EncodeThreads:
         encoder: Encoder,
         pixels_BFCHW: Tensor,
         batch_size: int,
-        dtype: torch.dtype = torch.float32,
+        store_dtype: str = "float32",
     ) -> ComingRows:
         """Encode windows in batches of a size: on a thread, or by a GPU, which is told at once.
 
         Returns:
-            The rows to come, rounded to the dtype.
+            The rows to come, rounded to the stored dtype.
         """
+        dtype = getattr(torch, store_dtype)
 
         def encode() -> Tensor:
             return encode_fixed(encoder, pixels_BFCHW, batch_size).to(dtype)

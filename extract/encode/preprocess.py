@@ -117,9 +117,8 @@ def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[slice, slice]
 
 def _normalize(frames_NCHW: Tensor, recipe: PreprocessRecipe) -> Tensor:
     # Scaling by 1/255 is folded into mean and std: one pass over the pixels less.
-    mean_C11, std_C11 = (
-        _levels(values, frames_NCHW.device) for values in (recipe.mean, recipe.std)
-    )
+    mean_C11 = _levels(recipe.mean, frames_NCHW.device)
+    std_C11 = _levels(recipe.std, frames_NCHW.device)
     pixels_NCHW = frames_NCHW.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     return pixels_NCHW.sub_(mean_C11).div_(std_C11)
 

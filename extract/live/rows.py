@@ -117,9 +117,10 @@ class RowMaker:
         number = self._first_row + self._windows.num_windows - 1
         clock = RowClock(self._recipe.sampling, end_seconds)
         ((start, end),) = clock.times(number, 1)
-        dtype = getattr(torch, self._recipe.store_dtype)
-        coming = self._threads.submit(self._encoder, window_FCHW[None], self._batch_size, dtype)
-        if not are_finite(rows := coming.result()):
+        rows = self._threads.submit(
+            self._encoder, window_FCHW[None], self._batch_size, self._recipe.store_dtype
+        ).result()
+        if not are_finite(rows):
             raise VideoError(
                 f"encoder '{self._recipe.encoder.id}': the feature at {start:.2f} s is infinite or "
                 f"NaN in {self._recipe.store_dtype}."
