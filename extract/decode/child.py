@@ -5,7 +5,7 @@ what runs there; ``extract.decode.process`` is the other end. It imports what de
 torch. Its messages (``extract.decode.wire`` packs them):
 
     alive   it started, or decoded further without a frame to show
-    frame   one sampled frame; its pixels lie in a slot, or are the raw bytes
+    frames  sampled frames of one size; their pixels lie in slots, or are one's and the raw bytes
     facts   the video's end; the raw bytes are its frames' times
     probed  the duration a header declares
     error   a sentence on why the video cannot be used
@@ -25,15 +25,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cache_schema.errors import VideoError
 from cache_schema.place import Place, recorded_place
+from extract.decode.frame_messages import FrameMessages
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import (
     FrameSource,
     GivesPlanes,
-    SampledFrame,
     VideoFacts,
     sample_frames,
 )
@@ -118,27 +116,16 @@ class _Child:
         source = self._open_source(path, backend)
         if planes and isinstance(source, GivesPlanes):
             source.give_planes(self._slots.new)
-        for frame in sample_frames(source, fps, facts, self._say_alive):
-            self._send_frame(frame)
-        self._send_facts(facts[0])
+        messages = FrameMessages(self._slots, self._send)
 
-    def _send_frame(self, frame: SampledFrame) -> None:
-        pixels = np.ascontiguousarray(frame.pixels)
-        is_rgb = pixels.ndim == 3 and pixels.shape[2] == 3
-        if pixels.dtype != np.uint8 or not (is_rgb or frame.matrix):
-            raise VideoError(
-                f"its decoder gives frames of shape {pixels.shape} and type {pixels.dtype}, "
-                "expected (height, width, 3) and uint8. Convert the file to 8-bit colour."
-            )
-        slot = self._slots.put(pixels)
-        fields: dict[str, object] = {
-            "kind": "frame",
-            "shape": pixels.shape,
-            "matrix": frame.matrix,
-            "num_ticks": frame.num_ticks,
-            "slot": slot,
-        }
-        self._send(fields, pixels.data.cast("B") if slot is None else None)
+        def on_frame() -> None:
+            messages.flush_old()
+            self._say_alive()
+
+        for frame in sample_frames(source, fps, facts, on_frame):
+            messages.add(frame)
+        messages.flush()
+        self._send_facts(facts[0])
 
     def _send_facts(self, facts: VideoFacts) -> None:
         fields: dict[str, object] = {

@@ -57,7 +57,7 @@ class FrameSlots:
         self._gone = deque[weakref.ref[_Pixels]]()
 
     def put(self, frame: Bytes) -> int | None:
-        """Copy a contiguous frame into a free slot and return that, None if there is none.
+        """Copy a frame into a free slot and return that, None if there is none.
 
         One that lies in it since it was ``new`` stays where it is.
         """
@@ -68,7 +68,7 @@ class FrameSlots:
         assert self._memory is not None  # the slot came from it
         self._memory[slot] = ord(TAKEN)
         if frame.ctypes.data != pixels.ctypes.data:
-            pixels[:] = frame.reshape(-1)
+            pixels.reshape(frame.shape)[...] = frame
         return slot
 
     def new(self, shape: tuple[int, ...]) -> Bytes:

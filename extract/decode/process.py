@@ -123,20 +123,20 @@ class DecoderProcess:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.
         """
         for fields, raw in self._ask(_decoding(path, backend, fps, planes)):
-            if fields["kind"] == "frame":
-                matrix = fields["matrix"] and YuvMatrix(*fields["matrix"])
-                pixels, num_ticks = self._frame(fields, raw), fields["num_ticks"]
-                yield SampledFrame(pixels=pixels, num_ticks=num_ticks, matrix=matrix)
+            if fields["kind"] == "frames":
+                yield from self._frames(fields, raw)
             else:
                 yield facts_of(fields, raw.tobytes())
                 return
 
-    def _frame(self, fields: dict[str, Any], raw: Bytes) -> Bytes:
+    def _frames(self, fields: dict[str, Any], raw: Bytes) -> Iterator[SampledFrame]:
         assert self._slots is not None  # the child that answers has them
         self._slots.release()
-        if fields["slot"] is None:
-            return raw.reshape(fields["shape"])
-        return self._slots.take(fields["slot"], tuple(fields["shape"]))
+        shape = tuple(fields["shape"])
+        matrix = fields["matrix"] and YuvMatrix(*fields["matrix"])
+        for slot, num_ticks in fields["frames"]:
+            pixels = raw.reshape(shape) if slot is None else self._slots.take(slot, shape)
+            yield SampledFrame(pixels=pixels, num_ticks=num_ticks, matrix=matrix)
 
     def probe(self, path: Place) -> float:
         """Return the duration in seconds that the file's header declares; 0 if it does not.
@@ -165,7 +165,7 @@ class DecoderProcess:
                 fields, raw = self._receive(connection)
                 if fields["kind"] == "alive":
                     continue
-                is_answered = fields["kind"] != "frame"
+                is_answered = fields["kind"] != "frames"
                 self._note_use(fields)
                 if fields["kind"] == "error":
                     raise VideoError(fields["sentence"])

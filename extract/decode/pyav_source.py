@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 import av
-import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -17,6 +16,7 @@ from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
 from extract.decode.frames import Convert, Frame, FrameClock, NewPixels
 from extract.decode.pyav_planes import planes_of
+from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.skipping import SkippingDecoder, is_plain
 from extract.decode.stretches import Unplain
 from extract.decode.versions import pyav_version
@@ -25,7 +25,6 @@ __all__ = [
     "PyavSource",
     "av_reason",
     "average_fps",
-    "frame_converter",
     "open_container",
     "probe",
     "start_seconds",
@@ -57,12 +56,13 @@ class PyavSource:
 
     def __init__(self, path: Place) -> None:
         self._path = path
-        self._converter: Callable[[VideoFrame], Convert] = frame_converter
+        self._converter: Callable[[VideoFrame], Convert] = RgbConverter()
         self._open()
 
     def give_planes(self, new: NewPixels) -> None:
         """See ``GivesPlanes``."""
-        self._converter = lambda frame: planes_of(frame, new) or frame_converter(frame)
+        to_rgb = self._converter
+        self._converter = lambda frame: planes_of(frame, new) or to_rgb(frame)
 
     def _open(self) -> None:
         self._container = open_container(self._path)
@@ -251,17 +251,6 @@ def _skipped() -> Frame:
 def _upright_size(frame: VideoFrame) -> tuple[int, int]:
     turned = frame.rotation % 180 != 0
     return (frame.width, frame.height) if turned else (frame.height, frame.width)
-
-
-def frame_converter(frame: VideoFrame) -> Callable[[], Frame]:
-    """Return a function that converts one frame, so that skipped frames cost nothing."""
-
-    def convert() -> Frame:
-        rgb = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-        quarters = round(frame.rotation / 90)
-        return np.ascontiguousarray(np.rot90(rgb, quarters)) if quarters % 4 else rgb
-
-    return convert
 
 
 def av_reason(error: Exception) -> str:

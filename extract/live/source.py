@@ -18,10 +18,10 @@ from av.video.frame import VideoFrame
 from cache_schema.errors import SourceError, VideoError
 from extract.decode.backends import open_video
 from extract.decode.frames import Frame, FrameSource
+from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.pyav_source import (
     av_reason,
     average_fps,
-    frame_converter,
     start_seconds,
     video_stream,
 )
@@ -116,6 +116,7 @@ class LiveSource:
         self._stream = video_stream(self._container)
         self._stream.thread_type = "SLICE"  # threads by frame would hold frames back
         self._zero = start_seconds(self._container, self._stream) if address.is_pipe else None
+        self._converter = RgbConverter()
         self._last_duration = Fraction(0)
         self.has_end = self._container.duration is not None
         """Whether it is a whole video, such as a file on a web server."""
@@ -140,7 +141,7 @@ class LiveSource:
                     continue
                 last = seconds
                 self._last_duration = (frame.duration or 0) * Fraction(frame.time_base)
-                yield seconds, frame_converter(frame)
+                yield seconds, self._converter(frame)
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``."""

@@ -29,6 +29,12 @@ def test_a_frame_arrives_as_it_was_put(ends):
     np.testing.assert_array_equal(parent.take(child.put(rgb), SHAPE), rgb)
 
 
+def test_a_frame_whose_lines_are_padded_arrives(ends):
+    child, parent = ends
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 8, 3), dtype=np.uint8)[:, :6]
+    np.testing.assert_array_equal(parent.take(child.put(rgb), rgb.shape), rgb)
+
+
 def test_a_slot_is_free_once_no_view_of_its_frame_is_left(ends):
     child, parent = ends
     whole = parent.take(child.put(frame(1)), SHAPE)

@@ -155,7 +155,7 @@ def test_a_video_that_was_begun_is_decoded_ahead_once_and_gives_all_of_it(good, 
     with DecoderProcess(opener=opener) as process:
         process.begin(good, "pyav", None)
         child = process._child
-        wait_for(b'"frame"', process._connection)  # nobody has asked for it yet
+        wait_for(b'"frames"', process._connection)  # nobody has asked for it yet
         frames, facts = decode(process, good, None)
         assert facts.num_frames == len(frames) == 40
         assert all(np.array_equal(a.pixels, b) for a, b in zip(frames, expected, strict=True))
