@@ -24,7 +24,12 @@ __all__ = ["SIZES", "make_long_video", "make_networks", "make_videos", "save_ima
 
 Image = npt.NDArray[np.uint8]
 
-SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "2160p": (2160, 3840)}
+SIZES = {
+    "256p": (256, 340),  # as action recognition keeps its videos
+    "720p": (720, 1280),
+    "1080p": (1080, 1920),
+    "2160p": (2160, 3840),
+}
 FRAMES_PER_SECOND = 30
 PHOTOGRAPHS = ("astronaut", "chelsea")
 

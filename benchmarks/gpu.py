@@ -4,17 +4,19 @@
 
 Nothing is downloaded: networks have random weights, videos are generated.
 
-    extraction   CLIP ViT-L/14 and ViT-B/32 in bfloat16 on every frame of 720p videos: frames per
-                 second of whole runs with some numbers of processes (``runs``), beside those of the
-                 encoder on batches that lie ready (``vs_encoder``) and beside the slower of that
-                 and of the same number of processes that only decode (``wall_vs_limit``)
+    extraction   CLIP ViT-L/14 and ViT-B/32 in bfloat16 on every frame of videos of 1280 x 720 and
+                 340 x 256: frames per second of whole runs with some numbers of processes
+                 (``runs``), beside those of the encoder on batches that lie ready (``vs_encoder``)
+                 and beside the slower of that and of the same number of processes that only decode
+                 (``wall_vs_limit``)
     decoding     frames per second by the CPU, and by NVDEC where torchcodec is installed
     training     a LLaMA-shaped LLM of 1.3 billion parameters, LoRA and full, as it stands and
                  compiled (``train.llm.compile``): tokens per second, memory, and model FLOP
                  utilisation: the FLOPs that the step needs / (seconds x the FLOPs per second that
                  the device reaches with one large bfloat16 product); beside them how long the CPU
-                 takes to hand over a step (``launch_seconds``), and what the trainer itself makes
-                 of such a model on a store (``trainer``)
+                 takes to hand over a step (``launch_seconds``)
+    trainer      what the trainer itself makes of such an LLM on a store: tokens per second, and the
+                 share of its time that it waits for data
 
 FLOPs that a step needs, per token: 2 for each weight forwards, 2 for the gradient of its input,
 2 for its own gradient if it is trained, and 12 x width x length / 2 for causal attention in each
@@ -28,6 +30,7 @@ import json
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +40,7 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlamaModel
 
 from benchmarks import training_steps
-from benchmarks.gpu_extraction import ExtractionSizes, decoding, extraction, timed
+from benchmarks.gpu_extraction import ExtractionSizes, decoding, extraction, report, timed
 from train.config import AugmentConfig, LlmConfig, OptimConfig, TranslatorConfig
 from train.device import choose_device
 from train.loop.optim import make_optimizer
@@ -52,7 +55,7 @@ FEATURE_WIDTH = 1024
 TRAINER_STEPS = 12
 STEPS_TO_START = 3
 """Of the trainer, which are not counted."""
-PARTS = ("training", "extraction", "decoding")
+PARTS = ("training", "trainer", "extraction", "decoding")
 
 NOT_MEASURED = (
     "frames per second of CLIP ViT-L/14 and ViT-B/32 beside the encoder alone, decoding by NVDEC; "
@@ -88,7 +91,7 @@ def sizes_of(device: torch.device) -> Sizes:
         )  # fmt: skip
         networks = {"clip_l14": large, "clip_b32": CLIPVisionConfig()}
         of_extraction = ExtractionSizes(
-            networks, clip_seconds=5, repeats=16, batch=64, workers=(1, 8)
+            networks, clip_seconds=5, repeats={"720p": 40, "256p": 160}, batch=64, workers=(1, 8)
         )
         return Sizes(of_extraction, windows=32, rows=512, llm=llm)
     small = CLIPVisionConfig(
@@ -99,29 +102,48 @@ def sizes_of(device: torch.device) -> Sizes:
         vocab_size=100, max_position_embeddings=64,
     )  # fmt: skip
     of_extraction = ExtractionSizes(
-        {"clip_small": small}, clip_seconds=1, repeats=2, batch=4, workers=(1, 2)
+        {"clip_small": small},
+        clip_seconds=1,
+        repeats={"720p": 2, "256p": 4},
+        batch=4,
+        workers=(1, 2),
     )
     return Sizes(of_extraction, windows=1, rows=32, llm=llm)
 
 
 def training(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
     """Return what a step of the large LLM takes, for LoRA and for all its weights."""
-    torch.manual_seed(0)
-    with device:  # a CPU draws so many numbers one by one
-        LlamaModel(sizes.llm).to(torch.bfloat16).save_pretrained(folder / "llm")
-    # One video more: the last is not trained on.
-    training_steps.write_inputs(folder, [sizes.rows] * (sizes.windows * TRAINER_STEPS + 1))
     reached = flops_reached(device)
     figures: Figures = {"reached_teraflops": reached / 1e12}
+    for name, tuning, config in llm_variants(folder, sizes, device):
+        figures[name] = step_figures(config, tuning, sizes, device, reached)
+        report(name, figures[name])
+    return figures
+
+
+def trainer(folder: Path, sizes: Sizes, device: torch.device) -> Figures:
+    """Return what the trainer makes of the same LLM, on a store."""
+    # One video more: the last is not trained on.
+    training_steps.write_inputs(folder, [sizes.rows] * (sizes.windows * TRAINER_STEPS + 1))
+    figures: Figures = {}
+    for name, tuning, config in llm_variants(folder, sizes, device):
+        figures[name] = trainer_figures(folder, config, tuning, sizes, device)
+        report(f"trainer, {name}", figures[name])
+    return figures
+
+
+def llm_variants(
+    folder: Path, sizes: Sizes, device: torch.device
+) -> Iterator[tuple[str, str, LlmConfig]]:
+    """Yield names, tuning methods and LLMs: one set of weights, as it stands and compiled."""
+    if not (folder / "llm").exists():
+        torch.manual_seed(0)
+        with device:  # a CPU draws so many numbers one by one
+            LlamaModel(sizes.llm).to(torch.bfloat16).save_pretrained(folder / "llm")
     for tuning in ("lora:16", "full"):
         for is_compiled in (False, True):
             config = LlmConfig(name=str(folder / "llm"), dtype="bfloat16", compile=is_compiled)
-            name = f"{tuning} compiled" if is_compiled else tuning
-            figures[name] = {
-                **step_figures(config, tuning, sizes, device, reached),
-                "trainer": trainer_figures(folder, config, tuning, sizes, device),
-            }
-    return figures
+            yield f"{tuning} compiled" if is_compiled else tuning, tuning, config
 
 
 def step_figures(
@@ -233,6 +255,7 @@ def main(device: str, chosen: tuple[str, ...], out: Path) -> None:
     }
     measures = {
         "training": lambda folder: training(folder, sizes, place),
+        "trainer": lambda folder: trainer(folder, sizes, place),
         "extraction": lambda folder: extraction(folder, sizes.extraction, place),
         "decoding": lambda folder: decoding(folder, sizes.extraction),
     }

@@ -1,27 +1,27 @@
 """Extraction on a GPU: a run beside its decoding alone and its encoder alone.
 
-Inputs are generated and networks have random weights. Every frame of 720p videos is encoded, so
-that there is work for the GPU; how long a process takes to start cancels out, because a run of
-some videos is taken from one of twice as many.
+Inputs are generated and networks have random weights. Every frame is encoded, so that there is
+work for the GPU; how long a process takes to start cancels out, because a run of some videos is
+taken from one of twice as many.
 """
 
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-import numpy as np
+import click
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from benchmarks.decoding_alone import frames_of, frames_per_second
 from benchmarks.extraction_inputs import (
     FRAMES_PER_SECOND,
     make_long_video,
@@ -30,16 +30,14 @@ from benchmarks.extraction_inputs import (
 )
 from extract import extract
 from extract.config import ExtractConfig
-from extract.decode.backends import open_video
-from extract.decode.frames import GivesPlanes, SampledFrame, sample_frames
+from extract.decode.frames import SampledFrame
 from extract.encode.encoders.base import Encoder
 from extract.encode.network_input import network_input
 from extract.encode.preprocess import network_size
 from extract.pipeline.decode_stage import CHUNK_BYTES
 from extract.plan.targets import build_targets
-from extract.process_memory import freed_memory_kept
 
-__all__ = ["ExtractionSizes", "decoding", "extraction", "timed"]
+__all__ = ["ExtractionSizes", "decoding", "extraction", "report", "timed"]
 
 ROUNDS = 5
 NVDEC_ENGINES = 7
@@ -58,7 +56,8 @@ class ExtractionSizes:
     networks: dict[str, CLIPVisionConfig]
     clip_seconds: int
     """Of the videos that are made, each then put behind itself."""
-    repeats: int
+    repeats: dict[str, int]
+    """Of each size of frames: how often."""
     batch: int
     workers: Sequence[int]
     """Numbers of processes to try; the smaller run has a video for each, but two at least."""
@@ -71,41 +70,56 @@ class ExtractionSizes:
 
 def extraction(folder: Path, sizes: ExtractionSizes, device: torch.device) -> Figures:
     """Return frames per second of each network: alone, with resizing, and of runs."""
-    videos = make_inputs(folder, sizes)
-    every_frame = Fraction(FRAMES_PER_SECOND)
-    decode = {
-        number: side_by_side(videos[: 2 * number], every_frame, number) for number in sizes.workers
-    }
-    figures: Figures = {"decode_frames_per_second": decode}
+    saved = {}
     for name, network in sizes.networks.items():
         torch.manual_seed(0)
-        where = save_image_network(folder / name, CLIPVisionModel(network))
-        settings = {
-            "device": device.type,
-            "compute_dtype": "bfloat16",
-            "batch_size": sizes.batch,
-        }
+        saved[name] = save_image_network(folder / name, CLIPVisionModel(network))
+    return {size: of_one_size(folder, sizes, size, saved, device) for size in sizes.repeats}
+
+
+def of_one_size(
+    folder: Path, sizes: ExtractionSizes, size: str, saved: dict[str, str], device: torch.device
+) -> Figures:
+    """Return the figures of videos with frames of one size."""
+    videos = make_inputs(folder, sizes, size)
+    every_frame = Fraction(FRAMES_PER_SECOND)
+    decode = {
+        number: frames_per_second(videos[: 2 * number], every_frame, number)
+        for number in sizes.workers
+    }
+    figures: Figures = {"decode_frames_per_second": decode}
+    report(f"{size} decode", decode)
+    settings = {"device": device.type, "compute_dtype": "bfloat16", "batch_size": sizes.batch}
+    for name, where in saved.items():
         alone = rates_alone(videos[0], where, settings, device)
-        runs = {
-            number: run_rate(videos, where, settings, number, device) for number in sizes.workers
-        }
-        for number, run in runs.items():
+        report(f"{size} {name} alone", alone)
+        runs = {}
+        for number in sizes.workers:
+            run = run_rate(videos, where, settings, number, device)
             rate = run["frames_per_second"]
             run["vs_encoder"] = rate / alone["encoder"]
             run["wall_vs_limit"] = min(decode[number], alone["encoder"]) / rate
+            runs[number] = run
+            report(f"{size} {name} {number} processes", run)
         figures[name] = {"alone": alone, "runs": runs}
     return figures
 
 
-def make_inputs(folder: Path, sizes: ExtractionSizes) -> list[Path]:
+def report(what: str, figures: object) -> None:
+    """Show figures as soon as there are some."""
+    click.echo(f"{what}: {json.dumps(figures)}", err=True)
+
+
+def make_inputs(folder: Path, sizes: ExtractionSizes, size: str) -> list[Path]:
     """Return as many videos as the largest run takes, made by the first part that asks."""
-    if (folder / "videos").exists():
-        return sorted((folder / "videos").iterdir())
-    clips = make_videos(folder / "clips", "720p", sizes.clip_seconds)
-    (folder / "videos").mkdir()
-    paths = [folder / "videos" / f"{number:02}.mp4" for number in range(sizes.num_videos)]
+    place = folder / size
+    if place.exists():
+        return sorted(place.iterdir())
+    clips = make_videos(folder / f"clips {size}", size, sizes.clip_seconds)
+    place.mkdir()
+    paths = [place / f"{number:02}.mp4" for number in range(sizes.num_videos)]
     for clip, path in zip(clips, paths, strict=False):
-        make_long_video(path, clip, sizes.repeats)
+        make_long_video(path, clip, sizes.repeats[size])
     for number, path in enumerate(paths[len(clips) :]):
         shutil.copy(paths[number % len(clips)], path)
     return paths
@@ -162,40 +176,13 @@ def run_rate(
 
 def decoding(folder: Path, sizes: ExtractionSizes) -> Figures:
     """Return sampled frames per second by CPU cores, and by the GPU's decoder if one can ask it."""
-    videos = make_inputs(folder, sizes)
+    videos = make_inputs(folder, sizes, "720p")
     number = max(sizes.workers)
     return {
-        f"cpu_{number}_processes": side_by_side(videos, SPARSE_FPS, number),
+        f"cpu_{number}_processes": frames_per_second(videos, SPARSE_FPS, number),
         "cores": len(os.sched_getaffinity(0)),
         **nvdec(videos),
     }
-
-
-def side_by_side(videos: Sequence[Path], fps: Fraction, processes: int) -> float:
-    """Return sampled frames per second of processes that each decode videos."""
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_found) as pool:
-        list(pool.map(time.sleep, [1.0] * processes))  # by then all have started
-        started = time.perf_counter()
-        counts = list(pool.map(decode_one, videos, [fps] * len(videos)))
-        return sum(counts) / (time.perf_counter() - started)
-
-
-def decode_one(video: Path, fps: Fraction) -> int:
-    """Decode and copy the sampled frames of a video; return how many there are."""
-    with freed_memory_kept():  # as in a run
-        return sum(1 for _ in frames_of(video, fps))
-
-
-def frames_of(video: Path, fps: Fraction) -> Iterator[SampledFrame]:
-    """Return the sampled frames of a video, as a GPU gets them."""
-    source = open_video(video, "pyav")
-    assert isinstance(source, GivesPlanes)
-    source.give_planes(partial(np.empty, dtype=np.uint8))
-    return sample_frames(source, fps, [])
-
-
-def _found() -> None:
-    """Be found by a new process: with this module it imports all that decoding needs."""
 
 
 def nvdec(videos: Sequence[Path]) -> Figures:
