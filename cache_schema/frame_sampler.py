@@ -24,6 +24,8 @@ class FrameSampler:
     def __init__(self, fps: Fraction | None) -> None:
         self._fps = fps
         self._tick = 0
+        self._due = Fraction(0)
+        """Seconds of that tick."""
         self._has_frame = False
 
     def shown(self, seconds: Fraction) -> int:
@@ -48,6 +50,9 @@ class FrameSampler:
     def _advance(self, seconds: Fraction) -> int:
         """Pass every tick before ``seconds``: tick / fps < seconds."""
         assert self._fps is not None
-        upto = max(self._tick, math.ceil(seconds * self._fps))
+        if seconds <= self._due:  # so it is for most frames, and comparing costs least
+            return 0
+        upto = math.ceil(seconds * self._fps)
         count, self._tick = upto - self._tick, upto
+        self._due = upto / self._fps
         return count

@@ -178,6 +178,7 @@ class FrameClock:
         self._keep = keep
         self._seconds = array("d")
         self._first = self._last = Fraction(0)
+        self._no_gap_until = Fraction(0)
         self._count = 0
 
     def take(self, now: Fraction) -> None:
@@ -187,7 +188,9 @@ class FrameClock:
                 f"timestamps do not increase: frame {self._count} at {float(now):.3f} s follows "
                 f"{float(self._last):.3f} s. Re-mux the file, for example with ffmpeg -c copy."
             )
-        self._refuse_gap(now)
+        if not self._count or now > self._no_gap_until:
+            self._refuse_gap(now)
+            self._no_gap_until = now + MAX_GAP_SECONDS  # of later frames' times, which increase
         self._first = self._first if self._count else now
         self._last = now
         self._count += 1

@@ -1,5 +1,6 @@
 """Forward decoding with PyAV (FFmpeg): the reference backend, which reads everything."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -107,19 +108,19 @@ class PyavSource:
         yield from frames
 
     def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Convert]]:
-        time_base = Fraction(self._stream.time_base or 1)
+        seconds_of = _seconds_of(Fraction(self._stream.time_base or 1), self._zero)
         with self._container:
             for frame in SkippingDecoder(
                 self._container,
                 self._stream,
                 fps,
-                lambda pts: pts * time_base - self._zero,
+                seconds_of,
                 more=self._another_decoder,
                 num_threads=min(MOST_THREADS, len(os.sched_getaffinity(0))),
             ):
                 if isinstance(frame, int):
                     self._num_frames += 1
-                    yield frame * time_base - self._zero, _skipped
+                    yield seconds_of(frame), _skipped
                 else:
                     self._note(frame)
                     yield self._last_seconds, self._converter(frame)
@@ -171,6 +172,13 @@ def average_fps(stream: VideoStream) -> Fraction:
     """Return the average frame rate the file declares; 25 where it declares none."""
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return Fraction(rate) if rate else Fraction(25)
+
+
+def _seconds_of(time_base: Fraction, zero: Fraction) -> Callable[[int], Fraction]:
+    """Return the function from timestamps to seconds after a time zero, as one fraction each."""
+    parts = math.lcm(time_base.denominator, zero.denominator)
+    factor, offset = int(time_base * parts), int(zero * parts)
+    return lambda pts: Fraction(pts * factor - offset, parts)
 
 
 def start_seconds(container: av.container.InputContainer, stream: VideoStream) -> Fraction:

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from itertools import chain
 from queue import SimpleQueue
 from typing import Any
@@ -157,22 +158,27 @@ def _shown(context: VideoCodecContext, packets: Iterable[Asked]) -> Iterator[Sho
     """Decode packets and empty the decoder, which is then as new."""
     asked: set[int | None] = set()
     end = Packet()
+    time_base: Fraction | None = None
     for packet, is_asked in packets:
+        if time_base is None:  # each time it is asked for, PyAV makes a new one
+            end.time_base = time_base = packet.time_base
         if is_asked:
             asked.add(packet.pts)
         # Whether a frame is decoded for others' sake, only the decoder knows.
         context.skip_frame = "DEFAULT" if is_asked else "NONREF"
-        yield from _checked(context, packet, asked)
-        end.time_base = packet.time_base
-    yield from _checked(context, end, asked)
+        yield from _checked(context, packet, asked, time_base)
+    yield from _checked(context, end, asked, time_base)
     context.flush_buffers()
 
 
 def _checked(
-    context: VideoCodecContext, packet: "Packet[Any]", asked: set[int | None]
+    context: VideoCodecContext,
+    packet: "Packet[Any]",
+    asked: set[int | None],
+    time_base: Fraction | None,
 ) -> Iterator[Shown]:
     for frame in context.decode(packet):
-        if frame.is_corrupt or frame.pts is None or frame.time_base != packet.time_base:
+        if frame.is_corrupt or frame.pts is None or frame.time_base != time_base:
             raise Unplain
         if frame.pts in asked:
             asked.remove(frame.pts)

@@ -148,6 +148,7 @@ class Frames:
         (Frames([0, 1, 1]), r"do not increase: frame 2 at 1\.000 s follows 1\.000 s"),
         (Frames([0, 2, 1]), r"do not increase: frame 2 at 1\.000 s follows 2\.000 s"),
         (Frames([0, 3 * 10**17]), r"from 0\.000 s they jump to 3e\+17 s"),
+        (Frames([0, 3000, 6601]), r"from 3000\.000 s they jump to 6601 s"),
         (Frames([10**6, 10**6 + 1]), r"from 0\.000 s they jump to 1e\+06 s"),
         (Frames([-(10**6), 0]), r"they jump to -1e\+06 s"),
         (Frames([0, 1], Fraction(10**9)), r"from 1\.000 s they jump to 1e\+09 s"),
@@ -165,6 +166,12 @@ def test_frames_before_zero_and_an_hour_of_one_frame_are_fine():
     frames = list(sample_frames(Frames([-1, 0, 3600]), Fraction(1), facts))
     assert [frame.num_ticks for frame in frames] == [3600, 1]
     assert facts[0].num_frames == 3
+
+
+def test_gaps_of_nearly_an_hour_may_follow_each_other():
+    facts: list[VideoFacts] = []
+    list(sample_frames(Frames([0, 3000, 6600, 10200]), Fraction(1), facts))
+    assert facts[0].num_frames == 4
 
 
 def test_every_decoded_frame_is_reported_sampled_or_not():
