@@ -122,9 +122,11 @@ class _Child:
             messages.flush_old()
             self._say_alive()
 
-        for frame in sample_frames(source, fps, facts, on_frame):
-            messages.add(frame)
-        messages.flush()
+        try:
+            for frame in sample_frames(source, fps, facts, on_frame):
+                messages.add(frame)
+        finally:
+            messages.flush()  # slots of frames that the parent never hears of would not be freed
         self._send_facts(facts[0])
 
     def _send_facts(self, facts: VideoFacts) -> None:

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from cache_schema.errors import VideoError
 from extract.decode import frame_slots
 from extract.decode.backends import open_video
 
@@ -78,6 +79,14 @@ class Slow(Source):
             yield Fraction(number, 1000), lambda: np.zeros(self.shape, np.uint8)
 
 
+class Damaged(Source):
+    """Fails behind its tenth frame."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+        raise VideoError("is damaged.")
+
+
 def open_bad(path, backend):
     kind = path.stem.split("_")[-1]
     if kind in FATES:
@@ -86,6 +95,8 @@ def open_bad(path, backend):
         return Source(shape=(4, 6, 4))
     if kind == "slow":
         return Slow()
+    if kind == "damaged":
+        return Damaged(num_frames=10)
     return open_video(path, backend)
 
 

@@ -98,6 +98,18 @@ def test_a_decoder_that_dies_is_a_sentence_and_the_next_video_is_read(
     assert decode(process, good)[1].num_frames == 40
 
 
+def test_frames_before_damage_come_and_leave_their_slots(good):
+    with DecoderProcess(opener=OPENER) as process:
+        got = []
+        with pytest.raises(VideoError, match=r"is damaged\."):
+            got.extend(process.decode(Path("a_damaged.mp4"), "pyav", Fraction(1)))
+        assert len(got) == 9  # of the tenth nobody knows how long it is shown
+        assert all(slot_is_used(frame.pixels) for frame in got)
+        del got
+        frames, _ = decode(process, good, None)  # of another size: it needs all slots free
+        assert slot_is_used(frames[-1].pixels)
+
+
 def test_a_decoder_that_hangs_is_stopped(good):
     with DecoderProcess(opener=OPENER, hang_seconds=1.5) as process:
         with pytest.raises(VideoError, match=r"gave nothing for 1\.5 s and was stopped"):
