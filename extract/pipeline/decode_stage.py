@@ -1,14 +1,19 @@
 """The decode thread: jobs -> chunks of sampled frames, then the facts or the failure.
 
-The decoding itself runs in a child process that this thread feeds and watches.
+The decoding itself runs in child processes that this thread feeds and watches: one decodes the
+video whose frames are handed over, others begin with the next ones meanwhile. A video of some
+seconds is too short to be decoded at several places side by side.
 """
 
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import cycle
 
 from cache_schema.errors import VideoError
 from extract.decode.frames import SampledFrame, VideoFacts
@@ -71,6 +76,7 @@ class DecodeStage:
         report: RunReport,
         process: DecoderProcess,
         *,
+        num_ahead: int,
         planes: bool,
     ) -> None:
         """Prepare to decode.
@@ -80,7 +86,8 @@ class DecodeStage:
             fps: Ticks per second of video time; None takes every frame.
             backend: What decodes.
             report: Gets times and memory.
-            process: Where; it is closed at the end.
+            process: Where the first one is decoded, and maybe was begun; it is closed at the end.
+            num_ahead: Videos that other processes begin with meanwhile.
             planes: Whether frames may come as ``Planes``.
         """
         self._jobs = jobs
@@ -90,7 +97,7 @@ class DecodeStage:
         self._report = report
         self._items: queue.Queue[Item | _End] = queue.Queue(QUEUE_CHUNKS)
         self._stopped = threading.Event()
-        self._process = process
+        self._processes = [process, *(DecoderProcess() for _ in range(num_ahead))]
         self._thread = threading.Thread(target=self._run, name="decode")
         self.thread_seconds = 0.0
         """CPU time of this process that decoding took, once it has ended."""
@@ -101,7 +108,8 @@ class DecodeStage:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        self._process.stop()
+        for process in self._processes:
+            process.stop()
         self._thread.join()
 
     def __iter__(self) -> Iterator[Item]:
@@ -114,34 +122,47 @@ class DecodeStage:
     def _run(self) -> None:
         end = _End()
         try:
-            with self._process:
+            with ExitStack() as stack:
+                for process in self._processes:
+                    stack.enter_context(process)
                 self._decode_all()
         except Exception as error:  # whoever iterates must not wait for ever
             end = _End(error)
         self.thread_seconds = time.thread_time()
-        self._report.cpu_seconds["decode"] += self.thread_seconds + self._process.cpu_seconds
-        self._report.note_peak("decode", self._process.peak_bytes)
+        children = sum(process.cpu_seconds for process in self._processes)
+        self._report.cpu_seconds["decode"] += self.thread_seconds + children
+        peak_bytes = sum(process.peak_bytes for process in self._processes)
+        self._report.note_peak("decode", peak_bytes)
         self._put(end)
 
     def _decode_all(self) -> None:
-        for job in self._jobs:
-            for item in self._decode(job):
+        for job, process in self._begun():
+            for item in self._decode(job, process):
                 if not self._put(item):
                     return
 
-    def _decode(self, job: Job) -> Iterator[Item]:
+    def _begun(self) -> Iterator[tuple[Job, DecoderProcess]]:
+        """Yield each job and its process, once the next jobs were begun in the others."""
+        begun: deque[tuple[Job, DecoderProcess]] = deque()
+        for job, process in zip(self._jobs, cycle(self._processes), strict=False):
+            if begun:
+                process.begin(job.video.path, self._backend, self._fps, planes=self._planes)
+            begun.append((job, process))
+            if len(begun) == len(self._processes):
+                yield begun.popleft()
+        yield from begun
+
+    def _decode(self, job: Job, process: DecoderProcess) -> Iterator[Item]:
         try:
-            yield from self._chunks(job)
+            yield from self._chunks(job, process)
         except VideoError as error:
             yield Failed(job, "decode", str(error))
 
-    def _chunks(self, job: Job) -> Iterator[Item]:
+    def _chunks(self, job: Job, process: DecoderProcess) -> Iterator[Item]:
         chunk: list[SampledFrame] = []
         num_bytes = 0
         started = time.perf_counter()
-        for frame in self._process.decode(
-            job.video.path, self._backend, self._fps, planes=self._planes
-        ):
+        for frame in process.decode(job.video.path, self._backend, self._fps, planes=self._planes):
             if isinstance(frame, VideoFacts):
                 self._report.busy_seconds["decode"] += time.perf_counter() - started
                 yield Frames(job, chunk)

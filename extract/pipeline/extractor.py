@@ -26,6 +26,12 @@ from extract.report.run_report import RunReport
 
 __all__ = ["extract_videos"]
 
+MOST_AHEAD = 3
+"""Videos that are begun ahead; each may hold memory for frames that wait ..."""
+
+CORES_AHEAD = 4
+"""... and keeps about so many cores busy."""
+
 
 def extract_videos(
     jobs: Iterable[Job],
@@ -46,19 +52,24 @@ def extract_videos(
         writer: The store; stays open.
         config: Sampling, batch size, decoder.
         report: Gets counts, failures and stage times.
-        decoder: What decodes, started or not; it is closed at the end.
+        decoder: What decodes first, started or not; it is closed at the end.
         advance: Called with the video-seconds just encoded, for a progress bar.
-        num_threads: Batches that a CPU encodes side by side; rows do not depend on it.
+        num_threads: Cores that are its own: batches that a CPU encodes side by side, and videos
+            that are decoded. Rows do not depend on it.
     """
     fps = sampling_fps(config)
     # A CPU converts frames to RGB where it decodes them, the others are quicker at it.
     planes = all(target.encoder.device.type != "cpu" for target in targets)
+    # A CPU's network is slower than decoding, which would only take cores from it.
+    num_ahead = min(MOST_AHEAD, num_threads // CORES_AHEAD) if planes else 0
     report.devices |= {device_name(target.encoder.device) for target in targets}
     used_before = time.process_time()
     with (
         freed_memory_kept(),
         WriteStage(writer, targets, report) as write,
-        DecodeStage(jobs, fps, config.decoder, report, decoder, planes=planes) as decode,
+        DecodeStage(
+            jobs, fps, config.decoder, report, decoder, num_ahead=num_ahead, planes=planes
+        ) as decode,
         EncodeThreads(num_threads) as threads,
         _one_torch_thread(),
     ):
