@@ -79,7 +79,7 @@ class Slow(Source):
             yield Fraction(number, 1000), lambda: np.zeros(self.shape, np.uint8)
 
 
-class Damaged(Source):
+class Breaks(Source):
     """Fails behind its tenth frame."""
 
     def __iter__(self):
@@ -95,8 +95,8 @@ def open_bad(path, backend):
         return Source(shape=(4, 6, 4))
     if kind == "slow":
         return Slow()
-    if kind == "damaged":
-        return Damaged(num_frames=10)
+    if kind == "breaks":
+        return Breaks(num_frames=10)
     return open_video(path, backend)
 
 

@@ -102,7 +102,7 @@ def test_frames_before_damage_come_and_leave_their_slots(good):
     with DecoderProcess(opener=OPENER) as process:
         got = []
         with pytest.raises(VideoError, match=r"is damaged\."):
-            got.extend(process.decode(Path("a_damaged.mp4"), "pyav", Fraction(1)))
+            got.extend(process.decode(Path("a_breaks.mp4"), "pyav", Fraction(1)))
         assert len(got) == 9  # of the tenth nobody knows how long it is shown
         assert all(slot_is_used(frame.pixels) for frame in got)
         del got
