@@ -44,7 +44,6 @@ from extract.config import ExtractConfig
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
 from extract.decode.process import DecoderProcess
-from extract.encode.encoders.base import Encoder
 from extract.encode.preprocess import network_size
 from extract.plan.targets import build_targets
 from extract.process_memory import freed_memory_kept
@@ -67,8 +66,10 @@ def cpu_seconds_of_decoding(videos: Sequence[Path]) -> float:
         return time.process_time() - started
 
 
-def cpu_seconds_of_a_row(encoder: Encoder) -> float:
+def cpu_seconds_of_a_row(name: str, runtime: str) -> float:
     """Encode a few batches that lie ready, side by side on as many threads as there are cores."""
+    config = ExtractConfig(encoders=(name,), device="cpu", runtime=runtime)
+    encoder = build_targets(config, None)[0].encoder
     shape = (BATCH, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
     pixels_BFCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     cores = len(os.sched_getaffinity(0))
@@ -104,8 +105,7 @@ def trial(videos: Sequence[Path], encoder: str, loop: bool) -> dict[str, Figures
 
 def one_run(videos: Sequence[Path], encoder: str, runtime: str, decode: float) -> Figures:
     """Measure a run, and its encoder alone."""
-    config = ExtractConfig(encoders=(encoder,), device="cpu", runtime=runtime)
-    row = cpu_seconds_of_a_row(build_targets(config, None)[0].encoder)
+    row = cpu_seconds_of_a_row(encoder, runtime)
     facts = run(videos, [encoder], runtime=runtime)
     encode = row * facts["rows"]
     limit = (decode + encode) / len(os.sched_getaffinity(0))
@@ -146,8 +146,7 @@ def two_in_one(videos: Sequence[Path], encoders: Sequence[str]) -> Figures:
 def long_run(video: Path, encoder: str, runtime: str) -> Figures:
     """Time the whole command, from its start to its end, beside decoding and encoding alone."""
     decode = cpu_seconds_of_decoding([video])
-    config = ExtractConfig(encoders=(encoder,), device="cpu", runtime=runtime)
-    row = cpu_seconds_of_a_row(build_targets(config, None)[0].encoder)
+    row = cpu_seconds_of_a_row(encoder, runtime)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", "from extract.cli import main; main()", str(video)]
         command += ["--out", f"{folder}/f.zarr", "--encoder", encoder, "--runtime", runtime]

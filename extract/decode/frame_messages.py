@@ -50,15 +50,21 @@ class FrameMessages:
                 f"its decoder gives frames of shape {pixels.shape} and type {pixels.dtype}, "
                 "expected (height, width, 3) and uint8. Convert the file to 8-bit colour."
             )
-        self._change_to({"shape": pixels.shape, "matrix": frame.matrix})
+        kind: dict[str, object] = {"shape": pixels.shape, "matrix": frame.matrix}
+        if kind != self._kind:
+            self.flush()
+            self._kind = kind
         slot = self._slots.put(pixels)
         if slot is None:
             self.flush()
+            self._frames = [(None, frame.num_ticks)]
+            self.flush(np.ascontiguousarray(pixels).data.cast("B"))
+            return
+        if not self._frames:
+            self._began = time.monotonic()
         self._frames.append((slot, frame.num_ticks))
         self._num_bytes += pixels.nbytes
-        if slot is None:
-            self.flush(np.ascontiguousarray(pixels).data.cast("B"))
-        elif self._num_bytes >= MESSAGE_BYTES or len(self._frames) == MESSAGE_FRAMES:
+        if self._num_bytes >= MESSAGE_BYTES or len(self._frames) == MESSAGE_FRAMES:
             self.flush()
 
     def flush_old(self) -> None:
@@ -71,10 +77,3 @@ class FrameMessages:
         if self._frames:
             self._send({"kind": "frames", **self._kind, "frames": self._frames}, raw)
             self._frames, self._num_bytes = [], 0
-
-    def _change_to(self, kind: dict[str, object]) -> None:
-        if kind != self._kind:
-            self.flush()
-            self._kind = kind
-        if not self._frames:
-            self._began = time.monotonic()
