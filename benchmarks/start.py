@@ -1,8 +1,10 @@
-"""How long commands take before they do anything: ``--help``, and runs that find all videos done.
+"""How long commands take besides what they do.
 
     python -m benchmarks.start          (make bench-start)
 
-Medians; the commands, and the stores, take turns. Stores are made by ``benchmarks.many_videos``.
+``--help``, runs that find all videos done, and one that loads torch and a network for a video of
+two seconds. Medians; the commands, and the stores, take turns. Stores are made by
+``benchmarks.many_videos``.
 """
 
 import json
@@ -17,6 +19,7 @@ from statistics import median
 
 import click
 
+from benchmarks import extraction_inputs
 from benchmarks.many_videos import make_store, video_ids
 from benchmarks.up_to_date_run import Run, make_videos, up_to_date_run
 from extract.config import ExtractConfig
@@ -60,6 +63,35 @@ def up_to_date(counts: Sequence[int], rounds: int) -> dict[str, dict[str, float]
     return {key: summary(some) for key, some in runs.items()}
 
 
+def short_extraction(rounds: int) -> dict[str, float]:
+    """Return the median seconds of an extraction, and of its end behind the last it says."""
+    walls, ends = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        video = extraction_inputs.make_videos(folder / "videos", "256p", seconds=2)[0]
+        for number in range(1 + rounds):
+            wall, end = _timed_extraction(video, folder / f"{number}.zarr")
+            if number:  # at the first the recipe may not be remembered yet
+                walls.append(wall)
+                ends.append(end)
+    return {"seconds": median(walls), "end_seconds": median(ends)}
+
+
+def _timed_extraction(video: Path, store: Path) -> tuple[float, float]:
+    program = Path(sys.executable).with_name("vllm-extract")
+    command = [program, str(video), "--out", str(store), "--device", "cpu", "--json"]
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while process.stdout.readline().rstrip() not in ("}", ""):
+            pass
+        said = time.perf_counter()
+    ended = time.perf_counter()
+    if process.returncode:
+        raise SystemExit("vllm-extract failed")
+    return ended - started, ended - said
+
+
 def summary(runs: Sequence[Run]) -> dict[str, float]:
     walls, cpus = zip(*runs, strict=True)
     return {
@@ -83,6 +115,9 @@ def main(rounds: int, out: Path) -> None:
             f"{key + ', up to date':24}{figures['seconds']:8.2f} s (least "
             f"{figures['least_seconds']:.2f}, CPU {figures['cpu_seconds']:.2f})"
         )
+    short = short_extraction(rounds)
+    for key, figure in short.items():
+        click.echo(f"{'a short video, ' + key:32}{figure:8.2f}")
     result = {
         "help_seconds_most": max(helps.values()),
         "up_to_date_22_seconds": runs["22 zarr"]["seconds"],
@@ -92,6 +127,7 @@ def main(rounds: int, out: Path) -> None:
         "help_rounds": HELP_ROUNDS,
         "help_seconds": helps,
         "up_to_date": runs,
+        "short_extraction": short,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n")

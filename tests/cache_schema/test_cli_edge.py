@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import click
@@ -69,3 +70,33 @@ def test_an_error_of_the_program_itself_keeps_its_traceback(monkeypatch):
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_commands_own_exit_code_is_kept(monkeypatch, code):
     assert exit_code(monkeypatch, lambda: click.get_current_context().exit(code)) == code
+
+
+LEAVES_GARBAGE = """
+import click
+from cache_schema.cli_edge import run
+
+class Looked:
+    def __del__(self):
+        print("looked for garbage")
+
+@click.command()
+def command():
+    garbage = Looked()
+    garbage.itself = garbage
+
+{start}
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("run(command)", ""),
+        ("command(standalone_mode=False)", "looked for garbage\n"),
+    ],
+)
+def test_python_does_not_look_through_all_objects_before_it_ends(start, said):
+    script = LEAVES_GARBAGE.format(start=start)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
