@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo-run
-# One BLAS thread per test process: two processes share two cores.
-TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+# One BLAS thread per test process: two processes share two cores. And what many processes import is
+# compiled once, also where the environment asks for nothing to be kept.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
 
 .PHONY: install demo docs test test-cluster test-gpu test-long test-page test-remote lint types unit clean
 .PHONY: bench-read bench-extract bench-train bench-start bench-scale bench-gpu bench-stream bench-full bench-remote
