@@ -43,7 +43,8 @@ def _collect_rarely() -> None:
     """Have Python look for garbage less often, and not at its end.
 
     torch and transformers make a million objects that stay. To look through them again and again
-    is a tenth of importing them; at the end Python does so four times, for a second of waiting.
+    is a tenth of importing them; at the end Python does so several times more, and a user waits for
+    up to a second.
     """
     gc.set_threshold(YOUNG_OBJECTS)
     atexit.register(gc.freeze)
