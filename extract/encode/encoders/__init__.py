@@ -50,22 +50,27 @@ def load_encoder(name: str, options: EncoderOptions) -> "Encoder":
 def _load(name: str, options: EncoderOptions) -> "Encoder":
     if name in ENCODERS:
         module, _, attribute = ENCODERS[name].partition(":")
-        encoder: Encoder = getattr(import_module(module), attribute)(options)
-        return encoder
+        return _graphed(getattr(import_module(module), attribute)(options))
     if (foreign := find_foreign(name)) is not None:
         checked = import_module("extract.encode.encoders.checked")
         theirs: Encoder = checked.load_foreign(foreign, options)
         return theirs
     if Path(name).is_dir() or _HUB_ID.fullmatch(name):
         pretrained = import_module("extract.encode.encoders.pretrained")
-        loaded: Encoder = pretrained.load_pretrained(name, options)
-        return loaded
+        return _graphed(pretrained.load_pretrained(name, options))
     raise ConfigError(
         f"encoder '{name}': neither a built-in or installed encoder nor an existing folder nor a "
         f"hub id. {nearest(name, [*ENCODERS, *installed_names(GROUP)])} A hub id looks like "
         "openai/clip-vit-base-patch32; a folder holds config.json, weights and "
         "preprocessor_config.json; an encoder in a file is ./file.py:Name."
     )
+
+
+def _graphed(encoder: "Encoder") -> "Encoder":
+    """Have a GPU work by graphs; not for encoders of others, whose Python may do more each time."""
+    cuda_graph = import_module("extract.encode.encoders.cuda_graph")
+    made: Encoder = cuda_graph.graphed(encoder)
+    return made
 
 
 def is_here(name: str) -> bool:

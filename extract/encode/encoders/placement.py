@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from cache_schema.errors import ConfigError
 from extract.encode.encoders.options import ComputeDtype, EncoderOptions
@@ -17,6 +18,7 @@ __all__ = [
     "gpu_uuids",
     "inference",
     "network_dtype",
+    "placed",
 ]
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -81,6 +83,19 @@ def network_dtype(options: EncoderOptions, dtype: ComputeDtype) -> torch.dtype:
     """Return the dtype of the network in torch: float32 for a runtime that rounds it itself."""
     chosen: torch.dtype = getattr(torch, dtype)
     return chosen if options.runtime == "torch" else torch.float32
+
+
+def placed(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Bring a network to a device, and tensors that are neither weights nor buffers with it.
+
+    Those keep their dtype. VideoMAE's positions are such, and were brought anew for every batch,
+    for which the GPU was waited for.
+    """
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, torch.Tensor):
+                setattr(module, name, value.to(device))
+    return network.to(device, dtype)
 
 
 @contextmanager

@@ -13,7 +13,13 @@ from cache_schema.recipe import EncoderRecipe
 from extract.encode.encoders.base import single_frame
 from extract.encode.encoders.checkpoint import Checkpoint, encoder_id, load_weights, read_preprocess
 from extract.encode.encoders.options import EncoderOptions, Pooling
-from extract.encode.encoders.placement import choose_device, choose_dtype, inference, network_dtype
+from extract.encode.encoders.placement import (
+    choose_device,
+    choose_dtype,
+    inference,
+    network_dtype,
+    placed,
+)
 from extract.encode.encoders.pooling import pool, resolve_pooling
 from extract.encode.encoders.weights import weights_sha256
 from extract.encode.preprocess import network_size
@@ -44,7 +50,7 @@ class ImageEncoder:
         dtype = choose_dtype(options, self.device)
         digest = weights_sha256(checkpoint.network.state_dict())
         self._dtype = network_dtype(options, dtype)
-        self.network = checkpoint.network.to(self.device, self._dtype)
+        self.network = placed(checkpoint.network, self.device, self._dtype)
         self.definition: str = checkpoint.config.to_json_string(use_diff=False)
         probe = self._probe(checkpoint)
         self._num_prefix = _count_prefix(checkpoint, probe)

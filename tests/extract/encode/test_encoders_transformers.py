@@ -8,6 +8,7 @@ from cache_schema.errors import ConfigError
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.encoders import checkpoint as checkpoint_module
 from extract.encode.encoders.base import encode_fixed
+from extract.encode.encoders.placement import placed
 from tests.extract.tiny_models import write_model
 
 CPU = {"device": "cpu", "compute_dtype": "float32"}
@@ -76,6 +77,15 @@ def test_cls_is_the_first_token(tmp_path, name):
     pixels = windows(encoder)
     expected = expected_output(model, name, pixels).last_hidden_state[:, 0]
     torch.testing.assert_close(encoder.encode(pixels), expected, rtol=0, atol=1e-5)
+
+
+def test_positions_that_are_no_weights_lie_where_the_weights_do(tmp_path):
+    _, model = write_model(tmp_path, "videomae")
+    network = placed(model.videomae, torch.device("meta"), torch.bfloat16)
+    positions = network.embeddings.position_embeddings
+    assert "position_embeddings" not in dict(network.embeddings.named_parameters())
+    assert (positions.device.type, positions.dtype) == ("meta", torch.float32)
+    assert {weight.device.type for weight in network.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("name", ["siglip", "videomae", "resnet"])
