@@ -12,12 +12,13 @@ import mmap
 import os
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FrameSlots", "new_slots"]
+__all__ = ["FrameMemory", "FrameSlots", "new_slots"]
 
 Bytes = NDArray[np.uint8]
 
@@ -42,6 +43,17 @@ def new_slots() -> int:
     return descriptor
 
 
+class FrameMemory(mmap.mmap):
+    """Shared memory as one process sees it; it ends once neither slots nor frames refer to it."""
+
+    before_end: Callable[[], object] | None = None
+    """Called while it is still there; a weak reference would be told when it is not any more."""
+
+    def __del__(self) -> None:
+        if self.before_end is not None:
+            self.before_end()
+
+
 class FrameSlots:
     """One end of shared memory that is cut into slots of one frame each.
 
@@ -51,10 +63,15 @@ class FrameSlots:
     def __init__(self, descriptor: int) -> None:
         """Map memory of ``new_slots``; the descriptor may be closed afterwards."""
         size = os.fstat(descriptor).st_size
-        self._memory = mmap.mmap(descriptor, size) if size else None
+        self._memory = FrameMemory(descriptor, size) if size else None
         self._slot_bytes = 0
         self._slots_out: dict[weakref.ref[_Pixels], int] = {}
         self._gone = deque[weakref.ref[_Pixels]]()
+
+    @property
+    def memory(self) -> FrameMemory | None:
+        """What all slots lie in; None where files may not be so large."""
+        return self._memory
 
     def put(self, frame: Bytes) -> int | None:
         """Copy a frame into a free slot and return that, None if there is none.

@@ -10,17 +10,12 @@ Shapes: H, W height and width, both even; P = H * 3 / 2 rows: H of luma, then U 
 and half as wide, one row of each in half a row.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["Planes", "YuvMatrix", "rgb_levels"]
-
-Whole = TypeVar("Whole", NDArray[Any], "Tensor")
+__all__ = ["Planes", "YuvMatrix", "rgb_of_planes"]
 
 
 class YuvMatrix(NamedTuple):
@@ -42,24 +37,17 @@ class Planes(NamedTuple):
     matrix: YuvMatrix
 
 
-def rgb_levels(pixels_PW: Whole, matrix: YuvMatrix) -> tuple[Whole, Whole, Whole]:
-    """Return the red, green and blue levels (..., H, W), 0 to 255.
-
-    Args:
-        pixels_PW: int32 (..., P, W), by NumPy or torch.
-        matrix: Of the frames.
-    """
-    *others, rows, width = pixels_PW.shape
+def rgb_of_planes(pixels_PW: NDArray[np.uint8], matrix: YuvMatrix) -> NDArray[np.uint8]:
+    """Return the same frame as RGB, uint8 (H, W, 3); GPUs have ``levels_of_planes`` for it."""
+    rows, width = pixels_PW.shape
     height = rows * 2 // 3
+    samples = pixels_PW.astype(np.int32) * 8
     # A pair of colour samples beside the two by two of luma that it belongs to.
-    luma = pixels_PW[..., :height, :].reshape(*others, height // 2, 2, width // 2, 2)
-    colours = pixels_PW[..., height:, :].reshape(*others, 2, height // 2, 1, width // 2, 1)
-    u, v = (colours[..., number, :, :, :, :] * 8 - 8 * 128 for number in (0, 1))
-    grey = (luma * 8 - matrix.black) * matrix.luma >> 16
+    luma = samples[:height].reshape(height // 2, 2, width // 2, 2)
+    u, v = samples[height:].reshape(2, height // 2, 1, width // 2, 1) - 8 * 128
+    grey = (luma - matrix.black) * matrix.luma >> 16
     red = grey + (v * matrix.red_v >> 16)
     green = grey + ((u * matrix.green_u >> 16) + (v * matrix.green_v >> 16))
     blue = grey + (u * matrix.blue_u >> 16)
-    red, green, blue = (
-        level.clip(0, 255).reshape(*others, height, width) for level in (red, green, blue)
-    )
-    return red, green, blue
+    levels = np.stack([red, green, blue], axis=-1).reshape(height, width, 3)
+    return levels.clip(0, 255).astype(np.uint8)

@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import VideoError
 from cache_schema.place import Address, Place
-from extract.decode.frame_slots import FrameSlots, new_slots
+from extract.decode.frame_slots import FrameMemory, FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
 from extract.decode.planes import YuvMatrix
 from extract.decode.wire import HEAD, facts_of, pack
@@ -68,6 +68,7 @@ class DecoderProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._slots: FrameSlots | None = None
+        self._show_memory: Callable[[FrameMemory], object] | None = None
         self._begun: dict[str, object] | None = None
         self._child_cpu_seconds = 0.0
         self.cpu_seconds = 0.0
@@ -89,6 +90,11 @@ class DecoderProcess:
         if self._begun is not None:
             self.close()
         self._connected()
+
+    def show_memory(self, show: Callable[[FrameMemory], object]) -> None:
+        """Have a function see the memory that frames come in: that of each child, as it starts."""
+        self._show_memory = show
+        self._show()
 
     def begin(
         self, path: Place, backend: str, fps: Fraction | None, *, planes: bool = False
@@ -225,7 +231,12 @@ class DecoderProcess:
         seconds, microseconds = divmod(round(PATIENCE_SECONDS * 1e6), 1_000_000)
         timeout = struct.pack("@ll", seconds, microseconds)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        self._show()
         return ours
+
+    def _show(self) -> None:
+        if self._show_memory and self._slots and self._slots.memory:
+            self._show_memory(self._slots.memory)
 
     def _receive(self, connection: socket.socket) -> tuple[dict[str, Any], Bytes]:
         deadline = time.monotonic() + self._hang_seconds

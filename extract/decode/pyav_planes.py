@@ -9,7 +9,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from extract.decode.frames import NewPixels
-from extract.decode.planes import Planes, YuvMatrix, rgb_levels
+from extract.decode.planes import Planes, YuvMatrix, rgb_of_planes
 
 __all__ = ["planes_of"]
 
@@ -64,8 +64,8 @@ def _matrix_of(name: str, colorspace: int, color_range: int) -> YuvMatrix | None
     samples_PW = np.random.default_rng(0).integers(0, 256, (384, 256), np.uint8)
     frame = VideoFrame.from_ndarray(samples_PW, format=name)
     frame.colorspace, frame.color_range = colorspace, color_range
-    levels_HWC = np.stack(rgb_levels(samples_PW.astype(np.int32), matrix), axis=-1)
-    return matrix if np.array_equal(levels_HWC, frame.to_ndarray(format="rgb24")) else None
+    rgb = rgb_of_planes(samples_PW, matrix)
+    return matrix if np.array_equal(rgb, frame.to_ndarray(format="rgb24")) else None
 
 
 def _matrix(red: float, blue: float, *, is_full: bool) -> YuvMatrix:

@@ -28,7 +28,8 @@ class RowsOfGpu:
         self._copied: torch.cuda.Event | None = None
         if rows.is_cuda:
             self._rows = rows.to("cpu", non_blocking=True)  # into pinned memory
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            # Else whoever waits keeps a core busy that decoding could use.
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             self._copied.record(torch.cuda.current_stream(rows.device))
 
     def result(self) -> Tensor:

@@ -16,12 +16,14 @@ what it has yet to read does not fill memory."""
 class GpuClock:
     """Adds up seconds from a block's first instruction to its last, on the GPU's own time.
 
-    A GPU that waits for instructions within a block is counted as at work.
+    A GPU that waits for instructions within a block is counted as at work. Where blocks of several
+    streams overlap, the time is counted once.
     """
 
     def __init__(self) -> None:
         self._open: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
-        self._milliseconds: float | None = None
+        self._last_end: torch.cuda.Event | None = None
+        self._milliseconds = 0.0
 
     @contextmanager
     def around(self, device: torch.device) -> Iterator[None]:
@@ -30,7 +32,7 @@ class GpuClock:
             yield
             return
         start, end = (
-            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
             for _ in range(2)
         )
         with torch.cuda.device(device):
@@ -46,9 +48,14 @@ class GpuClock:
         """All blocks' seconds, once the GPU is done with them; None if no GPU did anything."""
         while self._open:
             self._close()
-        return None if self._milliseconds is None else self._milliseconds / 1000
+        return None if self._last_end is None else self._milliseconds / 1000
 
     def _close(self) -> None:
         start, end = self._open.popleft()
         end.synchronize()
-        self._milliseconds = (self._milliseconds or 0.0) + start.elapsed_time(end)
+        milliseconds = start.elapsed_time(end)
+        if self._last_end is not None:
+            milliseconds = min(milliseconds, self._last_end.elapsed_time(end))
+        if milliseconds > 0:
+            self._milliseconds += milliseconds
+            self._last_end = end

@@ -2,14 +2,15 @@
 
 On a CPU torch resizes uint8 frames with 16-bit integer weights, much as Pillow does, and rounds
 after each axis. GPUs have no such kernel, but a resize along an axis is a product with a matrix of
-weights, and products of matrices of whole numbers are exact on them: bfloat16 holds every level
+weights, and products of matrices of whole numbers are exact on them: float16 holds every level
 (0 to 255) and each half of a weight (its upper 9 and lower 7 bits), and the float32 sums stay
 below 2**24. So nothing depends on the order of a sum, on the frames beside, or on the machine.
 """
 
-# Shapes: N frames · C channels · H, W before · h, w after, of the part that is kept
+# Shapes: C channels · N frames · H, W before · h, w after, of the part that is kept
 # M lines of pixels · L pixels of a line · l pixels of a resized line
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from cache_schema.recipe import Interpolation
 
-__all__ = ["LOW_BITS", "integer_weights", "resize_to_levels"]
+__all__ = ["LOW_BITS", "PartOfFrames", "integer_weights", "resize_to_levels"]
 
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 """Half the width of each filter, in pixels of the smaller picture."""
@@ -28,51 +29,64 @@ SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 MOST_PRECISION = 22
 LOW_BITS = 7
 
+ALIGNED = 8
+"""Pixels that lines to be multiplied are a multiple of, where frames are wide enough."""
+
+PartOfFrames = Callable[[slice, slice], Tensor]
+"""Returns the levels of some rows and columns of frames, (C, N, H, W), any dtype."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
     """What a line of pixels is multiplied with: both halves of each weight, side by side."""
 
+    source: slice
+    """The pixels of a line that matter; those beside them are never looked at."""
     halves_L2l: Tensor
     precision: int
     """Bits behind the binary point of a weight."""
 
 
 def resize_to_levels(
-    frames_NCHW: Tensor, size: tuple[int, int], kept: tuple[slice, slice], mode: Interpolation
+    part: PartOfFrames,
+    frame_size: tuple[int, int],
+    size: tuple[int, int],
+    kept: tuple[slice, slice],
+    mode: Interpolation,
+    device: torch.device,
 ) -> Tensor:
     """Resize frames and cut out a part; nothing else of them is computed.
 
     Args:
-        frames_NCHW: uint8.
+        part: Of the frames.
+        frame_size: Height and width of whole frames.
         size: Height and width of whole resized frames.
         kept: Rows and columns of these to return.
         mode: Of interpolation, with antialiasing, ``align_corners=False``.
+        device: Where the frames lie.
 
     Returns:
         The same numbers as ``torch.nn.functional.interpolate`` gives for uint8 on a CPU, as
-        bfloat16 (N, C, h, w).
+        float16 (C, N, h, w).
     """
-    height, width = frames_NCHW.shape[2:]
-    rows, columns = kept
-    device = frames_NCHW.device
-    across = _weights(width, size[1], columns.start, columns.stop, mode, device)
-    along = _weights(height, size[0], rows.start, rows.stop, mode, device)
-    # Decoders give channels last, and lines lie one after the other.
-    levels_NCHW = frames_NCHW.to(torch.bfloat16, memory_format=torch.contiguous_format)
-    levels_NCHw = _resize_lines(levels_NCHW, across)
-    return _resize_lines(levels_NCHw.transpose(2, 3), along).transpose(2, 3)
+    along, across = (
+        _weights(before, after, one.start, one.stop, mode, device)
+        for before, after, one in zip(frame_size, size, kept, strict=True)
+    )
+    levels_CNHW = part(along.source, across.source)
+    levels_CNHw = _resize_lines(levels_CNHW.to(torch.float16), across)
+    return _resize_lines(levels_CNHw.transpose(2, 3), along).transpose(2, 3)
 
 
 def _resize_lines(levels: Tensor, weights: _Weights) -> Tensor:
-    """Resize the last axis; the result is rounded, as bfloat16."""
+    """Resize the last axis; the result is rounded, as float16."""
     lines_ML = levels.reshape(-1, levels.shape[-1])
     sums_M2l = _product(lines_ML, weights.halves_L2l).to(torch.int32)
     upper_Ml, lower_Ml = sums_M2l.chunk(2, dim=1)
     total_Ml = torch.add(lower_Ml, upper_Ml, alpha=1 << LOW_BITS)
     if weights.precision:
         total_Ml.add_(1 << (weights.precision - 1)).bitwise_right_shift_(weights.precision)
-    return total_Ml.clamp_(0, 255).to(torch.bfloat16).view(*levels.shape[:-1], -1)
+    return total_Ml.to(torch.float16).clamp_(0, 255).view(*levels.shape[:-1], -1)
 
 
 def _product(lines_ML: Tensor, halves_L2l: Tensor) -> Tensor:
@@ -87,10 +101,14 @@ def _weights(
     num_in: int, num_out: int, start: int, stop: int, mode: Interpolation, device: torch.device
 ) -> _Weights:
     weights_lL, precision = integer_weights(num_in, num_out, mode)
-    weights_Ll = weights_lL[start:stop].T
-    halves_L2l = np.concatenate([weights_Ll >> LOW_BITS, weights_Ll & (1 << LOW_BITS) - 1], axis=1)
+    kept_lL = weights_lL[start:stop]
+    used = np.flatnonzero(kept_lL.any(axis=0))
+    first = used[0] // ALIGNED * ALIGNED
+    source = slice(int(first), min(num_in, int(used[-1]) // ALIGNED * ALIGNED + ALIGNED))
+    kept_Ll = kept_lL[:, source].T
+    halves_L2l = np.concatenate([kept_Ll >> LOW_BITS, kept_Ll & (1 << LOW_BITS) - 1], axis=1)
     tensor = torch.from_numpy(halves_L2l.astype(np.float32))
-    return _Weights(tensor.to(device, torch.bfloat16), precision)
+    return _Weights(source, tensor.to(device, torch.float16), precision)
 
 
 def integer_weights(

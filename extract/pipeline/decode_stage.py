@@ -9,13 +9,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle
 
 from cache_schema.errors import VideoError
+from extract.decode.frame_slots import FrameMemory
 from extract.decode.frames import SampledFrame, VideoFacts
 from extract.decode.process import DecoderProcess
 from extract.plan.jobs import Job
@@ -78,6 +79,7 @@ class DecodeStage:
         *,
         num_ahead: int,
         planes: bool,
+        show_memory: Callable[[FrameMemory], object] | None = None,
     ) -> None:
         """Prepare to decode.
 
@@ -89,6 +91,7 @@ class DecodeStage:
             process: Where the first one is decoded, and maybe was begun; it is closed at the end.
             num_ahead: Videos that other processes begin with meanwhile.
             planes: Whether frames may come as ``Planes``.
+            show_memory: Sees the memory that frames will come in, if it has to be prepared.
         """
         self._jobs = jobs
         self._fps = fps
@@ -98,6 +101,7 @@ class DecodeStage:
         self._items: queue.Queue[Item | _End] = queue.Queue(QUEUE_CHUNKS)
         self._stopped = threading.Event()
         self._processes = [process, *(DecoderProcess() for _ in range(num_ahead))]
+        self._show_memory = show_memory
         self._thread = threading.Thread(target=self._run, name="decode")
         self.thread_seconds = 0.0
         """CPU time of this process that decoding took, once it has ended."""
@@ -125,6 +129,8 @@ class DecodeStage:
             with ExitStack() as stack:
                 for process in self._processes:
                     stack.enter_context(process)
+                    if self._show_memory:
+                        process.show_memory(self._show_memory)
                 self._decode_all()
         except Exception as error:  # whoever iterates must not wait for ever
             end = _End(error)

@@ -8,6 +8,7 @@ A video commits by itself; one that fails leaves no row and an entry in the repo
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -16,6 +17,7 @@ from extract.config import ExtractConfig
 from extract.decode.process import DecoderProcess
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.placement import device_name
+from extract.encode.page_locked import lock_pages
 from extract.pipeline.decode_stage import DecodeStage, Frames
 from extract.pipeline.encode_stage import EncodeStage
 from extract.pipeline.write_stage import WriteStage
@@ -58,18 +60,27 @@ def extract_videos(
             that are decoded. Rows do not depend on it.
     """
     fps = sampling_fps(config)
+    devices = {target.encoder.device for target in targets}
     # A CPU converts frames to RGB where it decodes them, the others are quicker at it.
-    planes = all(target.encoder.device.type != "cpu" for target in targets)
+    planes = all(device.type != "cpu" for device in devices)
     # A CPU's network is slower than decoding, which would only take cores from it.
     num_ahead = min(MOST_AHEAD, num_threads // CORES_AHEAD) if planes else 0
-    report.devices |= {device_name(target.encoder.device) for target in targets}
+    show_memory = partial(lock_pages, device=next(iter(devices))) if planes else None
+    report.devices |= set(map(device_name, devices))
     used_before = time.process_time()
     with (
         freed_memory_kept(),
         WriteStage(writer, targets, report) as write,
         DecodeStage(
-            jobs, fps, config.decoder, report, decoder, num_ahead=num_ahead, planes=planes
-        ) as decode,
+            jobs,
+            fps,
+            config.decoder,
+            report,
+            decoder,
+            num_ahead=num_ahead,
+            planes=planes,
+            show_memory=show_memory,
+        ) as decode,  # fmt: skip
         EncodeThreads(num_threads) as threads,
         _one_torch_thread(),
     ):

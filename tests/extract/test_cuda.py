@@ -1,5 +1,6 @@
 """Extraction on a GPU against the CPU's."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,14 +10,19 @@ from av.video.frame import VideoFrame
 
 from cache_schema.store import open_store
 from extract import extract
+from extract.decode.frame_slots import FrameMemory
 from extract.decode.frames import SampledFrame
 from extract.decode.process import DecoderProcess
 from extract.decode.pyav_planes import planes_of
 from extract.encode.batching import EncodeQueue, Rows
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders import load_encoder
+from extract.encode.encoders.cuda_graph import GraphedEncoder
 from extract.encode.encoders.options import EncoderOptions
+from extract.encode.gpu_clock import GpuClock
+from extract.encode.gpu_input import gpu_input
 from extract.encode.network_input import network_input
+from extract.encode.page_locked import lock_pages
 from extract.encode.preprocess import network_size, preprocess_frames
 from extract.encode.windows import WindowAssembler
 from tests.extract.tiny_models import MODELS, write_model
@@ -141,9 +147,67 @@ def test_a_gpu_is_given_planes(videos, tmp_path, monkeypatch):
     assert asked == [{"planes": True}] * 4
 
 
-# transformers' VideoMAE brings its positions from memory for every batch.
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"videomae"}))
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_graph_gives_the_rows_of_its_network_bit_for_bit(tmp_path, name, dtype):
+    path, _ = write_model(tmp_path, name)
+    graphed = load_encoder(str(path), EncoderOptions(device="cuda", compute_dtype=dtype))
+    plain = graphed._encoder
+    shape = (4, graphed.frames_per_window, 3, *network_size(graphed.preprocess))
+    batches = torch.randn((6, *shape), generator=torch.Generator().manual_seed(0)).cuda()
+    rows = [graphed.encode(batch) for batch in batches[:5]]
+    # transformers 5.17 masks nothing, but with a mask, while these are recorded: other bits.
+    assert graphed._graph is not None or name in {"vit", "vivit"}, "it cannot be recorded"
+    rows.append(graphed.encode(batches[5][:2]))  # of another size
+    rows.append(graphed.encode(batches[5]))
+    right = [plain.encode(batch) for batch in (*batches[:5], batches[5][:2], batches[5])]
+    assert all(map(torch.equal, rows, right))
+
+
+def test_a_network_that_waits_for_the_gpu_goes_on_without_a_graph():
+    class Waiting:
+        device = torch.device("cuda")
+        calls_recorded = 0
+
+        def encode(self, pixels_BFCHW):
+            self.calls_recorded += torch.cuda.is_current_stream_capturing()
+            return pixels_BFCHW.flatten(1) * float(pixels_BFCHW.sum())
+
+    network = Waiting()
+    graphed = GraphedEncoder(network)
+    batch = torch.ones(2, 1, 1, 1, 1, device="cuda")
+    for _ in range(4):
+        assert graphed.encode(batch).tolist() == [[2.0], [2.0]]
+    assert not network.calls_recorded
+
+
+def test_frames_are_fetched_from_where_the_decoder_left_them(videos):
+    encoder = load_encoder("efficientnet_lite0", EncoderOptions(device="cuda"))
+    with DecoderProcess() as process:
+        process.show_memory(partial(lock_pages, device=encoder.device))
+        *frames, _ = process.decode(videos / "3.mp4", "pyav", None, planes=True)
+    assert all(torch.from_numpy(frame.pixels).is_pinned() for frame in frames)
+    elsewhere = [replace(frame, pixels=frame.pixels.copy()) for frame in frames]
+    clock = GpuClock()
+    for one, other in zip(
+        gpu_input(encoder, frames, clock), gpu_input(encoder, elsewhere, clock), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_memory_that_cannot_be_locked_is_of_use_as_before():
+    memory = FrameMemory(-1, 2**20)
+    for _ in range(2):  # the second time it is locked already
+        lock_pages(memory, torch.device("cuda"))
+        assert torch.zeros(1, device="cuda").add(1).item() == 1
+    is_locked = torch.frombuffer(memory, dtype=torch.uint8).is_pinned
+    assert is_locked()
+    memory.before_end()
+    assert not is_locked()
+    memory.before_end = None
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_waits_for_the_gpu_but_for_the_rows_of_a_batch(tmp_path, name):
     path, _ = write_model(tmp_path, name)
     encoder = load_encoder(str(path), EncoderOptions(device="cuda"))
@@ -160,10 +224,11 @@ def test_nothing_waits_for_the_gpu_but_for_the_rows_of_a_batch(tmp_path, name):
                 for window_FCHW in windows.push(pixels_CHW, 1):
                     given.extend(queue.push("a", window_FCHW))
 
-        encode_a_batch()  # brings weights and the like to the GPU
+        for _ in range(2):  # bring weights and the like to the GPU, and record what it does
+            encode_a_batch()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            for _ in range(6):
+            for _ in range(5):
                 encode_a_batch()
         finally:
             torch.cuda.set_sync_debug_mode("default")

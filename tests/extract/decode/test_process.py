@@ -66,6 +66,22 @@ def wait_for_end(pid, seconds=10):
     return not is_running(pid)
 
 
+def test_the_memory_of_each_child_is_shown_before_frames_come(good):
+    shown = []
+    with DecoderProcess() as process:
+        process.start()
+        process.show_memory(shown.append)
+        (frame, *_), _ = decode(process, good)
+        base = frame.pixels.ctypes.data - np.frombuffer(shown[0], np.uint8).ctypes.data
+        assert 0 <= base < len(shown[0])
+        process._child.kill()
+        with pytest.raises(VideoError):
+            decode(process, good)
+        decode(process, good)
+    assert len(shown) == 2
+    assert shown[0] is not shown[1]
+
+
 @pytest.mark.parametrize("fps", [None, Fraction(30000, 1001)])
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
 def test_a_child_gives_what_decoding_here_gives(process, good, fps, backend):

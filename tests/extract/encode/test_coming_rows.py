@@ -27,6 +27,9 @@ def events(monkeypatch):
     told = []
 
     class Event:
+        def __init__(self, *, blocking):
+            assert blocking, "a core would be busy with waiting"
+
         def record(self, stream):
             told.append(f"note on {stream}")
 

@@ -18,8 +18,9 @@ def gpu(monkeypatch):
     now = [0.0]
 
     class Event:
-        def __init__(self, *, enable_timing):
+        def __init__(self, *, enable_timing, blocking):
             assert enable_timing
+            assert blocking, "a core would be busy with waiting"
 
         def record(self):
             self.at = now[0]
@@ -40,6 +41,7 @@ def gpu(monkeypatch):
 
     def does(milliseconds):
         now[0] += milliseconds
+        return now[0]
 
     does.asked = asked
     return does
@@ -62,6 +64,15 @@ def test_seconds_inside_blocks_add_up(gpu):
     assert clock.seconds == 0.75
     assert clock.seconds == 0.75
     assert gpu.asked[:2] == [GPU, GPU]
+
+
+def test_where_blocks_of_two_streams_overlap_time_is_counted_once(gpu):
+    clock = GpuClock()
+    for start, end in ((0, 100), (50, 130), (60, 90), (200, 210)):
+        gpu(start - gpu(0))
+        with clock.around(GPU):
+            gpu(end - start)
+    assert clock.seconds == pytest.approx(0.14)
 
 
 def test_nothing_waits_for_the_gpu_but_for_the_oldest_of_many_blocks(gpu, monkeypatch):
