@@ -40,6 +40,7 @@ from extract.report.run_report import RunReport
 from extract.sources.shards import Shard, refuse_shards, shard_of
 from extract.sources.videos import find_videos
 from extract.workers.config import ClusterConfig
+from extract.workers.fork_server import start_fork_server
 
 __all__ = ["RunOptions", "run_extraction"]
 
@@ -138,11 +139,15 @@ def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outl
 
 
 def _begin(plan: Plan, options: RunOptions, decoder: DecoderProcess) -> None:
-    """Have the first video decoded while networks are loaded, if this process will decode it."""
-    # Beside other shards it takes its videos in any order.
-    if options.cluster is None and options.config.workers == 1 and options.shard is None:
-        first, config = plan.jobs[0].video, options.config
+    """While networks are loaded, decode the first video, or start what workers are forked from."""
+    if options.cluster is not None:
+        return
+    config = options.config
+    if config.workers > 1:
+        start_fork_server(config.encoders)
+    elif options.shard is None:  # beside other shards it takes its videos in any order
         planes = _may_be_on_gpu(config.device)
+        first = plan.jobs[0].video
         decoder.begin(first.path, config.decoder, sampling_fps(config), planes=planes)
 
 
@@ -271,6 +276,8 @@ def _extract_on_workers(
     from extract.workers.cluster import open_workers
     from extract.workers.dispatch import extract_on_workers
 
+    if options.cluster is None:
+        start_fork_server(options.config.encoders)
     num_local = min(options.config.workers, len(plan.jobs))
     with open_workers(options.cluster, num_local, options.cluster_config) as workers:
         report.num_workers = workers.most()

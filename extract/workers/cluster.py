@@ -5,13 +5,11 @@ Progress is never asked of them: the store's commits tell what is done.
 
 import logging
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, LocalCluster
@@ -20,6 +18,7 @@ from distributed.deploy import Cluster
 from cache_schema.errors import ConfigError, PipelineError
 from extract.encode.cpu_threads import threads_for
 from extract.workers.config import ClusterConfig
+from extract.workers.fork_server import without_ctrl_c
 
 __all__ = ["Workers", "open_workers"]
 
@@ -37,6 +36,7 @@ DASK_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    "distributed.worker.multiprocessing-method": "forkserver",
 }
 
 
@@ -102,7 +102,7 @@ def _local(num_workers: int) -> Iterator[Workers]:
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # No memory limit: a fair share of the machine may be less than an encoder needs, and what is
     # too much for the machine is the kernel's to judge.
-    with _without_ctrl_c():
+    with without_ctrl_c():
         cluster = LocalCluster(
             n_workers=num_workers,
             threads_per_worker=1,
@@ -120,21 +120,6 @@ def _local(num_workers: int) -> Iterator[Workers]:
             num_threads=threads_for(num_workers),
             wait_seconds=CONNECT_SECONDS * 4,
         )
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C wait, and never reach the processes of threads that are started in the block.
-
-    A terminal sends it to every process. It is for this one, which then ends its workers; theirs
-    would end in tracebacks, and be replaced.
-    """
-    resource_tracker.ensure_running()  # the thread that starts it hears Ctrl-C ever after
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
