@@ -10,9 +10,10 @@ import os
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -30,10 +31,15 @@ from benchmarks.extraction_inputs import (
 )
 from extract import extract
 from extract.config import ExtractConfig
+from extract.decode.frame_slots import FrameSlots, new_slots
 from extract.decode.frames import SampledFrame
+from extract.encode.batching import EncodeQueue
+from extract.encode.cpu_threads import EncodeThreads, threads_for
 from extract.encode.encoders.base import Encoder
 from extract.encode.network_input import network_input
+from extract.encode.page_locked import lock_pages
 from extract.encode.preprocess import network_size
+from extract.encode.windows import WindowAssembler
 from extract.pipeline.decode_stage import CHUNK_BYTES
 from extract.plan.targets import build_targets
 
@@ -42,6 +48,9 @@ __all__ = ["ExtractionSizes", "decoding", "extraction", "report", "timed"]
 ROUNDS = 5
 NVDEC_ENGINES = 7
 """Of an H100 or H200."""
+
+BATCHES_FROM_MEMORY = 40
+"""To measure what is done with frames that are decoded already."""
 
 SPARSE_FPS = Fraction(4)
 """What is usual for features; most frames are then decoded for their successors alone."""
@@ -69,7 +78,7 @@ class ExtractionSizes:
 
 
 def extraction(folder: Path, sizes: ExtractionSizes, device: torch.device) -> Figures:
-    """Return frames per second of each network: alone, with resizing, and of runs."""
+    """Return frames per second of each network: alone, of all but decoding, and of runs."""
     saved = {}
     for name, network in sizes.networks.items():
         torch.manual_seed(0)
@@ -128,26 +137,49 @@ def make_inputs(folder: Path, sizes: ExtractionSizes, size: str) -> list[Path]:
 def rates_alone(
     video: Path, where: str, settings: dict[str, object], device: torch.device
 ) -> dict[str, float]:
-    """Return frames per second of batches on the device, and of decoded frames in memory."""
+    """Return frames per second of the encoder alone, and of all that a run does but decode."""
     config = ExtractConfig(encoders=(where,), **settings)
     encoder = build_targets(config, None)[0].encoder
     shape = (config.batch_size, encoder.frames_per_window, 3, *network_size(encoder.preprocess))
     pixels_BFCHW = torch.randn(shape).to(encoder.device)
-    frames = [next(frames_of(video, Fraction(FRAMES_PER_SECOND)))] * config.batch_size
+    frames = decoded_chunk(video, device)
+    chunks = -(-BATCHES_FROM_MEMORY * config.batch_size // len(frames))
     return {
         "encoder": config.batch_size / timed(lambda: encoder.encode(pixels_BFCHW), device),
-        "resizing": config.batch_size / timed(lambda: resized(encoder, frames), device),
+        "all_but_decoding": chunks
+        * len(frames)
+        / timed(lambda: encode_chunks(encoder, [frames] * chunks, config.batch_size), device),
     }
 
 
-def resized(encoder: Encoder, frames: Sequence[SampledFrame]) -> list[torch.Tensor]:
-    """Copy frames to the device and prepare them for the network, chunk by chunk as in a run."""
-    chunk = max(1, CHUNK_BYTES // frames[0].pixels.nbytes)
+def decoded_chunk(video: Path, device: torch.device) -> list[SampledFrame]:
+    """Return frames as they come from a decoding process, as many as travel together."""
+    descriptor = new_slots()
+    theirs, ours = FrameSlots(descriptor), FrameSlots(descriptor)
+    os.close(descriptor)
+    if device.type == "cuda" and ours.memory is not None:
+        lock_pages(ours.memory, device)
+    frame = next(frames_of(video, Fraction(FRAMES_PER_SECOND)))
+    slots = [theirs.put(frame.pixels) for _ in range(max(1, CHUNK_BYTES // frame.pixels.nbytes))]
     return [
-        pixels
-        for start in range(0, len(frames), chunk)
-        for pixels in network_input(encoder, frames[start : start + chunk])
+        replace(frame, pixels=ours.take(slot, frame.pixels.shape))
+        for slot in slots
+        if slot is not None
     ]
+
+
+def encode_chunks(
+    encoder: Encoder, chunks: Sequence[Sequence[SampledFrame]], batch_size: int
+) -> None:
+    """Make rows of frames as a run does."""
+    windows = WindowAssembler(encoder.frames_per_window, encoder.frames_per_window)
+    with EncodeThreads(threads_for(1)) as threads:
+        queue = EncodeQueue[None](encoder, threads, batch_size, "float16")
+        for chunk in chunks:
+            for pixels_CHW in network_input(encoder, chunk, threads.map, threads.gpu_clock):
+                for window_FCHW in windows.push(pixels_CHW, 1):
+                    deque(queue.push(None, window_FCHW), maxlen=0)
+        deque(queue.flush(), maxlen=0)
 
 
 def run_rate(
