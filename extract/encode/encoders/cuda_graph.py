@@ -7,9 +7,8 @@ a graph runs the same kernels, so that rows are the same, bit for bit.
 Shapes: B batch, F frames of a window, C, H, W network input.
 """
 
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -18,6 +17,9 @@ from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 from extract.encode.encoders.base import Encoder
 
 __all__ = ["GraphedEncoder", "graphed"]
+
+SYNCHRONIZES = "synchronizing CUDA operation"
+"""In what torch says of an operation that waits."""
 
 
 def graphed(encoder: Encoder) -> Encoder:
@@ -81,20 +83,23 @@ class _Graph:
             RuntimeError: if the network waits for the GPU in between; it cannot be recorded then.
         """
         self.shape = pixels_BFCHW.shape
+        self._lock = threading.Lock()
         self._pixels_BFCHW = pixels_BFCHW.to(encoder.device, copy=True)
         self._work = torch.cuda.CUDAGraph()
         with torch.cuda.device(encoder.device):
-            with _no_waiting():  # a recording that fails would leave torch's memory in disorder
-                encoder.encode(self._pixels_BFCHW)
+            # A recording that fails would leave torch's memory in disorder.
+            if _waits(encoder, self._pixels_BFCHW):
+                raise RuntimeError("the network waits for the GPU.")
             # Other threads may use the GPU meanwhile.
             with torch.cuda.graph(self._work, capture_error_mode="thread_local"):
                 self._rows = encoder.encode(self._pixels_BFCHW)
 
     def encode(self, pixels_BFCHW: Tensor) -> Tensor:
-        """Return the rows of a batch of the shape."""
-        self._pixels_BFCHW.copy_(pixels_BFCHW)
-        self._work.replay()
-        return self._rows.clone()
+        """Return the rows of a batch of the shape; all callers use one stream."""
+        with self._lock:
+            self._pixels_BFCHW.copy_(pixels_BFCHW)
+            self._work.replay()
+            return self._rows.clone()
 
 
 def _recorded(encoder: Encoder, pixels_BFCHW: Tensor, rows: Tensor) -> _Graph | None:
@@ -107,14 +112,15 @@ def _recorded(encoder: Encoder, pixels_BFCHW: Tensor, rows: Tensor) -> _Graph | 
     return graph if torch.equal(again.view(torch.uint8), rows.view(torch.uint8)) else None
 
 
-@contextmanager
-def _no_waiting() -> Iterator[None]:
-    """Have torch raise ``RuntimeError`` where this process would wait for the GPU."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Synchronization debug mode")
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+def _waits(encoder: Encoder, pixels_BFCHW: Tensor) -> bool:
+    """Tell whether handing over a batch waits for the GPU, by handing it over."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        # Not "error": it would also be one in other threads, which may wait as they like.
+        torch.cuda.set_sync_debug_mode("warn")
         try:
-            yield
+            encoder.encode(pixels_BFCHW)
         finally:
             torch.cuda.set_sync_debug_mode(before)
+    return any(SYNCHRONIZES in str(warning.message) for warning in told)

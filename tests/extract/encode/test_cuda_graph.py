@@ -1,5 +1,7 @@
 """When a graph is recorded and used; ``tests/extract/test_cuda.py`` sees real ones give rows."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -80,6 +82,24 @@ def test_what_cannot_be_recorded_goes_on_as_before(monkeypatch):
     for _ in range(5):
         encoder.encode(batch(4))
     assert (tried, plain.batches) == ([4], [4] * 5)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_whether_a_network_waits_is_asked_of_torch_and_disturbs_no_other_thread(monkeypatch, waits):
+    modes = [0]
+
+    class Network(Plain):
+        def encode(self, pixels_BFCHW):
+            assert modes[-1] == "warn", "another thread would be stopped"
+            if waits:  # as torch words it, in c10/cuda/CUDAFunctions.cpp
+                warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+            warnings.warn("of another kind", stacklevel=1)
+            return super().encode(pixels_BFCHW)
+
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    assert cuda_graph._waits(Network(), batch(4)) is waits
+    assert modes == [0, "warn", 0]
 
 
 def test_on_a_cpu_there_is_nothing_to_record():
