@@ -36,8 +36,8 @@ from extract.decode.frames import SampledFrame
 from extract.encode.batching import EncodeQueue
 from extract.encode.cpu_threads import EncodeThreads, threads_for
 from extract.encode.encoders.base import Encoder
+from extract.encode.gpu.page_locked import lock_pages
 from extract.encode.network_input import network_input
-from extract.encode.page_locked import lock_pages
 from extract.encode.preprocess import network_size
 from extract.encode.windows import WindowAssembler
 from extract.pipeline.decode_stage import CHUNK_BYTES

@@ -21,7 +21,7 @@ from extract.config import EncoderSettings, ExtractConfig, settings_of_call
 from extract.decode.frames import SampledFrame, checked_frame
 from extract.encode.batching import EncodeQueue, Result, Rows, to_stored
 from extract.encode.cpu_threads import EncodeThreads, threads_for
-from extract.encode.gpu_clock import GpuClock
+from extract.encode.gpu.clock import GpuClock
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
 from extract.plan.targets import Target, build_targets

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from cache_schema.stream import Array
-from extract.encode.coming_rows import ComingRows
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.base import Encoder
+from extract.encode.gpu.rows_out import ComingRows
 
 __all__ = ["EncodeQueue", "Finished", "NotFinite", "Result", "Rows", "are_finite", "to_stored"]
 

@@ -15,9 +15,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from extract.encode.coming_rows import ComingRows, RowsOfGpu
 from extract.encode.encoders.base import Encoder, encode_fixed
-from extract.encode.gpu_clock import GpuClock
+from extract.encode.gpu.clock import GpuClock
+from extract.encode.gpu.rows_out import ComingRows, RowsOfGpu
 
 __all__ = ["EncodeThreads", "threads_for"]
 

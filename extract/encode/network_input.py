@@ -14,8 +14,8 @@ from torch import Tensor
 from extract.decode.frames import SampledFrame
 from extract.decode.planes import rgb_of_planes
 from extract.encode.encoders.base import Encoder
-from extract.encode.gpu_clock import GpuClock
-from extract.encode.gpu_input import gpu_input
+from extract.encode.gpu.clock import GpuClock
+from extract.encode.gpu.frames_in import gpu_input
 from extract.encode.preprocess import preprocess_frames
 
 __all__ = ["Mapping", "network_input"]

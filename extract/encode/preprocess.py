@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from cache_schema.errors import ConfigError
 from cache_schema.recipe import PreprocessRecipe
-from extract.encode.integer_resize import PartOfFrames, resize_to_levels
+from extract.encode.gpu.integer_resize import PartOfFrames, resize_to_levels
 
 __all__ = ["network_size", "preprocess_frames", "preprocess_on_gpu", "resized_size"]
 

@@ -17,7 +17,7 @@ from extract.config import ExtractConfig
 from extract.decode.process import DecoderProcess
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.placement import device_name
-from extract.encode.page_locked import lock_pages
+from extract.encode.gpu.page_locked import lock_pages
 from extract.pipeline.decode_stage import DecodeStage, Frames
 from extract.pipeline.encode_stage import EncodeStage
 from extract.pipeline.write_stage import WriteStage

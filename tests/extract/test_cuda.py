@@ -19,10 +19,10 @@ from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders import load_encoder
 from extract.encode.encoders.cuda_graph import GraphedEncoder
 from extract.encode.encoders.options import EncoderOptions
-from extract.encode.gpu_clock import GpuClock
-from extract.encode.gpu_input import gpu_input
+from extract.encode.gpu.clock import GpuClock
+from extract.encode.gpu.frames_in import gpu_input
+from extract.encode.gpu.page_locked import lock_pages
 from extract.encode.network_input import network_input
-from extract.encode.page_locked import lock_pages
 from extract.encode.preprocess import network_size, preprocess_frames
 from extract.encode.windows import WindowAssembler
 from tests.extract.tiny_models import MODELS, write_model

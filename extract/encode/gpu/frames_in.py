@@ -20,8 +20,8 @@ from cache_schema.recipe import PreprocessRecipe
 from extract.decode.frames import SampledFrame
 from extract.decode.planes import YuvMatrix
 from extract.encode.encoders.base import Encoder
-from extract.encode.gpu_clock import GpuClock
-from extract.encode.planes_to_rgb import levels_of_planes
+from extract.encode.gpu.clock import GpuClock
+from extract.encode.gpu.planes_to_rgb import levels_of_planes
 from extract.encode.preprocess import preprocess_frames, preprocess_on_gpu
 
 __all__ = ["gpu_input"]

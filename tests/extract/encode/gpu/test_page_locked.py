@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from extract.decode.frame_slots import FrameMemory
-from extract.encode.page_locked import lock_pages
+from extract.encode.gpu.page_locked import lock_pages
 
 GPU = torch.device("cuda:1")
 SUCCESS, FAILURE = "success", "failure"

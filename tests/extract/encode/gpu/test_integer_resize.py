@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.data import astronaut
 from torch.nn import functional
 
-from extract.encode.integer_resize import LOW_BITS, integer_weights, resize_to_levels
+from extract.encode.gpu.integer_resize import LOW_BITS, integer_weights, resize_to_levels
 
 MODES = ["bilinear", "bicubic"]
 sides = st.integers(1, 300)

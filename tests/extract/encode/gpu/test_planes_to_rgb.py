@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from extract.decode.planes import YuvMatrix, rgb_of_planes
-from extract.encode.planes_to_rgb import levels_of_planes
+from extract.encode.gpu.planes_to_rgb import levels_of_planes
 
 BT_601 = YuvMatrix(black=128, luma=9539, red_v=13075, green_u=-3209, green_v=-6660, blue_u=16525)
 BT_709_FULL = YuvMatrix(black=0, luma=8192, red_v=12901, green_u=-1535, green_v=-3835, blue_u=15201)

@@ -5,8 +5,8 @@ import contextlib
 import pytest
 import torch
 
-from extract.encode import gpu_clock
-from extract.encode.gpu_clock import GpuClock
+from extract.encode.gpu import clock as clock_module
+from extract.encode.gpu.clock import GpuClock
 
 GPU = torch.device("cuda:1")
 
@@ -76,7 +76,7 @@ def test_where_blocks_of_two_streams_overlap_time_is_counted_once(gpu):
 
 
 def test_nothing_waits_for_the_gpu_but_for_the_oldest_of_many_blocks(gpu, monkeypatch):
-    monkeypatch.setattr(gpu_clock, "MOST_OPEN", 2)
+    monkeypatch.setattr(clock_module, "MOST_OPEN", 2)
     clock = GpuClock()
     for number in range(3):
         assert "wait" not in gpu.asked

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from extract.encode.coming_rows import RowsOfGpu
+from extract.encode.gpu.rows_out import RowsOfGpu
 
 
 class OnGpu:
