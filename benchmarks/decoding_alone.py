@@ -18,18 +18,27 @@ from pathlib import Path
 import numpy as np
 
 from extract.decode.backends import open_video
+from extract.decode.copy_threads import CopyThreads
 from extract.decode.frames import GivesPlanes, SampledFrame, sample_frames
 from extract.process_memory import freed_memory_kept
 
 __all__ = ["frames_of", "frames_per_second"]
 
+FRAMES_TOGETHER = 6
+"""About as many as a message has of 720p."""
+
 
 def frames_of(video: Path, fps: Fraction) -> Iterator[SampledFrame]:
-    """Return the sampled frames of a video, as a GPU gets them."""
+    """Yield the sampled frames of a video, as a GPU gets them; some are filled a little later."""
     source = open_video(video, "pyav")
     assert isinstance(source, GivesPlanes)
-    source.give_planes(partial(np.empty, dtype=np.uint8))
-    return sample_frames(source, fps, [])
+    copies = CopyThreads()
+    source.give_planes(partial(np.empty, dtype=np.uint8), copies.run)
+    for number, frame in enumerate(sample_frames(source, fps, [])):
+        if number % FRAMES_TOGETHER == 0:
+            copies.wait()
+        yield frame
+    copies.wait()
 
 
 def frames_per_second(videos: Sequence[Path], fps: Fraction, processes: int) -> float:

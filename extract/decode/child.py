@@ -27,6 +27,7 @@ from typing import Any
 
 from cache_schema.errors import VideoError
 from cache_schema.place import Place, recorded_place
+from extract.decode.copy_threads import CopyThreads
 from extract.decode.frame_messages import FrameMessages
 from extract.decode.frame_slots import FrameSlots
 from extract.decode.frames import (
@@ -85,6 +86,7 @@ class _Child:
         self._connection = connection
         self._slots = slots
         self._open_source = open_source
+        self._copies = CopyThreads()
         self._spoke = 0.0
 
     def serve(self) -> None:
@@ -115,8 +117,8 @@ class _Child:
         facts: list[VideoFacts] = []
         source = self._open_source(path, backend)
         if planes and isinstance(source, GivesPlanes):
-            source.give_planes(self._slots.new)
-        messages = FrameMessages(self._slots, self._send)
+            source.give_planes(self._slots.new, self._copies.run)
+        messages = FrameMessages(self._slots, self._send, self._copies.wait)
 
         def on_frame() -> None:
             messages.flush_old()

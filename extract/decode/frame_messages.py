@@ -29,9 +29,19 @@ Send = Callable[[dict[str, object], memoryview | None], None]
 class FrameMessages:
     """Sends frames of one size and kind together; one that no slot is free for goes alone."""
 
-    def __init__(self, slots: FrameSlots, send: Send) -> None:
+    def __init__(
+        self, slots: FrameSlots, send: Send, wait: Callable[[], object] = lambda: None
+    ) -> None:
+        """Begin.
+
+        Args:
+            slots: Where frames go.
+            send: Sends a message.
+            wait: Called before one: waits until frames that lie in slots already are whole.
+        """
         self._slots = slots
         self._send = send
+        self._wait = wait
         self._kind: dict[str, object] = {}
         self._frames: list[tuple[int | None, int]] = []
         self._num_bytes = MESSAGE_BYTES  # the first goes at once: it shows that the video decodes
@@ -75,5 +85,6 @@ class FrameMessages:
     def flush(self, raw: memoryview | None = None) -> None:
         """Send the frames that wait, if there are any."""
         if self._frames:
+            self._wait()
             self._send({"kind": "frames", **self._kind, "frames": self._frames}, raw)
             self._frames, self._num_bytes = [], 0

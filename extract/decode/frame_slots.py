@@ -65,6 +65,8 @@ class FrameSlots:
         size = os.fstat(descriptor).st_size
         self._memory = FrameMemory(descriptor, size) if size else None
         self._slot_bytes = 0
+        self._offered: tuple[int, int] | None = None
+        """Address of the memory that was last ``new``, and its slot."""
         self._slots_out: dict[weakref.ref[_Pixels], int] = {}
         self._gone = deque[weakref.ref[_Pixels]]()
 
@@ -76,16 +78,19 @@ class FrameSlots:
     def put(self, frame: Bytes) -> int | None:
         """Copy a frame into a free slot and return that, None if there is none.
 
-        One that lies in it since it was ``new`` stays where it is.
+        One that lies in memory that is ``new`` stays where it is, though it may not be filled yet.
         """
-        free = self._free(frame.nbytes)
-        if free is None:
-            return None
-        slot, pixels = free
+        if self._offered and self._offered[0] == frame.ctypes.data:
+            slot = self._offered[1]
+        else:
+            free = self._free(frame.nbytes)
+            if free is None:
+                return None
+            slot, pixels = free
+            pixels.reshape(frame.shape)[...] = frame
         assert self._memory is not None  # the slot came from it
         self._memory[slot] = ord(TAKEN)
-        if frame.ctypes.data != pixels.ctypes.data:
-            pixels.reshape(frame.shape)[...] = frame
+        self._offered = None
         return slot
 
     def new(self, shape: tuple[int, ...]) -> Bytes:
@@ -93,7 +98,8 @@ class FrameSlots:
         free = self._free(math.prod(shape))
         if free is None:
             return np.empty(shape, np.uint8)
-        _, pixels = free
+        slot, pixels = free
+        self._offered = (pixels.ctypes.data, slot)
         return pixels.reshape(shape)
 
     def _free(self, num_bytes: int) -> tuple[int, Bytes] | None:

@@ -27,6 +27,7 @@ __all__ = [
     "FrameSource",
     "GivesPlanes",
     "NewPixels",
+    "RunCopy",
     "SampledFrame",
     "SkipsFrames",
     "VideoFacts",
@@ -38,6 +39,8 @@ Frame = NDArray[np.uint8]
 Convert = Callable[[], Frame | Planes]
 NewPixels = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Returns memory of a shape, whatever is in it."""
+RunCopy = Callable[[Callable[[], None], int], None]
+"""Has a copy of so many bytes made, by the time that somebody looks."""
 
 MAX_GAP_SECONDS = 3600
 """No video shows one frame for longer. Broken timestamps do (some AVI files: 1e17 s), and a gap
@@ -115,11 +118,12 @@ class SkipsFrames(FrameSource, Protocol):
 class GivesPlanes(FrameSource, Protocol):
     """A source that need not convert its frames."""
 
-    def give_planes(self, new: NewPixels) -> None:
+    def give_planes(self, new: NewPixels, run: RunCopy) -> None:
         """Give frames as ``Planes`` from now on, those of them that can be.
 
         Args:
             new: Asked for the memory of each of them when its pixels are.
+            run: Has it filled.
         """
 
 

@@ -8,7 +8,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from extract.decode.frames import NewPixels
+from extract.decode.frames import NewPixels, RunCopy
 from extract.decode.planes import Planes, YuvMatrix, rgb_of_planes
 
 __all__ = ["planes_of"]
@@ -21,7 +21,7 @@ RED_AND_BLUE = {1: (0.2126, 0.0722), 2: BT_601, 5: BT_601, 6: BT_601}
 takes BT.601."""
 
 
-def planes_of(frame: VideoFrame, new: NewPixels) -> Callable[[], Planes] | None:
+def planes_of(frame: VideoFrame, new: NewPixels, run: RunCopy) -> Callable[[], Planes] | None:
     """Return a function that copies a frame's planes; None where they are not 4:2:0 of 8 bits.
 
     Nor where a frame is turned or upside down, where lines are interlaced, which pairs them
@@ -30,6 +30,7 @@ def planes_of(frame: VideoFrame, new: NewPixels) -> Callable[[], Planes] | None:
     Args:
         frame: A decoded one.
         new: Where to copy them to.
+        run: Makes the copy.
     """
     is_even = frame.width % 2 == frame.height % 2 == 0
     is_plain = is_even and frame.rotation % 360 == 0 and not frame.interlaced_frame
@@ -40,18 +41,23 @@ def planes_of(frame: VideoFrame, new: NewPixels) -> Callable[[], Planes] | None:
     matrix = _matrix_of(frame.format.name, frame.colorspace, frame.color_range)
     if matrix is None:
         return None
-    return lambda: Planes(_copied(frame, new), matrix)
+    return lambda: Planes(_copied(frame, new, run), matrix)
 
 
-def _copied(frame: VideoFrame, new: NewPixels) -> NDArray[np.uint8]:
-    """Return the planes without what pads their lines."""
+def _copied(frame: VideoFrame, new: NewPixels, run: RunCopy) -> NDArray[np.uint8]:
+    """Return memory for the planes, and have them copied there."""
     pixels_PW = new((frame.height * 3 // 2, frame.width))
+    run(lambda: _copy(frame, pixels_PW), pixels_PW.nbytes)
+    return pixels_PW
+
+
+def _copy(frame: VideoFrame, pixels_PW: NDArray[np.uint8]) -> None:
+    """Copy the planes without what pads their lines."""
     rest = pixels_PW.reshape(-1)
     for plane in frame.planes:
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
         own, rest = np.split(rest, [plane.height * plane.width])
         own.reshape(plane.height, plane.width)[:] = lines[:, : plane.width]
-    return pixels_PW
 
 
 @cache

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from cache_schema.errors import StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
-from extract.decode.frames import Convert, Frame, FrameClock, NewPixels
+from extract.decode.frames import Convert, Frame, FrameClock, NewPixels, RunCopy
 from extract.decode.pyav_planes import planes_of
 from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.skipping import SkippingDecoder, is_plain
@@ -60,10 +60,10 @@ class PyavSource:
         self._converter: Callable[[VideoFrame], Convert] = RgbConverter()
         self._open()
 
-    def give_planes(self, new: NewPixels) -> None:
+    def give_planes(self, new: NewPixels, run: RunCopy) -> None:
         """See ``GivesPlanes``."""
         to_rgb = self._converter
-        self._converter = lambda frame: planes_of(frame, new) or to_rgb(frame)
+        self._converter = lambda frame: planes_of(frame, new, run) or to_rgb(frame)
 
     def _open(self) -> None:
         self._container = open_container(self._path)

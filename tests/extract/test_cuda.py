@@ -126,7 +126,9 @@ def test_planes_become_the_pixels_of_the_cpu_bit_for_bit(size):
     height, width = size
     pixels_PW = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
     new = partial(np.empty, dtype=np.uint8)
-    planes = planes_of(VideoFrame.from_ndarray(pixels_PW, format="yuv420p"), new)()
+    planes = planes_of(
+        VideoFrame.from_ndarray(pixels_PW, format="yuv420p"), new, lambda copy, _: copy()
+    )()
     frames = [SampledFrame(pixels=pixels_PW, matrix=planes.matrix, num_ticks=1)] * 3
     on_gpu, on_cpu = (
         torch.stack(list(network_input(load_encoder("efficientnet_lite0", device), frames))).cpu()

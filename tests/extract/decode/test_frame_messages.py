@@ -42,6 +42,18 @@ def test_the_first_frame_goes_at_once_and_others_together(messages, sent):
     assert sent == [([0], None), ([1, 2, 3], None)]
 
 
+def test_nothing_is_sent_before_frames_are_whole(sent):
+    told = []
+    with os.fdopen(new_slots(), "rb") as memory:
+        slots = FrameSlots(memory.fileno())
+        messages = FrameMessages(slots, lambda *_: told.append("sent"), lambda: told.append("wait"))
+        for number in range(3):
+            messages.add(frame(number))
+        messages.flush()
+        messages.flush()
+    assert told == ["wait", "sent"] * 2
+
+
 def test_a_message_has_so_many_frames_or_bytes(messages, sent, monkeypatch):
     for number in range(1 + MESSAGE_FRAMES):
         messages.add(frame(number))

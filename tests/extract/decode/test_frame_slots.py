@@ -35,6 +35,18 @@ def test_a_frame_whose_lines_are_padded_arrives(ends):
     np.testing.assert_array_equal(parent.take(child.put(rgb), rgb.shape), rgb)
 
 
+def test_a_frame_in_new_memory_stays_there_and_may_be_filled_later(ends):
+    child, parent = ends
+    first = parent.take(child.put(frame(1)), SHAPE)
+    pixels = child.new(SHAPE)
+    del first
+    parent.release()  # a slot before it is free by now
+    slot = child.put(pixels)
+    pixels[...] = frame(2)
+    assert slot == 1
+    np.testing.assert_array_equal(parent.take(slot, SHAPE), frame(2))
+
+
 def test_a_slot_is_free_once_no_view_of_its_frame_is_left(ends):
     child, parent = ends
     whole = parent.take(child.put(frame(1)), SHAPE)

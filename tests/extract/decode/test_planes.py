@@ -29,7 +29,9 @@ def frame_of(size, colorspace=UNSPECIFIED, color_range=LIMITED, name="yuv420p"):
 
 
 def planes_of(frame):
-    return pyav_planes.planes_of(frame, partial(np.empty, dtype=np.uint8))
+    return pyav_planes.planes_of(
+        frame, partial(np.empty, dtype=np.uint8), lambda copy, num_bytes: copy()
+    )
 
 
 def rgb_of(planes):
