@@ -40,7 +40,7 @@ from extract.report.run_report import RunReport
 from extract.sources.shards import Shard, refuse_shards, shard_of
 from extract.sources.videos import find_videos
 from extract.workers.config import ClusterConfig
-from extract.workers.fork_server import start_fork_server
+from extract.workers.fork_server import ForkServer
 
 __all__ = ["RunOptions", "run_extraction"]
 
@@ -68,6 +68,15 @@ class RunOptions:
     """Told of every bit of work that was done."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Processes:
+    """What runs beside this process."""
+
+    decoder: DecoderProcess
+    forks: ForkServer
+    """Of workers on this machine."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Outlook:
     """What lies before a run."""
@@ -87,13 +96,13 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
     """
     if options.shard is not None:
         refuse_shards(options.out, options.shard.count)
-    with DecoderProcess() as decoder:
-        return _run(options, decoder, tell)
+    with DecoderProcess() as decoder, ForkServer() as forks:
+        return _run(options, _Processes(decoder=decoder, forks=forks), tell)
 
 
-def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], object]) -> RunReport:
+def _run(options: RunOptions, processes: _Processes, tell: Callable[[str], object]) -> RunReport:
     ledger = Ledger(options.out)
-    outlook = _look(options, ledger, decoder)
+    outlook = _look(options, ledger, processes)
     if options.dry_run:
         report = _new_report(outlook, options)
         report.note(outlook.plan.failures)
@@ -101,7 +110,7 @@ def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], obj
         return report
     writer = create_store(options.out)
     try:
-        outlook = _with_streams(outlook, writer, options, ledger, decoder)
+        outlook = _with_streams(outlook, writer, options, ledger, processes.decoder)
         report = _new_report(outlook, options)
         for wanted, stored in outlook.plan.moved:
             tell(f"{wanted}: is stored as '{stored}' (same content, moved).")
@@ -110,13 +119,13 @@ def _run(options: RunOptions, decoder: DecoderProcess, tell: Callable[[str], obj
         if outlook.plan.jobs:
             meter = _energy_meter(outlook.targets, options)
             with cost_written(report, meter, tell=tell):
-                _extract(outlook.plan, outlook.targets, writer, options, report, decoder)
+                _extract(outlook.plan, outlook.targets, writer, options, report, processes)
     finally:
         writer.close()
     return report
 
 
-def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outlook:
+def _look(options: RunOptions, ledger: Ledger, processes: _Processes) -> _Outlook:
     """Plan; networks are loaded if there is work, or if their recipes are not remembered."""
     store = open_store(options.out) if store_exists(options.out) else None
     recipes = remembered_recipes(options.config)
@@ -124,31 +133,32 @@ def _look(options: RunOptions, ledger: Ledger, decoder: DecoderProcess) -> _Outl
     if recipes is not None:
         _check_recipes(options, recipes)
         streams = stream_names(store, recipes)
-        plan = _plan(options, store, streams, ledger, decoder)
+        plan = _plan(options, store, streams, ledger, processes.decoder)
         if options.dry_run or not plan.jobs:
             return _Outlook(plan=plan, streams=streams, targets=[])
-        _begin(plan, options, decoder)
+        _begin(plan, options, processes)
     with nothing_collected():
         targets = build_targets(options.config, store)
     _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
     # A hub's model may have moved on since: what was loaded counts.
     if plan is None or recipes != [target.recipe for target in targets]:
-        plan = _plan(options, store, streams, ledger, decoder)
+        plan = _plan(options, store, streams, ledger, processes.decoder)
     return _Outlook(plan=plan, streams=streams, targets=targets)
 
 
-def _begin(plan: Plan, options: RunOptions, decoder: DecoderProcess) -> None:
+def _begin(plan: Plan, options: RunOptions, processes: _Processes) -> None:
     """While networks are loaded, decode the first video, or start what workers are forked from."""
     if options.cluster is not None:
         return
     config = options.config
     if config.workers > 1:
-        start_fork_server(config.encoders)
+        processes.forks.start(config.encoders)
     elif options.shard is None:  # beside other shards it takes its videos in any order
         planes = _may_be_on_gpu(config.device)
         first = plan.jobs[0].video
-        decoder.begin(first.path, config.decoder, sampling_fps(config), planes=planes)
+        fps = sampling_fps(config)
+        processes.decoder.begin(first.path, config.decoder, fps, planes=planes)
 
 
 def _may_be_on_gpu(device: str) -> bool:
@@ -221,7 +231,7 @@ def _extract(
     writer: StoreWriter,
     options: RunOptions,
     report: RunReport,
-    decoder: DecoderProcess,
+    processes: _Processes,
 ) -> None:
     # Here, because torch takes seconds to import and a run may find nothing to do.
     from extract.encode.cpu_threads import threads_for
@@ -242,12 +252,12 @@ def _extract(
                 writer,
                 options.config,
                 report,
-                decoder=decoder,
+                decoder=processes.decoder,
                 advance=advance,
                 num_threads=threads_for(1),
             )
         else:
-            _extract_on_workers(plan, targets, writer, options, report, advance)
+            _extract_on_workers(plan, targets, writer, options, report, advance, processes.forks)
 
 
 def _energy_meter(targets: Sequence[Target], options: RunOptions) -> EnergyMeter:
@@ -271,15 +281,18 @@ def _extract_on_workers(
     options: RunOptions,
     report: RunReport,
     advance: Callable[[float], None],
+    forks: ForkServer,
 ) -> None:
     # Here, because dask takes half a second to import.
     from extract.workers.cluster import open_workers
     from extract.workers.dispatch import extract_on_workers
 
     if options.cluster is None:
-        start_fork_server(options.config.encoders)
+        forks.start(options.config.encoders)
     num_local = min(options.config.workers, len(plan.jobs))
-    with open_workers(options.cluster, num_local, options.cluster_config) as workers:
+    with open_workers(
+        options.cluster, num_local, options.cluster_config, forks.start_method
+    ) as workers:
         report.num_workers = workers.most()
         extract_on_workers(
             plan.jobs, targets, writer, options.config, report, advance=advance, workers=workers

@@ -36,7 +36,6 @@ DASK_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
-    "distributed.worker.multiprocessing-method": "forkserver",
 }
 
 
@@ -54,19 +53,23 @@ class Workers:
 
 
 @contextmanager
-def open_workers(cluster: str | None, num_local: int, config: ClusterConfig) -> Iterator[Workers]:
+def open_workers(
+    cluster: str | None, num_local: int, config: ClusterConfig, start_method: str = "spawn"
+) -> Iterator[Workers]:
     """Yield workers that end with the block, except those of a scheduler that was there before.
 
     Args:
         cluster: ``slurm``, the address of a dask scheduler, or None for processes of this machine.
         num_local: How many processes, without a cluster.
         config: What to ask SLURM for.
+        start_method: Of ``multiprocessing``, for processes of this machine.
 
     Raises:
         ConfigError: if the cluster's name is no name, or what it needs is not installed.
         PipelineError: if no worker comes.
     """
-    with dask.config.set(DASK_SETTINGS):
+    starting = {"distributed.worker.multiprocessing-method": start_method}
+    with dask.config.set(DASK_SETTINGS | starting):
         if cluster is None:
             opened = _local(num_local)
         elif cluster == "slurm":

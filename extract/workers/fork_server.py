@@ -9,12 +9,13 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing import resource_tracker
+from multiprocessing.forkserver import _forkserver
 
 from extract.encode.encoders import ENCODERS
 from extract.encode.encoders.foreign import find_foreign
 
-__all__ = ["ENVIRONMENT", "start_fork_server", "without_ctrl_c"]
+__all__ = ["ENVIRONMENT", "ForkServer", "without_ctrl_c"]
 
 ENVIRONMENT = {
     # Its libraries are to have one thread while others are forked, and so are workers, who encode
@@ -34,16 +35,56 @@ ENVIRONMENT = {
 """Of that process, and so of the workers."""
 
 
-def start_fork_server(encoders: Sequence[str]) -> None:
-    """Start it, and return at once; if it runs already, nothing happens.
+class ForkServer:
+    """Python's fork server while a run needs it: a process has one, and it may be somebody else's.
 
-    Args:
-        encoders: What workers will load.
+    Python can start it and never says how to end it (its own tests do); left alone, the program
+    that called us would have its later processes forked from it, with all of ``ENVIRONMENT``.
     """
-    modules = {module for name in encoders for module in _modules(name)}
-    get_context("forkserver").set_forkserver_preload(["extract.workers.worker", *sorted(modules)])
-    with without_ctrl_c(), _environment(ENVIRONMENT):
-        forkserver.ensure_running()
+
+    def __init__(self) -> None:
+        self._is_ours = False
+
+    def __enter__(self) -> "ForkServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def start_method(self) -> str:
+        """How workers are to be started, as ``multiprocessing`` calls it."""
+        return "forkserver" if self._is_ours else "spawn"
+
+    def start(self, encoders: Sequence[str]) -> None:
+        """Start it, and return at once; where a program has one already, nothing happens.
+
+        Args:
+            encoders: What workers will load.
+        """
+        if _pid() is not None:
+            return
+        modules = {module for name in encoders for module in _modules(name)}
+        _forkserver.set_forkserver_preload(["extract.workers.worker", *sorted(modules)])
+        with without_ctrl_c(), _environment(ENVIRONMENT):
+            _forkserver.ensure_running()
+        self._is_ours = True
+
+    def close(self) -> None:
+        """End it; workers have ended."""
+        if self._is_ours:
+            self._is_ours = False
+            _forkserver.set_forkserver_preload(["__main__"])  # as it was
+            if (pid := _pid()) is not None:
+                # Else it would be waited for until the last worker has ended.
+                os.kill(pid, signal.SIGKILL)
+                _forkserver._stop()  # type: ignore[attr-defined]  # see the class
+
+
+def _pid() -> int | None:
+    """Return the id of the fork server's process, None if there is none."""
+    pid: int | None = _forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
 
 
 def _modules(encoder: str) -> Iterator[str]:

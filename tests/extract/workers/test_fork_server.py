@@ -1,4 +1,4 @@
-"""What workers are forked from, seen from one of them."""
+"""What workers are forked from, seen from one of them and from a program's later processes."""
 
 import json
 import os
@@ -7,55 +7,73 @@ import sys
 
 from extract.workers.fork_server import ENVIRONMENT
 
-LOOK = """
+PROGRAM = """
 import json, multiprocessing, os, signal, sys
 from pathlib import Path
-from extract.workers.fork_server import start_fork_server
+from extract.workers.fork_server import ForkServer
 
 def look(answer):
-    status = Path("/proc/self/status").read_text()
     answer.send({
         "modules": [name for name in ("torch", "distributed", sys.argv[1]) if name in sys.modules],
         "threads": len(list(Path("/proc", str(os.getppid()), "task").iterdir())),
         "environment": dict(os.environ),
         "blocks_ctrl_c": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-        "uses_gpu": sys.modules["torch"].cuda.is_initialized(),
+        "uses_gpu": "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized(),
     })
 
-if __name__ == "__main__":
-    before = dict(os.environ)
-    start_fork_server([sys.argv[2]])
-    assert dict(os.environ) == before
+def show(method):
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("forkserver").Process(target=look, args=(theirs,))
+    child = multiprocessing.get_context(method).Process(target=look, args=(theirs,))
     child.start()
     print(json.dumps(ours.recv()))
     child.join()
+
+if __name__ == "__main__":
+    before = dict(os.environ)
+    with ForkServer() as forks, ForkServer() as others:
+        forks.start([sys.argv[2]])
+        others.start([])
+        assert dict(os.environ) == before
+        assert (forks.start_method, others.start_method) == ("forkserver", "spawn")
+        show(forks.start_method)
+        others.close()
+        show(forks.start_method)
+    show("forkserver")
 """
 
 
-def seen_by_a_worker(folder, module, encoder):
+def seen(folder, module, encoder):
+    """Return what two workers and a later process of the program see."""
     (folder / "queue.py").write_text("raise SystemExit('a module of the current folder')")
-    (folder / "look.py").write_text(LOOK)
+    (folder / "program.py").write_text(PROGRAM)
     environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     done = subprocess.run(
-        [sys.executable, "-P", "look.py", module, encoder],
+        [sys.executable, "-P", "program.py", module, encoder],
         cwd=folder, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout)
+    return map(json.loads, done.stdout.splitlines())
 
 
-def test_a_worker_has_what_it_needs_and_nothing_that_a_fork_breaks(tmp_path):
+def test_workers_have_what_they_need_and_nothing_that_a_fork_breaks(tmp_path):
     module = "extract.encode.encoders.efficientnet"
-    seen = seen_by_a_worker(tmp_path, module, "efficientnet_lite0")
-    assert seen["modules"] == ["torch", "distributed", module]
-    assert seen["threads"] == 1
-    assert ENVIRONMENT.items() <= seen["environment"].items()
-    assert seen["blocks_ctrl_c"]
-    assert not seen["uses_gpu"]
+    *workers, _ = seen(tmp_path, module, "efficientnet_lite0")
+    assert len(workers) == 2
+    for worker in workers:
+        assert worker["modules"] == ["torch", "distributed", module]
+        assert worker["threads"] == 1
+        assert ENVIRONMENT.items() <= worker["environment"].items()
+        assert worker["blocks_ctrl_c"]
+        assert not worker["uses_gpu"]
 
 
 def test_the_code_of_others_is_not_run_there(tmp_path):
     (tmp_path / "mine.py").write_text("raise SystemExit('run too early')")
-    seen = seen_by_a_worker(tmp_path, "transformers", "mine.py:Mine")
-    assert seen["modules"] == ["torch", "distributed"]
+    *workers, _ = seen(tmp_path, "transformers", "mine.py:Mine")
+    assert [worker["modules"] for worker in workers] == [["torch", "distributed"]] * 2
+
+
+def test_a_program_s_later_processes_have_nothing_of_it(tmp_path):
+    *_, later = seen(tmp_path, "transformers", "fake")
+    assert later["modules"] == []
+    assert not ENVIRONMENT.keys() & later["environment"].keys()
+    assert not later["blocks_ctrl_c"]
