@@ -80,7 +80,7 @@ def extract_videos(
             num_ahead=num_ahead,
             planes=planes,
             show_memory=show_memory,
-        ) as decode,  # fmt: skip
+        ) as decode,
         EncodeThreads(num_threads) as threads,
         _one_torch_thread(),
     ):

@@ -168,6 +168,7 @@ def test_a_graph_gives_the_rows_of_its_network_bit_for_bit(tmp_path, name, dtype
 
 def test_a_network_that_waits_for_the_gpu_goes_on_without_a_graph():
     class Waiting:
+        recipe = preprocess = row_shape = frames_per_window = None
         device = torch.device("cuda")
         calls_recorded = 0
 

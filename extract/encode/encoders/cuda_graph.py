@@ -1,8 +1,8 @@
 """A network's work on a batch as a CUDA graph: recorded once, then given to the GPU in one piece.
 
 Told operation by operation, a GPU waits for Python: CLIP ViT-B/32 is handed over in 3.8 ms of CPU
-time, and as a graph done in 2.7 ms, for 0.05 ms of CPU time. A batch always has the same size, and
-a graph runs the same kernels, so that rows are the same, bit for bit.
+time, and as a graph done in 2.7 ms, for 0.05 ms of CPU time. A batch always has the same size, so
+that what was done for one can be repeated for all; a graph is used only if it gave the same bits.
 
 Shapes: B batch, F frames of a window, C, H, W network input.
 """
@@ -13,7 +13,6 @@ import warnings
 import torch
 from torch import Tensor
 
-from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 from extract.encode.encoders.base import Encoder
 
 __all__ = ["GraphedEncoder", "graphed"]
@@ -31,35 +30,15 @@ class GraphedEncoder:
     """Gives the rows of another encoder; batches of the size that came twice go by a graph."""
 
     def __init__(self, encoder: Encoder) -> None:
+        self.recipe = encoder.recipe
+        self.preprocess = encoder.preprocess
+        self.row_shape = encoder.row_shape
+        self.frames_per_window = encoder.frames_per_window
+        self.device = encoder.device
         self._encoder = encoder
         self._last_shape: torch.Size | None = None
         self._graph: _Graph | None = None
         self._is_plain = False
-
-    @property
-    def recipe(self) -> EncoderRecipe:
-        """As the encoder's."""
-        return self._encoder.recipe
-
-    @property
-    def preprocess(self) -> PreprocessRecipe:
-        """As the encoder's."""
-        return self._encoder.preprocess
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """As the encoder's."""
-        return self._encoder.row_shape
-
-    @property
-    def frames_per_window(self) -> int:
-        """As the encoder's."""
-        return self._encoder.frames_per_window
-
-    @property
-    def device(self) -> torch.device:
-        """As the encoder's."""
-        return self._encoder.device
 
     def encode(self, pixels_BFCHW: Tensor) -> Tensor:
         """Return the rows of a batch of windows, float32 (B, *row_shape), on ``device``."""

@@ -12,9 +12,10 @@ from extract.encode.encoders.cuda_graph import GraphedEncoder, graphed
 class Plain:
     """An encoder of a made-up GPU: rows are sums; remembers its batches."""
 
-    device = torch.device("cuda:1")
+    recipe = preprocess = None
     row_shape = (1,)
     frames_per_window = 1
+    device = torch.device("cuda:1")
 
     def __init__(self):
         self.batches = []
