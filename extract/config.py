@@ -30,7 +30,8 @@ class ExtractConfig:
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     batch_size: int = 8
-    """Windows per forward pass; every pass is filled up to it, so rows do not depend on it."""
+    """Windows per forward pass; every pass is filled up to it, so rows do not depend on what is
+    beside them. Another size may change their last bits."""
     decoder: Literal["pyav", "decord"] = "pyav"
     workers: int = 1
     """Processes on this machine; rows do not depend on their number."""

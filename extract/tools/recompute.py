@@ -1,8 +1,9 @@
 """Prove stored rows: decode and encode some of them again, and compare."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stream import Stream, as_float32
+from extract.config import ExtractConfig
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames
-from extract.encode.batching import to_stored
+from extract.encode.batching import EncodeQueue, NotFinite, Result, Rows
+from extract.encode.cpu_threads import EncodeThreads, threads_for
 from extract.encode.encoders.whereabouts import found_encoder
 from extract.encode.network_input import network_input
 from extract.encode.windows import WindowAssembler
@@ -54,6 +57,15 @@ class Recomputed:
     rows: list[RowDifference]
     problems: list[Problem]
     """Videos whose rows could not be made again: the file is another one, or gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Drawn:
+    """A stored row that is to be made again."""
+
+    video_id: str
+    row: int
+    stored: Floats
 
 
 def recompute_rows(
@@ -93,13 +105,9 @@ def recompute_rows(
         video = int(np.searchsorted(ends, pick, side="right"))
         drawn[ids[video]].append(pick - (int(ends[video - 1]) if video else 0))
     done = Recomputed(rows=[], problems=[])
-    for video_id, rows in drawn.items():
-        try:
-            path = None if paths is None else paths[video_id]
-            done.rows.extend(_compare(stream, target, video_id, rows, path))
-        except (VideoError, StoreError) as error:
-            problem = Problem(stream=stream.name, video=video_id, what=str(error))
-            done.problems.append(problem)
+    windows = _drawn_windows(stream, target, drawn, paths, done.problems)
+    for one, made in _rows_again(target, windows):
+        done.rows.append(_difference(one, made, recipe))
     return done
 
 
@@ -111,18 +119,23 @@ def _target(stream: Stream, encoder: str | None) -> Target:
     return target
 
 
-def _compare(
-    stream: Stream, target: Target, video_id: str, rows: list[int], place: Place | None
-) -> list[RowDifference]:
-    path = _same_file(stream.commit(video_id).video, place)
-    stored = as_float32(stream.read(video_id).values, stream.recipe.store_dtype)
-    made = _rows_again(target, path, set(rows))
-    if missing := sorted(set(rows) - made.keys()):
-        raise VideoError(
-            f"its file {path} is the same and makes no row {missing[0]} any more, of "
-            f"{len(stored)} that are stored; another version of the decoder may read it."
-        )
-    return [_difference(video_id, row, stored[row], made[row], stream.recipe) for row in rows]
+def _drawn_windows(
+    stream: Stream,
+    target: Target,
+    drawn: Mapping[str, list[int]],
+    paths: Mapping[str, Place] | None,
+    problems: list[Problem],
+) -> Iterator[tuple[_Drawn, Tensor]]:
+    """Yield the drawn rows of all videos and their windows; note what cannot be made again."""
+    for video_id, rows in drawn.items():
+        try:
+            place = None if paths is None else paths[video_id]
+            path = _same_file(stream.commit(video_id).video, place)
+            stored = as_float32(stream.read(video_id).values, stream.recipe.store_dtype)
+            for row, window_FCHW in _windows(target, path, rows, len(stored)):
+                yield _Drawn(video_id=video_id, row=row, stored=stored[row]), window_FCHW
+        except (VideoError, StoreError) as error:
+            problems.append(Problem(stream=stream.name, video=video_id, what=str(error)))
 
 
 def _same_file(video: VideoRecord, place: Place | None) -> Place:
@@ -153,41 +166,72 @@ def _same_file(video: VideoRecord, place: Place | None) -> Place:
     return path
 
 
-def _rows_again(target: Target, path: Place, wanted: set[int]) -> dict[int, Floats]:
-    """Return the wanted rows, each encoded alone."""
+def _windows(
+    target: Target, path: Place, rows: Sequence[int], num_stored: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the windows of some rows of a video, in their order.
+
+    Raises:
+        VideoError: if the video cannot be read, or does not have all of them.
+    """
+    missing = sorted(rows, reverse=True)
+    for row, window_FCHW in enumerate(_all_windows(target, path)):
+        if row == missing[-1]:
+            yield missing.pop(), window_FCHW
+        if not missing:
+            return  # what follows in the video need not be decoded
+    raise VideoError(
+        f"its file {path} is the same and makes no row {missing[-1]} any more, of {num_stored} "
+        "that are stored; another version of the decoder may read it."
+    )
+
+
+def _all_windows(target: Target, path: Place) -> Iterator[Tensor]:
+    assert target.recipe.decoder is not None
     sampling = target.recipe.sampling
     windows = WindowAssembler(sampling.frames_per_window, sampling.stride_frames)
-    made: dict[int, Floats] = {}
-    for row, window_FCHW in enumerate(_windows(target, path, windows)):
-        if row in wanted:
-            rows = target.encoder.encode(window_FCHW[None])
-            stored = to_stored(rows, target.recipe.store_dtype)
-            made[row] = as_float32(stored, target.recipe.store_dtype)[0]
-        if len(made) == len(wanted):
-            break  # what follows in the video need not be decoded
-    return made
-
-
-def _windows(target: Target, path: Place, windows: WindowAssembler) -> Iterator[Tensor]:
-    assert target.recipe.decoder is not None
     source = open_video(path, target.recipe.decoder.backend)
-    encoder = target.encoder
-    for frame in sample_frames(source, target.recipe.sampling.fps, []):
-        for pixels_CHW in network_input(encoder, [frame]):
+    for frame in sample_frames(source, sampling.fps, []):
+        for pixels_CHW in network_input(target.encoder, [frame]):
             yield from windows.push(pixels_CHW, frame.num_ticks)
     yield from windows.finish()
 
 
-def _difference(
-    video_id: str, row: int, stored: Floats, made: Floats, recipe: Recipe
-) -> RowDifference:
-    a, b = stored.ravel(), made.ravel()
+def _rows_again(
+    target: Target, windows: Iterable[tuple[_Drawn, Tensor]]
+) -> Iterator[tuple[_Drawn, Floats]]:
+    """Encode windows as stage 1 does: in batches of one size, each on one thread of a CPU.
+
+    So the bits are those that are stored, where the machine is the one that made them and the size
+    is the usual one; no store says which it was.
+    """
+    dtype = target.recipe.store_dtype
+    with EncodeThreads(threads_for(1)) as threads:
+        queue: EncodeQueue[_Drawn] = EncodeQueue(
+            target.encoder, threads, ExtractConfig().batch_size, dtype
+        )
+        for one, window_FCHW in windows:
+            results = chain(queue.push(one, window_FCHW), queue.end(one))
+            yield from _made(results, dtype)
+        yield from _made(queue.flush(), dtype)
+
+
+def _made(results: Iterable[Result[_Drawn]], store_dtype: str) -> Iterator[tuple[_Drawn, Floats]]:
+    for result in results:
+        if isinstance(result, Rows):
+            yield result.owner, as_float32(result.values, store_dtype)[0]
+        elif isinstance(result, NotFinite):
+            yield result.owner, np.full_like(result.owner.stored, np.nan)
+
+
+def _difference(one: _Drawn, made: Floats, recipe: Recipe) -> RowDifference:
+    a, b = one.stored.ravel(), made.ravel()
     max_abs = float(np.abs(a - b).max())
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     tolerance = TOLERANCE[recipe.encoder.compute_dtype] * float(np.abs(a).max())
     return RowDifference(
-        video_id=video_id,
-        row=row,
+        video_id=one.video_id,
+        row=one.row,
         max_abs=max_abs,
         cosine=float(a @ b) / norms if norms else float(not max_abs),
         tolerance=tolerance,

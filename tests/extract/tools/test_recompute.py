@@ -2,6 +2,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from cache_schema.errors import StoreError
@@ -41,6 +42,23 @@ def test_all_rows_of_unchanged_videos_are_made_again(stream):
     found = {video: sum(row.video_id == video for row in again.rows) for video in ROWS}
     assert (found, again.problems) == (ROWS, [])
     assert all(row.ok for row in again.rows)
+
+
+def test_rows_of_a_network_have_the_same_bits_again(extracted, tmp_path):
+    """In a batch of another size, or on several threads, their last bits would be others."""
+    made = {"encoders": ("efficientnet_lite0",), "device": "cpu", "store_dtype": "float32"}
+    extract(extracted / "videos", tmp_path / "n.zarr", **made)
+    again = recompute_rows(open_store(tmp_path / "n.zarr").stream(), 11)
+    assert [row.max_abs for row in again.rows] == [0.0] * 11
+
+
+def test_a_row_that_is_no_number_again_is_none_of_the_same(stream, monkeypatch):
+    monkeypatch.setattr(
+        "extract.encode.encoders.fake.FakeEncoder.encode",
+        lambda self, pixels_BFCHW: torch.full((len(pixels_BFCHW), *self.row_shape), torch.nan),
+    )
+    again = recompute_rows(stream, 100)
+    assert [row.ok for row in again.rows] == [False] * sum(ROWS.values())
 
 
 def test_a_video_replaced_by_a_shorter_one_is_named_and_the_others_are_gone_on_with(
