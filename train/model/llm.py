@@ -19,12 +19,8 @@ from train.config import LlmConfig
 from train.model.attention import causal_attention, eager_attention, most_eager_tokens
 from train.model.branches import BranchLayout
 from train.model.identity import LlmIdentity
-from train.model.pretrained import (
-    llm_source,
-    quiet_loading,
-    read_weights,
-    weights_sha256,
-)
+from train.model.pretrained import llm_source, read_weights, weights_sha256
+from train.model.quiet_loading import quiet_loading
 from train.model.tuning import SIZED, blocks_of, multiply_in_autocast, parse_tuning, tune
 
 __all__ = ["LanguageModel", "load_llm", "native_dtype"]

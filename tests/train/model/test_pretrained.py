@@ -2,6 +2,7 @@
 
 import logging
 
+import gguf
 import torch
 
 from tests.train.model.tiny_gguf import LAYERS, WIDTH, save_tiny_gguf
@@ -27,6 +28,21 @@ def test_a_gguf_file_is_converted_with_one_line_of_ours(tmp_path, monkeypatch, c
         "converting tiny.gguf once"
     ]
     assert (llm.width_in, llm.identity.num_layers) == (WIDTH, LAYERS)
+
+
+def test_the_header_of_a_gguf_file_is_read_once_and_nothing_else_is_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path, read = save_tiny_gguf(tmp_path / "tiny.gguf"), []
+
+    class Reader(gguf.GGUFReader):
+        def __init__(self, path, *more):
+            read.append(path)
+            super().__init__(path, *more)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Reader)
+    load(path)
+    assert read == [str(path)]
+    assert gguf.GGUFReader is Reader
 
 
 def test_an_llm_in_several_files_is_read_without_a_word(tmp_path, capfd):

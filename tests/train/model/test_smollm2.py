@@ -6,8 +6,8 @@ from gguf import GGUFReader
 from transformers import AutoTokenizer
 
 from train.config import LlmConfig
+from train.model.gguf_file import smollm2_gguf
 from train.model.llm import load_llm
-from train.model.pretrained import _smollm2_gguf
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def llm():
 
 
 def test_the_file_itself_is_an_llm(llm):
-    config = LlmConfig(name=str(_smollm2_gguf()), num_layers=0, dtype="float32")
+    config = LlmConfig(name=str(smollm2_gguf()), num_layers=0, dtype="float32")
     named = load_llm(config, torch.device("cpu"), seed=0)
     assert named.identity.weights_sha256 == llm.identity.weights_sha256
 
@@ -29,7 +29,7 @@ def test_it_is_the_whole_network(llm):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    gguf = _smollm2_gguf()
+    gguf = smollm2_gguf()
     return AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
 
 
@@ -48,6 +48,6 @@ def test_it_still_knows_what_it_learned(llm, tokenizer, text, word):
 
 
 def test_converted_weights_are_those_of_the_file(llm):
-    tensors = {tensor.name: tensor for tensor in GGUFReader(_smollm2_gguf()).tensors}
+    tensors = {tensor.name: tensor for tensor in GGUFReader(smollm2_gguf()).tensors}
     stored = torch.from_numpy(tensors["output_norm.weight"].data.copy())
     torch.testing.assert_close(llm.stack.norm.weight.detach(), stored)

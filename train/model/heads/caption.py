@@ -18,12 +18,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from cache_schema.errors import ConfigError
 from train.model.identity import LlmIdentity
 from train.model.llm import LanguageModel
-from train.model.pretrained import (
-    llm_source,
-    quiet_loading,
-    read_lm_head,
-    weights_sha256,
-)
+from train.model.pretrained import llm_source, read_lm_head, weights_sha256
+from train.model.quiet_loading import quiet_loading
 from train.task import IGNORED, States
 
 __all__ = ["CaptionHead", "CaptionWriter", "OwnLmHead"]
