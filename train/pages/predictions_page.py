@@ -9,11 +9,10 @@ from cache_schema.page.charts import chart_json
 from cache_schema.page.document import Page
 from cache_schema.parsing import to_mapping
 from train.pages.media import Media
-from train.pages.view import ClassTally, Confusion, VideoView
+from train.pages.view import MEASURES, ClassTally, Confusion, VideoView
 from train.pages.view_file import ViewFile, Views
 
 __all__ = [
-    "MEASURES",
     "PLAYER",
     "class_table",
     "confusion_chart",
@@ -22,15 +21,6 @@ __all__ = [
     "view_block",
     "view_blocks",
 ]
-
-MEASURES = {
-    "seconds": "share of the annotated seconds that are named right",
-    "moments": "share of annotated moments that as many best predictions find (tIoU 0.5)",
-    "queries": "mean tIoU of the best span of each query",
-    "futures": "1 - edit distance of the best future",
-    "": "",
-}
-"""Unit of the judging -> what the share of right ones means."""
 
 PLAYER = ("players.js", "player.js")
 """Scripts of what shows single videos."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from train.pages.media import Media, MediaShelf
 from train.pages.predictions_page import (
-    MEASURES,
     Columns,
     class_table,
     confusion_chart,
@@ -14,7 +13,7 @@ from train.pages.predictions_page import (
 )
 from train.pages.run_facts import RunFacts
 from train.pages.run_store import RunStore, store_of
-from train.pages.view import VideoView
+from train.pages.view import MEASURES, VideoView
 from train.pages.view_file import Summary, ViewFile, Views, read_views, summed
 
 __all__ = ["ClassSection", "ShownVideos", "SubsetViews", "class_sections", "subset_views"]

@@ -6,9 +6,28 @@ from typing import Literal
 
 from cache_schema.parsing import record
 
-__all__ = ["ClassTally", "Confusion", "Curve", "Lane", "Mark", "VideoView", "joined", "tallied"]
+__all__ = [
+    "MEASURES",
+    "ClassTally",
+    "Confusion",
+    "Curve",
+    "Lane",
+    "Mark",
+    "VideoView",
+    "joined",
+    "tallied",
+]
 
 Verdict = Literal["", "right", "wrong", "missed"]
+
+MEASURES = {
+    "seconds": "share of the annotated seconds that are named right",
+    "moments": "share of annotated moments that as many best predictions find (tIoU 0.5)",
+    "queries": "mean tIoU of the best span of each query",
+    "futures": "1 - edit distance of the best future",
+    "": "",
+}
+"""Unit of the judging -> what the share of right ones means."""
 
 
 @record

@@ -15,8 +15,7 @@ from cache_schema.place import Place
 from cache_schema.stream import Stream
 from train.answer import Answer, merged
 from train.pages.media import Media, MediaShelf
-from train.pages.predictions_page import MEASURES, predictions_page
-from train.pages.view import VideoView
+from train.pages.view import MEASURES, VideoView
 from train.pages.view_file import ViewFile, Views, ViewWriter, summed
 from train.predict.ensemble import Ensemble
 from train.task import Sample, Subset
@@ -91,6 +90,9 @@ def write_answer_page(
         store: Of the stream; None if it goes away.
         quiet: Whether no bar is shown.
     """
+    # Here: it draws, and what draws takes a fifth of a second to import.
+    from train.pages.predictions_page import predictions_page
+
     total = summed(views)
     shelf = MediaShelf(page)
     with tqdm(desc="page", total=len(total.summaries), unit="video", disable=quiet) as bar:
