@@ -3,6 +3,8 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from train.decoders.segment_history import (
     SURPRISE,
@@ -26,6 +28,20 @@ def test_what_comes_next_depends_on_all_that_was_done():
     assert probabilities(history, [0, 1], 1).argmax() == 2
     # The first segment: half of the videos begin with 0, half with 1.
     assert probabilities(history, [], None)[:2] == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+def test_what_follows_what_is_fitted_on_one_thread(monkeypatch):
+    fit, threads = LogisticRegression.fit, set()
+
+    def noting_fit(*arguments, **settings):
+        threads.update(pool["num_threads"] for pool in threadpool_info())
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noting_fit)
+    with threadpool_limits(2):
+        measure_history(STEPS, 3)
+        assert threads == {1}
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
 
 
 def test_probabilities_sum_to_one_and_a_class_does_not_follow_itself():
