@@ -1,6 +1,10 @@
 """Run an iterator ahead in one thread.
 
 One thread is enough: copying rows releases the GIL, and processes would pay for pickling.
+
+To torch it is one core. With helpers of its own, there would be more OpenMP threads than cores, and
+then GNU's library puts each of them to sleep as soon as it has nothing to do: to wake them again at
+every product of matrices took the training of a small model on a CPU half of its time.
 """
 
 from collections import deque
@@ -8,6 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, TypeVar
+
+import torch
 
 __all__ = ["Prefetch"]
 
@@ -28,7 +34,12 @@ class Prefetch(Generic[T]):
     def __init__(self, source: Iterator[T], depth: int = 2) -> None:
         self._source = source
         self._depth = depth
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        self._thread = ThreadPoolExecutor(
+            max_workers=1,
+            thread_name_prefix="prefetch",
+            initializer=torch.set_num_threads,
+            initargs=(1,),
+        )
 
     def __enter__(self) -> "Prefetch[T]":
         return self

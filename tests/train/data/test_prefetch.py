@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from train.data.prefetch import Prefetch
 
@@ -14,6 +15,17 @@ def test_items_come_in_order_and_the_thread_ends():
     with Prefetch(iter(range(20))) as items:
         assert list(items) == list(range(20))
     assert threads() == []
+
+
+def test_torch_works_there_without_helpers_and_here_with_as_many_as_before():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Prefetch(torch.get_num_threads() for _ in range(3)) as counts:
+            assert list(counts) == [1, 1, 1]
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_error_of_the_source_surfaces_after_the_items_before_it():
