@@ -48,6 +48,8 @@ class EncodeThreads:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
+        # What was set last, here by its threads, is for all threads that begin later, too.
+        torch.set_num_threads(torch.get_num_threads())
 
     def map(self, function: Callable[[T], Tensor], items: Iterable[T]) -> Iterator[Tensor]:
         """Do as ``map`` does, on the threads, ahead of whoever iterates."""

@@ -4,7 +4,7 @@ One thread is enough: copying rows releases the GIL, and processes would pay for
 
 To torch it is one core. With helpers of its own, there would be more OpenMP threads than cores, and
 then GNU's library puts each of them to sleep as soon as it has nothing to do: to wake them again at
-every product of matrices took the training of a small model on a CPU half of its time.
+every product of matrices took up to half of the time of training a small model on a CPU.
 """
 
 from collections import deque
@@ -34,14 +34,12 @@ class Prefetch(Generic[T]):
     def __init__(self, source: Iterator[T], depth: int = 2) -> None:
         self._source = source
         self._depth = depth
-        self._thread = ThreadPoolExecutor(
-            max_workers=1,
-            thread_name_prefix="prefetch",
-            initializer=torch.set_num_threads,
-            initargs=(1,),
-        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
 
     def __enter__(self) -> "Prefetch[T]":
+        before = torch.get_num_threads()
+        self._thread.submit(_without_helpers).result()
+        torch.set_num_threads(before)  # what was set last is for all threads that begin later, too
         return self
 
     def __exit__(
@@ -60,3 +58,9 @@ class Prefetch(Generic[T]):
 
     def _ask(self) -> Future[T | _End]:
         return self._thread.submit(next, self._source, _End())
+
+
+def _without_helpers() -> None:
+    """Have torch work in this thread alone."""
+    torch.get_num_threads()  # only once asked, a thread does not take what others set
+    torch.set_num_threads(1)

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,3 +82,15 @@ def test_what_is_mapped_comes_back_in_order_from_threads_of_one_core_each():
     assert [item for item, _, _ in results] == list(range(20))
     assert all(name.startswith("encode") for _, name, _ in results)
     assert {cores for _, _, cores in results} == {1}
+
+
+def test_a_programs_later_threads_have_as_many_of_torchs_as_before(encoders):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with EncodeThreads(2) as threads:
+            threads.submit(encoders[1], pixels(encoders[1], 1), BATCH).result()
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)

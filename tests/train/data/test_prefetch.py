@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -24,6 +25,8 @@ def test_torch_works_there_without_helpers_and_here_with_as_many_as_before():
         with Prefetch(torch.get_num_threads() for _ in range(3)) as counts:
             assert list(counts) == [1, 1, 1]
             assert torch.get_num_threads() == 3
+            with ThreadPoolExecutor(1) as later:
+                assert later.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
 
