@@ -71,14 +71,14 @@ def show_payback(one: Mapping[str, object]) -> None:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="One short round, for trials.")
-@click.option("--threads", default=1, help="Of torch.")
+@click.option("--threads", type=int, help="Of torch, in place of one for each core.")
 @click.option("--llm", default="smollm2")
 @click.option("--blocks", default=4, help="Of the LLM in the steps.")
 @click.option("--rounds", default=5)
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/train.json")
-def main(quick: bool, threads: int, llm: str, blocks: int, rounds: int, out: Path) -> None:
+def main(quick: bool, threads: int | None, llm: str, blocks: int, rounds: int, out: Path) -> None:
     """Print the tables and write OUT."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or torch.get_num_threads())
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers_logging.set_verbosity_error()
     logging.getLogger("train").setLevel(logging.ERROR)
@@ -101,7 +101,7 @@ def main(quick: bool, threads: int, llm: str, blocks: int, rounds: int, out: Pat
         "padding_share": max(one["training"] for one in padding.values()),
         "epochs_until_paid": paid["epochs_until_paid"],
         "end_to_end_vs_cached": paid["end_to_end_vs_cached"],
-        "threads": threads,
+        "threads": torch.get_num_threads(),
         "rounds": sizes.rounds,
         "batch_size": sizes.batch_size,
         "window_rows": sizes.window_rows,
