@@ -78,7 +78,8 @@ def show_payback(one: Mapping[str, object]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results/train.json")
 def main(quick: bool, threads: int | None, llm: str, blocks: int, rounds: int, out: Path) -> None:
     """Print the tables and write OUT."""
-    torch.set_num_threads(threads or torch.get_num_threads())
+    if threads is not None:
+        torch.set_num_threads(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers_logging.set_verbosity_error()
     logging.getLogger("train").setLevel(logging.ERROR)

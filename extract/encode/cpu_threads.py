@@ -39,9 +39,7 @@ class EncodeThreads:
         self._num_threads = num_threads
         self.gpu_clock = GpuClock()
         """Counts what a GPU does in place of the threads."""
-        self._pool = ThreadPoolExecutor(
-            num_threads, "encode", initializer=torch.set_num_threads, initargs=(1,)
-        )
+        self._pool = ThreadPoolExecutor(num_threads, "encode", initializer=_without_helpers)
 
     def __enter__(self) -> "EncodeThreads":
         return self
@@ -81,3 +79,9 @@ class EncodeThreads:
     def num_ahead(self) -> int:
         """Batches that may be under way: one for each thread, and one that waits for the first."""
         return self._num_threads + 1
+
+
+def _without_helpers() -> None:
+    """Have torch work in this thread alone, whatever number other threads set."""
+    torch.get_num_threads()  # only once asked, a thread does not take what others set
+    torch.set_num_threads(1)

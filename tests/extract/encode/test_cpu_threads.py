@@ -94,3 +94,14 @@ def test_a_programs_later_threads_have_as_many_of_torchs_as_before(encoders):
             assert later.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_others_set_meanwhile_is_not_for_threads_that_encode():
+    before = torch.get_num_threads()
+    try:
+        with EncodeThreads(1) as threads:
+            assert list(threads.map(len, ["begun"])) == [5]
+            torch.set_num_threads(3)
+            assert list(threads.map(lambda _: torch.get_num_threads(), [None])) == [1]
+    finally:
+        torch.set_num_threads(before)
