@@ -1,6 +1,5 @@
 """The objects of one store: fetched, listed and put, many requests at a time."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -13,6 +12,7 @@ from cache_schema.object_backend.bucket_errors import (
     is_no_bucket,
     object_gone,
 )
+from cache_schema.object_backend.forked import check_not_forked
 from cache_schema.object_backend.needed_package import needed_package
 from cache_schema.object_backend.open_bucket import RETRY_SECONDS, open_bucket
 from cache_schema.place import Address
@@ -45,14 +45,15 @@ class StoredObject(NamedTuple):
     """Its tag, which differs whenever the content does; when it was changed if there is none."""
 
 
-@cache
 def requests() -> ThreadPoolExecutor:
     """Return the threads that wait for answers. Nothing that runs in one may wait for another."""
+    check_not_forked()
+    return _threads()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="objects")
-
-
-# Threads are not there after a fork, and nobody would answer.
-os.register_at_fork(after_in_child=requests.cache_clear)
 
 
 class Bucket:
@@ -254,6 +255,7 @@ class Bucket:
         return [requests().submit(self.get_range, key, start, end) for start, end in spans]
 
     def _open(self) -> "ObjectStore":
+        check_not_forked()
         if self._client is None:
             self._client = open_bucket(self.address, self._retry_seconds)
         return self._client

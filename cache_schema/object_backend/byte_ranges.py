@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cache_schema.object_backend.forked import check_not_forked
+
 __all__ = ["ByteRanges", "ObjectReader", "ReadAhead", "Span", "joined_spans"]
 
 Span = tuple[int, int]
@@ -95,6 +97,7 @@ class ReadAhead:
 
     def read_into(self, key: str, start: int, out: NDArray[np.uint8]) -> int:
         """See ``ObjectReader``."""
+        check_not_forked()
         filled = 0
         for piece in self._pieces(key, start, start + len(out)):
             out[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)

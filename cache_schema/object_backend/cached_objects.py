@@ -4,7 +4,6 @@ Blocks that are asked for are fetched side by side and kept; reading copies them
 as from a local store. What the cache has no room for is read through ``ReadAhead``, as without one.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -21,6 +20,7 @@ from cache_schema.object_backend.bucket_errors import object_gone
 from cache_schema.object_backend.byte_ranges import ReadAhead, Span
 from cache_schema.object_backend.cached_object import BLOCK_BYTES, Bytes, CachedObject
 from cache_schema.object_backend.disk_cache import DiskCache, StoreCopies
+from cache_schema.object_backend.forked import check_not_forked
 from cache_schema.object_backend.waiting_line import WaitingLine
 
 __all__ = ["CachedObjects"]
@@ -39,9 +39,6 @@ it, and what is read first would come late."""
 def _requests() -> WaitingLine[bytes | None]:
     """Return the threads that fetch blocks."""
     return WaitingLine(IN_FLIGHT)
-
-
-os.register_at_fork(after_in_child=_requests.cache_clear)
 
 
 class _Request(NamedTuple):
@@ -78,7 +75,6 @@ class CachedObjects:
         self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._uncached = ReadAhead(self._bucket)
         self._copies: StoreCopies = self.cache.copies(self._bucket.address)
         self._known: dict[str, Future[_Known]] = {}
@@ -127,8 +123,7 @@ class CachedObjects:
             copy.will_need(start, end)
 
     def _object(self, key: str) -> "Future[_Known]":
-        if self._process != os.getpid():
-            self._begin()  # the parent's requests are answered there
+        check_not_forked()
         found = self._known.get(key)
         if found is None:
             with self._lock:

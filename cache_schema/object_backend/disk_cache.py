@@ -235,23 +235,30 @@ def _removed(copies: list[_Copy], wanted: int) -> int:
 @contextmanager
 def _unused(store: Path) -> Iterator[bool]:
     """Keep others from beginning to read a store, if none does so already."""
-    descriptor = os.open(store / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
+    with _descriptor(store / IN_USE) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with _descriptor(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _descriptor(path: Path) -> Iterator[int]:
+    """Open a file, and let go of it and of what is locked by it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield descriptor
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not, while a forked process has it
         os.close(descriptor)
 
 

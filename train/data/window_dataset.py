@@ -36,8 +36,9 @@ class WindowDataset(Dataset[FeatureWindow]):
     """Windows of equal length that show every row of a stream; map-style and picklable.
 
     Works with ``torch.utils.data.DataLoader`` as it is, worker processes included: each opens the
-    store for itself. A loader asks for a whole batch at once (``__getitems__``), which is then
-    read by one call of ``Stream.read_windows``.
+    store for itself. Workers that read a bucket need ``multiprocessing_context="spawn"``. A loader
+    asks for a whole batch at once (``__getitems__``), which is then read by one call of
+    ``Stream.read_windows``.
     """
 
     def __init__(

@@ -178,11 +178,11 @@ def test_processes_share_one_cache(bucket, folder):
     assert bucket.asked == asked
 
 
-def test_a_copy_in_another_process_and_one_behind_a_fork_read_for_themselves(bucket, folder):
+def test_a_copy_in_another_process_reads_for_itself(bucket, folder):
     objects = opened(bucket, folder)
     objects.start("part", [(0, BLOCK)])
     assert read(pickle.loads(pickle.dumps(objects)), 0, 10) == DATA[:10]
-    child = multiprocessing.get_context("fork").Process(target=read, args=(objects, 0, SIZE))
+    child = multiprocessing.get_context("spawn").Process(target=read, args=(objects, 0, SIZE))
     child.start()
     child.join(timeout=60)
     assert child.exitcode == 0

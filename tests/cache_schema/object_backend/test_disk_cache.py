@@ -147,3 +147,19 @@ def test_a_reader_keeps_its_copies_until_it_ends_however_it_does(tmp_path):
     reader.join()
     assert DiskCache(tmp_path, 2 * SIZE).take(2 * SIZE)
     assert held(cache, OTHER, "a") == []
+
+
+def test_a_process_that_was_forked_while_room_was_made_does_not_keep_the_lock(tmp_path):
+    with disk_cache._locked(tmp_path / disk_cache.LOCK):
+        child = multiprocessing.get_context("fork").Process(target=signal.pause)
+        child.start()
+    taken = multiprocessing.get_context("spawn").Process(target=_take, args=(tmp_path,))
+    taken.start()
+    taken.join(timeout=60)
+    child.kill()
+    child.join()
+    assert taken.exitcode == 0
+
+
+def _take(folder):
+    assert DiskCache(folder, 4 * SIZE).take(SIZE)

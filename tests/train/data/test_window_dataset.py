@@ -67,11 +67,21 @@ def test_a_batch_read_directly_is_the_loader_s(stream):
     assert read.video_id == list(loaded.video_id)
 
 
-def test_a_worker_process_reads_the_same(tmp_path):
-    data = WindowDataset(make_store(tmp_path / "f.h5", LENGTHS).stream(), 4)
+@pytest.mark.parametrize("start", ["spawn", "fork"])
+@pytest.mark.parametrize("name", ["f.h5", "f.zarr"])
+def test_a_worker_process_reads_the_same(tmp_path, name, start):
+    data = WindowDataset(make_store(tmp_path / name, LENGTHS).stream(), 4)
     data[0]  # its files are open
-    loader = DataLoader(data, batch_size=5, num_workers=1, multiprocessing_context="spawn")
+    loader = DataLoader(data, batch_size=5, num_workers=1, multiprocessing_context=start)
     (loaded,) = loader
+    assert torch.equal(loaded.features, data.read(range(5)).features)
+
+
+def test_a_worker_that_is_forked_says_why_it_reads_no_bucket(address):
+    data = WindowDataset(make_store(address, LENGTHS).stream(), 4)
+    with pytest.raises(StoreError, match='multiprocessing_context="spawn"'):
+        list(DataLoader(data, batch_size=5, num_workers=1, multiprocessing_context="fork"))
+    (loaded,) = DataLoader(data, batch_size=5, num_workers=1, multiprocessing_context="spawn")
     assert torch.equal(loaded.features, data.read(range(5)).features)
 
 
