@@ -23,7 +23,7 @@ import numpy as np
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import create_store, open_store
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 
 WINDOW_ROWS = 64
 BATCH = 64

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from cache_schema.records import Commit, VideoRecord
     from cache_schema.row_writer import RowWriter, imported_recipe
     from cache_schema.store import Store, StoreWriter, StreamWriter, create_store, open_store
-    from cache_schema.stream import FeatureRows, RowSpan, Stream, as_float32, as_stored
+    from cache_schema.stored_numbers import as_float32, as_stored
+    from cache_schema.stream import FeatureRows, RowSpan, Stream
 
 __all__ = [
     "AnnotationError",
@@ -85,7 +86,8 @@ _HOMES = {
     "cache_schema.records": ["Commit", "VideoRecord"],
     "cache_schema.row_writer": ["RowWriter", "imported_recipe"],
     "cache_schema.store": ["Store", "StoreWriter", "StreamWriter", "create_store", "open_store"],
-    "cache_schema.stream": ["FeatureRows", "RowSpan", "Stream", "as_float32", "as_stored"],
+    "cache_schema.stored_numbers": ["as_float32", "as_stored"],
+    "cache_schema.stream": ["FeatureRows", "RowSpan", "Stream"],
 }
 
 if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker would believe any name

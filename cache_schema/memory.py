@@ -13,7 +13,8 @@ from cache_schema.journal import decode_journal
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, encode_line
 from cache_schema.row_writer import checked_rows, checked_times, imported_video
-from cache_schema.stream import Array, Stream, StreamPart
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import Stream, StreamPart
 
 __all__ = ["memory_stream"]
 

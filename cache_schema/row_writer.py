@@ -20,7 +20,7 @@ from cache_schema.place import Place, to_place
 from cache_schema.recipe import UNKNOWN, EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import StreamWriter, create_store, open_store, store_exists
-from cache_schema.stream import Array, as_float32, as_stored
+from cache_schema.stored_numbers import Array, as_float32, as_stored
 from cache_schema.timeline import RowClock
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.pending import check_same_stream, check_stream_name

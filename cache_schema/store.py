@@ -15,7 +15,8 @@ from cache_schema.parsing import differences
 from cache_schema.place import Address, Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
-from cache_schema.stream import Array, OnDamage, Stream, raise_damage
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import OnDamage, Stream, raise_damage
 
 if TYPE_CHECKING:
     from cache_schema.object_backend.disk_cache import DiskCache
@@ -83,6 +84,9 @@ class Store:
     def __init__(self, path: Place, streams: Sequence[Stream]) -> None:
         self.path = path
         self.streams = {stream.name: stream for stream in streams}
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path}: {', '.join(self.streams) or 'no streams yet'}>"
 
     def stream(self, name: str | None = None) -> Stream:
         """Return a stream by name, or the only one.

@@ -19,6 +19,7 @@ from cache_schema.journal import Journal, Listed
 from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
+from cache_schema.stored_numbers import Array, as_float32
 from cache_schema.timeline import count_rows, rows_between
 
 __all__ = [
@@ -27,12 +28,9 @@ __all__ = [
     "RowSpan",
     "Stream",
     "StreamPart",
-    "as_float32",
     "as_source",
-    "as_stored",
 ]
 
-Array = NDArray[np.generic]
 OnDamage = Callable[[StoreCorruptError], None]
 """What to do about a part whose journal is damaged; it is left out if this returns."""
 
@@ -102,31 +100,6 @@ class RowSpan(NamedTuple):
     num_rows: int
 
 
-def as_float32(values: Array, store_dtype: str) -> NDArray[np.float32]:
-    """Return stored values as float32; bfloat16 bits are the upper half of a float32."""
-    if store_dtype == "bfloat16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    return values.astype(np.float32)
-
-
-def as_stored(values: Array, store_dtype: str) -> Array:
-    """Return numbers as they are stored, rounded to the nearest, ties to even.
-
-    Goes through float32, as networks' outputs do. What does not fit becomes infinite.
-
-    Args:
-        values: Floating point numbers of any width; not NaN.
-        store_dtype: ``float16``, ``float32`` or ``bfloat16``, which becomes its uint16 bits.
-    """
-    with np.errstate(over="ignore"):
-        numbers = values.astype(np.float32)
-        if store_dtype != "bfloat16":
-            return numbers.astype(store_dtype)
-    bits = numbers.view(np.uint32)
-    # Half of what is cut off is added, less one if the last bit that stays is even.
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-
-
 def as_source(stored: object) -> str:
     """Return what is stored as ``Stream.encoder_source``: no reader refuses a stream for it."""
     return stored if isinstance(stored, str) else ""
@@ -186,6 +159,10 @@ class Stream:
     def num_rows(self) -> int:
         """Rows of all videos together."""
         return sum(map(self.rows_of, self._places))
+
+    def __repr__(self) -> str:
+        rows = f"{self.num_rows:,} rows of {self.row_shape} {self.recipe.store_dtype}"
+        return f"<Stream {self.name}: {len(self._places):,} videos, {rows}>"
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._places

@@ -21,7 +21,7 @@ from cache_schema.place import Place
 from cache_schema.recipe import EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import Store, create_store, open_store
-from cache_schema.stream import Array, as_float32
+from cache_schema.stored_numbers import Array, as_float32
 
 __all__ = ["StoreContract", "add_video", "make_recipe", "make_rows", "make_store", "make_video"]
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from cache_schema.errors import ConfigError, VideoError
 from cache_schema.recipe import Recipe
-from cache_schema.stream import Array, FeatureRows
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import FeatureRows
 from cache_schema.timeline import RowClock
 from extract.config import EncoderSettings, ExtractConfig, settings_of_call
 from extract.decode.frames import SampledFrame, checked_frame
@@ -38,6 +39,10 @@ class FrameEncoder:
     def __init__(self, target: Target, config: ExtractConfig) -> None:
         self._target = target
         self._batch_size = config.batch_size
+
+    def __repr__(self) -> str:
+        fps = f"{self.recipe.sampling.fps} frames/s"
+        return f"<FrameEncoder {self.recipe.encoder.id}: rows of {self.row_shape}, {fps}>"
 
     @property
     def recipe(self) -> Recipe:

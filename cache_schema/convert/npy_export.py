@@ -8,7 +8,8 @@ import numpy as np
 from cache_schema.errors import StoreError
 from cache_schema.proof.blocks import checked_blocks
 from cache_schema.store import Store
-from cache_schema.stream import Array, Stream, as_float32
+from cache_schema.stored_numbers import Array, as_float32
+from cache_schema.stream import Stream
 from cache_schema.writing.durable import replaced_file
 from cache_schema.writing.write_errors import write_errors
 

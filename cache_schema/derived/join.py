@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from cache_schema.derived.made import MadeStream
 from cache_schema.errors import StoreError
 from cache_schema.recipe import SamplingRecipe, derived_recipe
-from cache_schema.stream import Array, Stream, as_float32
+from cache_schema.stored_numbers import Array, as_float32
+from cache_schema.stream import Stream
 
 __all__ = ["JoinedStream"]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from cache_schema.derived.made import MadeStream
 from cache_schema.recipe import derived_recipe
-from cache_schema.stream import Array, Stream, as_float32
+from cache_schema.stored_numbers import Array, as_float32
+from cache_schema.stream import Stream
 
 __all__ = ["MOTION", "MotionStream"]
 

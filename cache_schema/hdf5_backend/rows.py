@@ -21,7 +21,7 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError, StoreNotFoundError
 from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, is_marked
 from cache_schema.hdf5_backend.view import ClosedView
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 
 __all__ = ["RESTORE", "Hdf5Dataset", "Hdf5File", "Hdf5Group", "Hdf5Rows", "look"]
 

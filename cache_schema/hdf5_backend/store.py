@@ -32,7 +32,8 @@ from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, clear_writer_
 from cache_schema.parsing import to_json
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord, encode_line
-from cache_schema.stream import Array, Stream
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import Stream
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import make_folders, partials, replaced_file
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name

@@ -15,7 +15,7 @@ from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket, requests
 from cache_schema.object_backend.rows import shard_key
 from cache_schema.records import Commit, encode_line
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 from cache_schema.writing.write_errors import write_errors
 from cache_schema.zarr_backend.headers import StreamHeader, group, part_attributes, to_text
 from cache_schema.zarr_backend.seal import array_documents, copy_of

@@ -13,7 +13,7 @@ from cache_schema.object_backend.byte_ranges import ObjectReader, Span
 from cache_schema.object_backend.cached_object import CachedObject
 from cache_schema.object_backend.cached_objects import CachedObjects
 from cache_schema.object_backend.disk_cache import CacheCounts
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 
 __all__ = ["CachedPartRows", "ObjectPartRows", "shard_key"]
 

@@ -21,7 +21,8 @@ from cache_schema.object_backend.reader import (
 )
 from cache_schema.place import Address
 from cache_schema.records import VideoRecord
-from cache_schema.stream import Array, Stream
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import Stream
 from cache_schema.writing.part_names import PartNames
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors

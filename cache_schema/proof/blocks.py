@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from cache_schema.errors import StoreCorruptError
 from cache_schema.records import Commit
-from cache_schema.stream import Array, PartRows, Stream
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import PartRows, Stream
 
 __all__ = ["checked_blocks", "little_endian", "part_blocks", "row_blocks"]
 

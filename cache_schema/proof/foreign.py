@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from cache_schema import layout
-from cache_schema.stream import Array, Stream, StreamPart
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import Stream, StreamPart
 
 __all__ = ["differences_near"]
 

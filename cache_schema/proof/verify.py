@@ -15,7 +15,8 @@ from cache_schema.proof.report import Problem, Report
 from cache_schema.proof.zarr_files import zarr_problems
 from cache_schema.records import Commit
 from cache_schema.store import is_hdf5, open_store
-from cache_schema.stream import Stream, StreamPart, as_float32
+from cache_schema.stored_numbers import as_float32
+from cache_schema.stream import Stream, StreamPart
 
 __all__ = ["Problem", "Report", "verify_store"]
 

@@ -11,7 +11,8 @@ from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
 from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
-from cache_schema.stream import Array, Stream
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import Stream
 
 __all__ = ["PendingVideo", "check_same_stream", "check_stream_name"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 
 __all__ = ["ZarrPartRows", "shard_path"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cache_schema import layout
 from cache_schema.errors import StoreError
 from cache_schema.records import VideoRecord, append_line
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 from cache_schema.writing.durable import make_folders, new_file, replaced_folder, sync_path
 from cache_schema.writing.part_names import PartNames
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name

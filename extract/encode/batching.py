@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders.base import Encoder
 from extract.encode.gpu.rows_out import ComingRows

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cache_schema.errors import VideoError
 from cache_schema.recipe import Recipe
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 from cache_schema.timeline import RowClock
 from extract.decode.frames import Frame, SampledFrame
 from extract.encode.batching import are_finite, to_stored

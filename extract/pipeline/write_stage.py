@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cache_schema.store import StoreWriter, StreamWriter
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 from extract.pipeline.work import Work
 from extract.plan.jobs import Job
 from extract.plan.targets import Target

@@ -13,7 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.stream import RowSpan, Stream, as_float32
+from cache_schema.stored_numbers import as_float32
+from cache_schema.stream import RowSpan, Stream
 from extract.store_page.dimensions import DimensionFacts, DimensionSums
 
 __all__ = ["SAME", "LookedAt", "look_at", "plan_spans", "pooled", "read_span"]

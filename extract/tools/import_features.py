@@ -21,7 +21,8 @@ from cache_schema.proof.blocks import little_endian
 from cache_schema.recipe import Recipe
 from cache_schema.row_writer import checked_rows, imported_recipe, imported_times, imported_video
 from cache_schema.store import StreamWriter, create_store, open_store, store_exists
-from cache_schema.stream import Array, Stream
+from cache_schema.stored_numbers import Array
+from cache_schema.stream import Stream
 from extract.tools.feature_files import FeatureFile, find_feature_files, read_features
 from extract.tools.feature_layout import known_shapes, refuse_other_layout
 

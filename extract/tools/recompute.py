@@ -15,7 +15,8 @@ from cache_schema.place import Place, recorded_place
 from cache_schema.proof.report import Problem
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
-from cache_schema.stream import Stream, as_float32
+from cache_schema.stored_numbers import as_float32
+from cache_schema.stream import Stream
 from extract.config import ExtractConfig
 from extract.decode.backends import open_video
 from extract.decode.frames import sample_frames

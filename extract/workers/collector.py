@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import StoreWriter
-from cache_schema.stream import Array
+from cache_schema.stored_numbers import Array
 from cache_schema.writing.closing import ClosedOnExit
 
 __all__ = ["CollectedVideo", "RowCollector", "commit_collected"]

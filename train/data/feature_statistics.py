@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import StoreError
-from cache_schema.stream import RowSpan, Stream, as_float32
+from cache_schema.stored_numbers import as_float32
+from cache_schema.stream import RowSpan, Stream
 from train.data.fetched_ahead import fetched_ahead
 from train.data.samples import SampleRows
 

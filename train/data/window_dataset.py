@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cache_schema.stream import RowSpan, Stream, as_float32
+from cache_schema.stored_numbers import as_float32
+from cache_schema.stream import RowSpan, Stream
 
 __all__ = ["FeatureWindow", "WindowDataset"]
 

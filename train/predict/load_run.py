@@ -32,6 +32,9 @@ class Run:
     def __init__(self, ensemble: Ensemble) -> None:
         self._ensemble = ensemble
 
+    def __repr__(self) -> str:
+        return f"<Run {', '.join(str(run.where) for run in self._ensemble.runs)}: {self.task}>"
+
     @property
     def task(self) -> str:
         """Name of the task."""

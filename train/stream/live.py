@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from cache_schema.stream import as_float32
+from cache_schema.stored_numbers import as_float32
 from extract import LiveFeed, LiveRow
 from train.answer import StreamedRow
 from train.stream.row_stream import RowOutput, RowStream

@@ -8,7 +8,7 @@ import torch
 
 from cache_schema.errors import RecipeMismatchError, SourceError
 from cache_schema.store import open_store
-from cache_schema.stream import as_float32
+from cache_schema.stored_numbers import as_float32
 from extract.tools.feature_files import find_feature_files
 from extract.tools.import_features import ImportSettings, import_features
 
