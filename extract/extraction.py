@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Unpack
 
+from cache_schema.errors import ConfigError
 from cache_schema.parsing import parse, to_mapping
 from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
@@ -109,6 +111,8 @@ def extract_like(
 def _options(
     videos: str | Path | Sequence[str | Path], out: str | Place, config: ExtractConfig
 ) -> RunOptions:
+    if config.workers > 1:
+        _check_may_start_processes(config.workers)
     inputs = [videos] if isinstance(videos, str | Path) else videos
     return RunOptions(
         inputs=tuple(map(str, inputs)),
@@ -121,3 +125,17 @@ def _options(
         dry_run=False,
         hides_progress=True,
     )
+
+
+def _check_may_start_processes(workers: int) -> None:
+    process = current_process()
+    if getattr(process, "_inheriting", False):  # as multiprocessing itself asks
+        raise ConfigError(
+            f"workers is {workers}, and its processes import the script that asks for them: put "
+            'its work under if __name__ == "__main__":'
+        )
+    if process.daemon:
+        raise ConfigError(
+            f"workers is {workers}, and a process of a multiprocessing.Pool may start none: leave "
+            "workers out there, or call extract once for all videos, outside of the pool."
+        )

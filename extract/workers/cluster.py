@@ -106,7 +106,19 @@ def _local(num_workers: int) -> Iterator[Workers]:
     # No memory limit: a fair share of the machine may be less than an encoder needs, and what is
     # too much for the machine is the kernel's to judge.
     with without_ctrl_c():
-        cluster = LocalCluster(
+        cluster = _local_cluster(num_workers)
+    with keep_place, cluster, Client(cluster) as client:
+        yield Workers(
+            client=client,
+            most=lambda: num_workers,
+            num_threads=threads_for(num_workers),
+            wait_seconds=CONNECT_SECONDS * 4,
+        )
+
+
+def _local_cluster(num_workers: int) -> LocalCluster:
+    try:
+        return LocalCluster(
             n_workers=num_workers,
             threads_per_worker=1,
             processes=True,
@@ -116,13 +128,11 @@ def _local(num_workers: int) -> Iterator[Workers]:
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         )
-    with keep_place, cluster, Client(cluster) as client:
-        yield Workers(
-            client=client,
-            most=lambda: num_workers,
-            num_threads=threads_for(num_workers),
-            wait_seconds=CONNECT_SECONDS * 4,
-        )
+    except RuntimeError as error:
+        raise PipelineError(
+            "this machine: workers did not start. What they said stands above; a script must ask "
+            'for workers under if __name__ == "__main__": (they import it).'
+        ) from error
 
 
 @contextmanager

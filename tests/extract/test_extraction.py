@@ -1,3 +1,6 @@
+import multiprocessing
+import subprocess
+import sys
 from dataclasses import fields, replace
 from fractions import Fraction
 
@@ -154,3 +157,34 @@ def test_settings_of_the_call_are_checked_too(videos, tmp_path, workers):
     extract(videos, tmp_path / "f.zarr", **FAKE)
     with pytest.raises(ConfigError, match=f"workers is {workers}, must be at least 1"):
         extract_like(recipe_of(tmp_path / "f.zarr"), videos, tmp_path / "g.zarr", workers=workers)
+
+
+def test_a_script_without_a_guard_is_told_to_have_one(videos, tmp_path):
+    (tmp_path / "script.py").write_text(
+        "from extract import extract\n"
+        f"extract({str(videos)!r}, 'f.zarr', encoders='fake', device='cpu', workers=2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "put its work under if __name__" in done.stderr  # a worker, which imports the script
+    *_, last = done.stderr.splitlines()
+    assert "PipelineError: this machine: workers did not start" in last
+
+
+def _ask_for_workers(videos, pipe):
+    try:
+        extract(videos, "f.zarr", workers=2, **FAKE)
+    except ConfigError as error:
+        pipe.send(str(error))
+
+
+def test_a_process_that_may_start_none_is_told_so(videos):
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_ask_for_workers, args=(videos, theirs), daemon=True)
+    child.start()
+    assert ours.poll(60)
+    assert "outside of the pool" in ours.recv()
+    child.join()
