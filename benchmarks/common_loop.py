@@ -24,6 +24,7 @@ from torch import Tensor
 from cache_schema.recipe import PreprocessRecipe
 from extract.config import ExtractConfig
 from extract.encode.encoders.base import Encoder
+from extract.encode.encoders.efficientnet import EfficientNetLite0
 from extract.encode.preprocess import resized_size
 from extract.plan.targets import build_targets
 
@@ -73,6 +74,8 @@ def main() -> None:
     video, encoder, fps = sys.argv[1:]
     config = ExtractConfig(encoders=(encoder,), device="cpu", compute_dtype="float32")
     network = build_targets(config, None)[0].encoder
+    if isinstance(network, EfficientNetLite0):
+        network.computed = network.network  # as its package writes it, not fused as ours
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         rows = extract_by_common_loop(Path(video), network, float(fps), Path(folder) / "f.npy")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
 from extract.encode.encoders.base import single_frame
+from extract.encode.encoders.fused_convolutions import can_fuse, fused
 from extract.encode.encoders.options import ComputeDtype, EncoderOptions
 from extract.encode.encoders.placement import choose_device, inference, network_dtype
 from extract.encode.encoders.pooling import pool, resolve_pooling
@@ -55,6 +56,10 @@ class EfficientNetLite0:
         self._dtype = network_dtype(options, dtype)
         # Channels last is 1.2-1.7 times faster on a CPU.
         self.network = network.to(self.device, self._dtype, memory_format=torch.channels_last)
+        self.computed = self.network
+        """What computes rows: the network as it is written, or fused. Tracing needs the first."""
+        if options.runtime == "torch" and can_fuse(self.device, self._dtype):
+            self.computed = fused(self.network)
         self.definition = _ID
         self.row_shape = (_POSITIONS, _DIM) if self._pooling == "grid" else (_DIM,)
         self.recipe = EncoderRecipe(
@@ -67,7 +72,7 @@ class EfficientNetLite0:
             pixels_BCHW = single_frame(pixels_BFCHW).to(
                 self.device, self._dtype, memory_format=torch.channels_last
             )
-            map_BDHW: Tensor = self.network.extract_features(pixels_BCHW)
+            map_BDHW: Tensor = self.computed.extract_features(pixels_BCHW)
             return pool(map_BDHW.flatten(2).transpose(1, 2), self._pooling)
 
 

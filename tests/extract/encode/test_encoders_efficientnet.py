@@ -5,6 +5,7 @@ import torch
 from cache_schema.errors import ConfigError
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.encoders.base import encode_fixed
+from extract.encode.encoders.efficientnet import EfficientNetLite0
 from extract.encode.preprocess import preprocess_frames
 
 
@@ -72,6 +73,28 @@ def test_a_row_depends_on_its_own_window_alone(encoder):
     together = encode_fixed(encoder, pixels, 4)
     assert torch.equal(together[0], together[4])
     assert torch.equal(encode_fixed(encoder, pixels.flip(0), 4), together.flip(0))
+
+
+def test_fused_rows_are_those_of_the_network_in_double_precision_but_for_last_bits(encoder):
+    pixels = windows(encoder, "chelsea", "coffee", "rocket", "astronaut")
+    with torch.inference_mode():
+        exact = load().network.double().extract_features(pixels[:, 0].double()).mean((2, 3))
+    errors = (encoder.encode(pixels) - exact).norm(dim=1) / exact.norm(dim=1)
+    assert errors.max() < 1e-5  # 2e-6; as it is written, 1e-6
+
+
+def test_a_network_is_fused_on_a_cpu_in_float32_alone(encoder):
+    assert encoder.computed is not encoder.network
+    for options in ({"compute_dtype": "bfloat16"}, {"runtime": "openvino"}):
+        plain = EfficientNetLite0(EncoderOptions(device="cpu", **options))
+        assert plain.computed is plain.network
+
+
+def test_weights_that_were_packed_for_one_size_of_batch_serve_others(encoder):
+    pixels = windows(encoder, "chelsea", "coffee", "rocket", "astronaut")
+    fresh = load()
+    alone = torch.cat([fresh.encode(one[None]) for one in pixels])
+    torch.testing.assert_close(alone, encoder.encode(pixels), rtol=0, atol=1e-5)
 
 
 def test_cls_is_refused():
