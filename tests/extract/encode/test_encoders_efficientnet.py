@@ -94,7 +94,7 @@ def test_weights_that_were_packed_for_one_size_of_batch_serve_others(encoder):
     pixels = windows(encoder, "chelsea", "coffee", "rocket", "astronaut")
     fresh = load()
     alone = torch.cat([fresh.encode(one[None]) for one in pixels])
-    torch.testing.assert_close(alone, encoder.encode(pixels), rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone, encoder.encode(pixels), rtol=0, atol=1e-4)
 
 
 def test_cls_is_refused():
