@@ -18,6 +18,7 @@ from cache_schema.convert.merging import Compaction, Progress, has_dead_rows, is
 from cache_schema.convert.transfer import copy_store, copy_video
 from cache_schema.errors import StoreError
 from cache_schema.hdf5_backend.store import replaced_store
+from cache_schema.open_files import allow_many_files
 from cache_schema.place import Address, Place
 from cache_schema.store import Store, is_hdf5, open_store, refuse_hub
 from cache_schema.stream import Stream, StreamPart
@@ -46,6 +47,7 @@ def compact_store(
         StoreError: if the store cannot be read or written; readers see what they saw before.
     """
     refuse_hub(path)
+    allow_many_files()  # a lock and a map for each part
     store = open_store(path)
     if isinstance(path, Address):
         from cache_schema.convert.compact_bucket import compact_bucket

@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from pathlib import Path
 from threading import Lock
 
 from cache_schema.object_backend.cached_object import CachedObject
+from cache_schema.open_files import allow_many_files
 from cache_schema.place import Address
 
 __all__ = ["CacheCounts", "DiskCache", "StoreCopies"]
@@ -165,7 +165,7 @@ class StoreCopies:
         self.cache = cache
         self._folder = folder
         self._descriptor: int | None = None
-        _allow_many_files()
+        allow_many_files()  # two for each part; what cannot be opened is read from the bucket
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
@@ -195,14 +195,6 @@ class StoreCopies:
         except OSError as error:
             self.cache.turn_off(error)
         return CachedObject(folder / name, size)
-
-
-def _allow_many_files() -> None:
-    """Let this process have as many open files as it may: a store has two for each part."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(OSError, ValueError):  # then a part without a map is read from the bucket
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -3,9 +3,11 @@
 Rows are uncompressed and in order, so a window is one copy from the page cache.
 """
 
+import errno
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from cache_schema import layout
 from cache_schema.errors import StoreCorruptError, StoreError
+from cache_schema.open_files import allow_many_files, most_files
 from cache_schema.stored_numbers import Array
 
 __all__ = ["ZarrPartRows", "shard_path"]
@@ -72,13 +75,24 @@ class ZarrPartRows:
                 raise self._too_short(layout.FEATURES)
             self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
 
-    def _open(self, array: str) -> BinaryIO:
+    @contextmanager
+    def _open(self, array: str) -> Iterator[BinaryIO]:
+        allow_many_files()
         try:
-            return self._paths[array].open("rb")
+            with self._paths[array].open("rb") as file:
+                yield file
         except FileNotFoundError as error:
             raise StoreError(
                 f"{self._folder}: has no {array}; the store was compacted since it was opened, or "
                 "is damaged. Open it again."
+            ) from error
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            raise StoreError(
+                f"{self._folder}: this process may have {most_files()} open files, and every part "
+                "that was read keeps one. Raise the limit (ulimit -Hn shows the highest), or merge "
+                "small parts: vllm-store compact."
             ) from error
 
     def _too_short(self, array: str) -> StoreCorruptError:
