@@ -2,7 +2,8 @@
 
 A convolution, its batch normalisation and ReLU6 are one call of oneDNN here, as torch.compile makes
 them, without a compiler and its minutes. Values differ in last bits from those of the network as it
-is written: normalisation is folded into weights, which rounds once instead of twice.
+is written: normalisation is folded into weights, which are rounded again, and sums have another
+order.
 
 Shapes: B batch, C channels, H, W positions.
 """
