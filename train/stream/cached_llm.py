@@ -7,17 +7,18 @@ through the blocks and attention over the past. What a tuning method puts in fro
 Shapes: a batch of one, N tokens of a piece, E width of the LLM's embeddings.
 """
 
+import inspect
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from cache_schema.errors import ConfigError
 from train.model.llm import LanguageModel
 from train.stream.packed_linears import PackedLinears
 
-__all__ = ["CachedLlm"]
+__all__ = ["CachedLlm", "name_of_past"]
 
 LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.1}
 """Of the largest state, between reading at once and in pieces. Rounding stays far below (1.4e-2 for
@@ -45,6 +46,7 @@ class CachedLlm:
             )
         self._llm = llm
         self._packed = PackedLinears(llm.stack)
+        self._name_of_past = name_of_past(llm.stack)
         self._cache = self._front()
         self._all_seen = self._mask(max_tokens)
         self._check(max_tokens)
@@ -65,7 +67,7 @@ class CachedLlm:
         inputs_1ME = tokens_1NE
         if self._llm.tuning.num_prompt_tokens and not self.num_cached:
             inputs_1ME = torch.cat([self._learned(), tokens_1NE], dim=1)
-        inputs: dict[str, object] = {"past_key_values": self._cache, "use_cache": True}
+        inputs: dict[str, object] = {self._name_of_past: self._cache, "use_cache": True}
         if self._all_seen is not None and inputs_1ME.shape[1] == 1:
             inputs["attention_mask"] = self._all_seen[..., : self.num_cached + 1]
         with self._packed.in_use():
@@ -124,3 +126,9 @@ class CachedLlm:
                 f"tokens read in pieces give other states than read at once, by {difference:.1g} "
                 "of the largest. This family cannot be streamed; predict with vllm-predict."
             )
+
+
+def name_of_past(stack: nn.Module) -> str:
+    """Return what transformers calls the argument for the past: until 5.24 it was another."""
+    arguments = inspect.signature(stack.forward).parameters
+    return "cache" if "cache" in arguments else "past_key_values"

@@ -16,6 +16,7 @@ from tests.train.model.tiny_llms import POSITIONS, save_tiny_llm
 from train.config import LlmConfig
 from train.model.llm import load_llm
 from train.model.tuning import parse_tuning, tune
+from train.stream.cached_llm import name_of_past
 
 FAMILIES = ("gpt2", "opt", "llama")
 
@@ -184,7 +185,7 @@ def test_a_prefix_is_attended_to_and_shifts_positions(tmp_path):
     for block in range(2):
         cache.update(parts[2 * block], parts[2 * block + 1], block)
     plain = AutoModel.from_pretrained(tmp_path).eval()
-    expected = plain(inputs_embeds=tokens, past_key_values=cache).last_hidden_state
+    expected = plain(inputs_embeds=tokens, **{name_of_past(plain): cache}).last_hidden_state
     got = llm(tokens, torch.ones(1, 5, dtype=torch.bool))
     torch.testing.assert_close(got, expected)
 

@@ -7,7 +7,7 @@ from tests.train.model.tiny_llms import save_tiny_llm
 from tests.train.stream.streaming import sharpen
 from train.config import LlmConfig
 from train.model.llm import load_llm
-from train.stream.cached_llm import CachedLlm
+from train.stream.cached_llm import CachedLlm, name_of_past
 
 NUM_TOKENS = 24
 METHODS = ("basic", "bias", "first+last", "full", "lora:4", "prompt:3", "prefix:3")
@@ -143,3 +143,16 @@ def test_heads_that_share_keys_get_a_mask_that_hides_nothing(tmp_path, family, s
     in_pieces(cached, tokens_of(llm, 10), [9, 1])
     assert masks[0] is None
     assert (None if masks[1] is None else tuple(masks[1].shape)) == shape
+
+
+def test_the_past_is_given_by_the_name_that_transformers_has_for_it():
+    class Older(torch.nn.Module):
+        def forward(self, inputs_embeds, past_key_values=None, use_cache=None):
+            """As until transformers 5.24."""
+
+    class Newer(torch.nn.Module):
+        def forward(self, inputs_embeds, cache=None, use_cache=None):
+            """As since then; the older name ends with 5.40."""
+
+    assert name_of_past(Older()) == "past_key_values"
+    assert name_of_past(Newer()) == "cache"
