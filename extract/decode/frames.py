@@ -21,6 +21,7 @@ from cache_schema.frame_sampler import FrameSampler
 from extract.decode.planes import Planes, YuvMatrix
 
 __all__ = [
+    "MAX_GAP_SECONDS",
     "Convert",
     "Frame",
     "FrameClock",

@@ -16,7 +16,7 @@ from extract.decode.frames import Frame, FrameSource, VideoFacts, sample_frames
 from extract.live.counts import LiveCounts
 from extract.live.mailbox import Mailbox
 from extract.live.pacing import PacedSource
-from extract.live.source import LiveSource
+from extract.live.source import ClockJumpError, LiveSource
 
 __all__ = ["Capture", "End", "Tick"]
 
@@ -40,7 +40,7 @@ class Tick:
     arrived: float
     """``time.monotonic()`` when it was known that this frame is the tick's."""
     connection: int
-    """From 0."""
+    """From 0; where the source's clock jumps, the next begins."""
     offset: float
     """Second of the stream at which the connection's time starts."""
 
@@ -132,11 +132,15 @@ class Capture:
                 if not self._begins_again(source):
                     return end
                 logger.warning("the source ended; connecting again")
+                again = self._connect_again()
+            except ClockJumpError as error:
+                logger.warning("the source %s Beginning anew.", error)
+                again = source
             except VideoError as error:
                 if not self._begins_again(source):
                     raise
                 logger.warning("the source %s Connecting again.", error)
-            again = self._connect_again()
+                again = self._connect_again()
             if again is None:
                 return None
             source, connection = again, connection + 1
@@ -165,14 +169,20 @@ class Capture:
         for frame in sample_frames(paced, self._fps, facts):
             now = time.monotonic()
             if offset is None:
-                # A source may send what it has kept faster than it was filmed.
-                offset = max(now - self._started, self._reached) if connection else 0.0
+                offset = self._offset(now) if connection else 0.0
             for _ in range(frame.num_ticks):
                 if not self._mailbox.put(Tick(number, frame.pixels, now, connection, offset)):
                     return None
                 number += 1
                 self._reached = offset + float(number / self._fps)
         return (offset or 0.0) + facts[0].duration_seconds
+
+    def _offset(self, now: float) -> float:
+        """Return the second of the stream at which a later connection begins."""
+        if not self._waits_for_nobody:
+            return self._reached
+        # A source may send what it has kept faster than it was filmed.
+        return max(now - self._started, self._reached)
 
     def _paced(self, source: FrameSource) -> FrameSource:
         if not (self._is_paced or self._waits_for_nobody):

@@ -16,3 +16,4 @@ class LiveCounts:
     damaged_frames: int = 0
     """Frames that could not be decoded, had no time, or came behind a later one."""
     reconnects: int = 0
+    """How often a source was opened again, or its clock jumped."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ from av.video.frame import VideoFrame
 
 from cache_schema.errors import SourceError, VideoError
 from extract.decode.backends import open_video
-from extract.decode.frames import Frame, FrameSource
+from extract.decode.frames import MAX_GAP_SECONDS, Frame, FrameSource
 from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.pyav_source import (
     av_reason,
@@ -28,14 +29,24 @@ from extract.decode.pyav_source import (
 from extract.decode.versions import pyav_version
 from extract.live.counts import LiveCounts
 
-__all__ = ["Address", "open_address", "without_password"]
+__all__ = ["Address", "ClockJumpError", "LiveSource", "open_address", "without_password"]
 
 SILENT_SECONDS = 10.0
 """A network source that sends nothing for so long is given up."""
 
+BACK_SECONDS = 1.0
+"""A frame so far behind an earlier one was not held up on its way: the clock was set back."""
+
 PIPE_HINT = " A pipe needs a format that is read without seeks, such as mkv or ts."
 
 CAMERA_FOLDER = "/dev/video"
+
+_Instant = tuple[Fraction, VideoFrame]
+"""A frame, and when it is shown, in seconds of the source's own clock."""
+
+
+class ClockJumpError(VideoError):
+    """The next frame's time has nothing to do with the last one's; the source can be read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,8 @@ class LiveSource:
     """A source that may have begun long ago and lose frames on its way.
 
     What a file would be refused for is counted here: damaged frames, and frames that come behind a
-    later one.
+    later one. Where its clock jumps, as that of a camera that was switched off and on, it is gone
+    through again from there.
     """
 
     def __init__(self, address: Address, counts: LiveCounts) -> None:
@@ -118,6 +130,9 @@ class LiveSource:
         self._zero = start_seconds(self._container, self._stream) if address.is_pipe else None
         self._converter = RgbConverter()
         self._last_duration = Fraction(0)
+        self._most_ahead = SILENT_SECONDS if address.waits_for_nobody else MAX_GAP_SECONDS
+        self._held: list[_Instant] = []
+        self._frames = self._usable()
         self.has_end = self._container.duration is not None
         """Whether it is a whole video, such as a file on a web server."""
         self.decoder = pyav_version()
@@ -125,27 +140,37 @@ class LiveSource:
         self.size = (self._stream.height, self._stream.width)
 
     def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
-        """See ``FrameSource``; a network source's time starts with its first frame."""
+        """See ``FrameSource``; a network source's time starts with its first frame.
+
+        Raises:
+            ClockJumpError: where its clock jumps; the next iteration begins there, at 0.
+        """
         last = None
-        with self._container:
-            for frame in self._decode():
-                if frame.pts is None or frame.time_base is None or frame.is_corrupt:
-                    self._counts.damaged_frames += 1
-                    continue
-                seconds = frame.pts * Fraction(frame.time_base)
-                if self._zero is None:
-                    self._zero = seconds
-                seconds -= self._zero
-                if last is not None and seconds <= last:
-                    self._counts.damaged_frames += 1
-                    continue
-                last = seconds
-                self._last_duration = (frame.duration or 0) * Fraction(frame.time_base)
-                yield seconds, self._converter(frame)
+        for now, frame in chain(self._held, self._frames):
+            if self._zero is None:
+                self._zero = now
+            seconds = now - self._zero
+            if last is not None and not -BACK_SECONDS < seconds - last < self._most_ahead:
+                self._held, self._zero = [(now, frame)], None
+                raise ClockJumpError(f"has a clock that jumped by {float(seconds - last):+.1f} s.")
+            if last is not None and seconds <= last:
+                self._counts.damaged_frames += 1
+                continue
+            last = seconds
+            self._last_duration = (frame.duration or 0) * Fraction(frame.time_base or 0)
+            yield seconds, self._converter(frame)
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``."""
         return last_seconds + (self._last_duration or 1 / self.fps)
+
+    def _usable(self) -> Iterator[_Instant]:
+        with self._container:
+            for frame in self._decode():
+                if frame.pts is None or frame.time_base is None or frame.is_corrupt:
+                    self._counts.damaged_frames += 1
+                else:
+                    yield frame.pts * Fraction(frame.time_base), frame
 
     def _decode(self) -> Iterator[VideoFrame]:
         try:

@@ -1,11 +1,13 @@
 import threading
 import time
+from fractions import Fraction
 
 import pytest
 
 from cache_schema import VideoError, open_store
 from extract import LiveCounts, extract, open_live
 from extract.live import capture
+from extract.live.capture import Capture, Tick
 from extract.live.mailbox import Mailbox
 from extract.live.source import Address, LiveSource
 from tests.extract.live.servers import camera
@@ -40,6 +42,41 @@ def test_a_source_that_breaks_off_is_connected_again(tmp_path, recipe, quick):
     # The stream's own clock went on; this server sends faster than a camera films.
     assert all(later.start >= row.end for row in before)
     assert feed.counts.reconnects == 1
+
+
+def test_where_the_clock_is_set_back_a_pipe_begins_anew_behind_what_was_read(tmp_path):
+    content = write_video(tmp_path / "b.ts", constant_pts(60)).read_bytes()
+    counts = LiveCounts()
+    with camera([content * 3]) as address:
+        captured = Capture(
+            lambda: LiveSource(Address(address), counts),
+            Fraction(4),
+            counts,
+            most_ticks=2,
+            waits_for_nobody=False,
+            is_paced=False,
+            reconnects=False,
+        )
+        with captured:
+            ticks = [thing for thing in captured if isinstance(thing, Tick)]
+    assert [(tick.connection, tick.number) for tick in ticks] == [
+        (connection, number) for connection in range(3) for number in range(8)
+    ]
+    assert [tick.offset for tick in ticks if tick.number == 0] == [0, 2, 4]
+    assert (counts.reconnects, counts.damaged_frames) == (2, 0)
+
+
+def test_a_camera_whose_clock_jumps_begins_anew(tmp_path, recipe):
+    content = write_video(tmp_path / "b.ts", constant_pts(60)).read_bytes()
+    later = write_video(tmp_path / "c.ts", [1200 * 20 + pts for pts in constant_pts(60)])
+    with camera([content + later.read_bytes()]) as address, open_live(recipe, address) as feed:
+        rows = []
+        for row in feed:
+            rows.append(row)
+            if row.connection == 1:
+                break
+    assert feed.counts.reconnects == 1
+    assert max(row.start for row in rows) < 10, "the time between was not filled with one picture"
 
 
 def test_damaged_frames_are_counted_and_left_out(tmp_path):
