@@ -23,7 +23,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from extract.decode.frames import Frame
-from extract.decode.pyav_source import PyavSource, average_fps, start_seconds
+from extract.decode.pyav_source import (
+    PyavSource,
+    average_fps,
+    open_container,
+    start_seconds,
+)
+from extract.decode.upright import upright_of
 from extract.decode.versions import decord_version
 
 __all__ = ["DecordSource", "trusted_decord_source"]
@@ -69,7 +75,7 @@ class _PacketTable:
     """Times of all frames as the packets give them, without decoding."""
 
     def __init__(self, path: Path) -> None:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             stream = container.streams.video[0]
             zero = start_seconds(container, stream)
             self.fps = average_fps(stream)
@@ -81,7 +87,7 @@ class _PacketTable:
             last_duration = packets[ordered[-1]] * base if packets else Fraction(0)
             # The last shown packet's and not the last packet's: as the decoded frame has it.
             self.last_duration = last_duration or 1 / self.fps
-        self.is_trusted = bool(packets) and _first_rotation(path) == 0
+        self.is_trusted = bool(packets) and _is_upright(path)
 
     def _plain_packets(
         self, container: av.container.InputContainer, stream: VideoStream
@@ -119,10 +125,10 @@ def _is_known(container: av.container.InputContainer, stream: VideoStream) -> bo
     )
 
 
-def _first_rotation(path: Path) -> int:
-    """Return the first frame's rotation in degrees: only a decoded frame tells it."""
-    with av.open(str(path)) as container:
-        return next((frame.rotation for frame in container.decode(video=0)), 0)
+def _is_upright(path: Path) -> bool:
+    """Tell whether the first frame is shown as it is: only a decoded frame tells it."""
+    with open_container(path) as container:
+        return not any(any(upright_of(frame)) for frame in islice(container.decode(video=0), 1))
 
 
 class DecordSource:

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
 from cache_schema.errors import VideoError
-from extract.decode.pyav_source import av_reason, open_container, start_seconds, video_stream
+from extract.decode.frame_times import FrameTimes
+from extract.decode.pyav_source import (
+    av_reason,
+    average_fps,
+    open_container,
+    start_seconds,
+    video_stream,
+)
+from extract.decode.upright import upright_of
 
 __all__ = ["pictures_at", "plays_in_browsers"]
 
@@ -147,20 +156,19 @@ class _Frames:
             self._shown, self._next = self._next, None
 
     def _decode(self) -> Iterator[_Timed]:
+        times = FrameTimes(self._container, average_fps(self._stream))
         for frame in self._container.decode(self._stream):
-            if frame.pts is not None and frame.time_base is not None:
-                yield _Timed(frame.pts * frame.time_base - self._zero, frame)
+            seconds = times.of(frame)
+            if seconds is not None:
+                yield _Timed(seconds - self._zero, frame)
 
 
 def _jpeg(frame: VideoFrame, height: int) -> bytes:
-    quarters = round(frame.rotation / 90)
-    upright_height = frame.width if quarters % 2 else frame.height
-    scale = min(1.0, height / upright_height)
+    upright = upright_of(frame)
+    scale = min(1.0, height / upright.size(frame.height, frame.width)[0])
     size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
     small = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation="AREA")
-    image = Image.fromarray(small.to_ndarray())
-    if quarters % 4:
-        image = image.rotate(90 * quarters, expand=True)  # counter-clockwise, as np.rot90
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    rgb = small.to_ndarray().astype(np.uint8, copy=False)
+    Image.fromarray(upright.image(rgb)).save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()

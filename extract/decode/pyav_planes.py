@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from extract.decode.frames import NewPixels, RunCopy
 from extract.decode.planes import Planes, YuvMatrix, rgb_of_planes
+from extract.decode.upright import upright_of
 
 __all__ = ["planes_of"]
 
@@ -24,8 +25,8 @@ takes BT.601."""
 def planes_of(frame: VideoFrame, new: NewPixels, run: RunCopy) -> Callable[[], Planes] | None:
     """Return a function that copies a frame's planes; None where they are not 4:2:0 of 8 bits.
 
-    Nor where a frame is turned or upside down, where lines are interlaced, which pairs them
-    otherwise, or where FFmpeg converts by other numbers.
+    Nor where a frame is turned, mirrored or upside down, where lines are interlaced, which pairs
+    them otherwise, or where FFmpeg converts by other numbers.
 
     Args:
         frame: A decoded one.
@@ -33,10 +34,9 @@ def planes_of(frame: VideoFrame, new: NewPixels, run: RunCopy) -> Callable[[], P
         run: Makes the copy.
     """
     is_even = frame.width % 2 == frame.height % 2 == 0
-    is_plain = is_even and frame.rotation % 360 == 0 and not frame.interlaced_frame
-    if frame.format.name not in FORMATS or not is_plain:
+    if frame.format.name not in FORMATS or not is_even or frame.interlaced_frame:
         return None
-    if any(plane.line_size < 0 for plane in frame.planes):
+    if any(upright_of(frame)) or any(plane.line_size < 0 for plane in frame.planes):
         return None
     matrix = _matrix_of(frame.format.name, frame.colorspace, frame.color_range)
     if matrix is None:

@@ -7,6 +7,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from extract.decode.frames import Frame
+from extract.decode.upright import upright_of
 
 __all__ = ["RgbConverter"]
 
@@ -28,5 +29,4 @@ class RgbConverter:
     def _convert(self, frame: VideoFrame) -> Frame:
         converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
         rgb = converted.to_ndarray().astype(np.uint8, copy=False)
-        quarters = round(frame.rotation / 90)
-        return np.ascontiguousarray(np.rot90(rgb, quarters)) if quarters % 4 else rgb
+        return upright_of(frame).image(rgb)

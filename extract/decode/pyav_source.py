@@ -3,11 +3,13 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 import av
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -15,11 +17,13 @@ from av.video.stream import VideoStream
 from cache_schema.errors import StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
+from extract.decode.frame_times import FrameTimes
 from extract.decode.frames import Convert, Frame, FrameClock, NewPixels, RunCopy
 from extract.decode.pyav_planes import planes_of
 from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.skipping import SkippingDecoder, is_plain
 from extract.decode.stretches import Unplain
+from extract.decode.upright import upright_of
 from extract.decode.versions import pyav_version
 
 __all__ = [
@@ -71,18 +75,19 @@ class PyavSource:
         self._stream.thread_type = "AUTO"
         self._zero = start_seconds(self._container, self._stream)
         self._declared = _declared_duration(self._container, self._stream)
+        self._is_one_of_several = len(self._container.streams.video) > 1
+        self._stream_declares = self._stream.duration is not None
         self._last_seconds = self._last_duration = Fraction(0)
         self._num_frames = 0
         self.decoder = pyav_version()
         self.fps = average_fps(self._stream)
+        self._times = FrameTimes(self._container, self.fps)
         self.size = (self._stream.height, self._stream.width)
 
     def __iter__(self) -> Iterator[tuple[Fraction, Convert]]:
         """See ``FrameSource``."""
         with self._container:
             for frame in self._decode():
-                if frame.pts is None or frame.time_base is None:
-                    raise VideoError(f"frame {self._num_frames} has no timestamp. Re-mux the file.")
                 self._note(frame)
                 if frame.is_corrupt:
                     # FFmpeg paints over the damage, and the frames that follow inherit it.
@@ -134,31 +139,61 @@ class PyavSource:
         return context
 
     def _note(self, frame: VideoFrame) -> None:
-        assert frame.pts is not None
-        assert frame.time_base is not None
-        self.size = _upright_size(frame)
-        self._last_duration = (frame.duration or 0) * frame.time_base
-        self._last_seconds = frame.pts * frame.time_base - self._zero
+        seconds = self._times.of(frame)
+        if seconds is None:
+            raise VideoError(f"frame {self._num_frames} has no timestamp. Re-mux the file.")
+        self.size = upright_of(frame).size(frame.height, frame.width)
+        self._last_duration = (frame.duration or 0) * Fraction(frame.time_base or 0)
+        self._last_seconds = seconds - self._zero
         self._num_frames += 1
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``; a file that stops well before its declared end is cut off."""
         if self._num_frames == 1 and self._container.format.name == "gif":
             raise VideoError(STILL)
-        end = last_seconds + (self._last_duration or 1 / self.fps)
-        declared = self._declared
-        # Some containers (Matroska) count their duration from zero, not from their start.
-        furthest = end + max(self._zero, Fraction(0))
-        if declared is not None and furthest < declared - max(Fraction(1), declared / 20):
+        if self._num_frames == 1 and self._is_one_of_several:
             raise VideoError(
-                f"is truncated: frames end at {float(end):.2f} s of the {float(declared):.2f} s "
-                "its header declares. Get the file again."
+                "begins with a stream of one picture, before another video stream. Leave that one "
+                "alone in the file, for example with ffmpeg -map 0:v:1 -c copy."
+            )
+        end = last_seconds + (self._last_duration or 1 / self.fps)
+        if self._declared is not None and self._is_cut_off(end, self._declared):
+            raise VideoError(
+                f"is truncated: frames end at {float(end):.2f} s of the "
+                f"{float(self._declared):.2f} s its header declares. Get the file again."
             )
         return end
 
+    def _is_cut_off(self, end: Fraction, declared: Fraction) -> bool:
+        least = declared - max(Fraction(1), declared / 20)
+        # Some containers (Matroska) count their duration from zero, not from their start.
+        if end + max(self._zero, Fraction(0)) >= least:
+            return False
+        # Where only the container declares a duration, sound or subtitles may last longer.
+        return self._stream_declares or _last_second(self._path) < least
+
+    def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        """Yield the stream's packets.
+
+        Raises:
+            VideoError: where one is incomplete, as the container knows (packets of a transport
+                stream are counted). Its frame may look as if nothing was lost.
+        """
+        last: list[Packet[VideoStream]] = []
+        for packet in self._container.demux(self._stream):
+            if len(last) == 2 and last[0].is_corrupt and not _are_joined(last[1], packet):
+                now = (last[0].dts or 0) * Fraction(self._stream.time_base or 1) - self._zero
+                raise VideoError(
+                    f"is damaged: data is missing at about {float(now):.2f} s. Get the file again; "
+                    "to accept the damage, re-encode it."
+                )
+            last = [*last[-1:], packet]
+            yield packet
+
     def _decode(self) -> Iterator[VideoFrame]:
         try:
-            yield from self._container.decode(self._stream)
+            for packet in self._packets():
+                yield from packet.decode()
         except StoreError as error:
             raise VideoError(f"cannot be read to its end: {error}") from error
         except (av.FFmpegError, ValueError) as error:
@@ -203,7 +238,9 @@ def open_container(path: Place) -> av.container.InputContainer:
         VideoError: if it cannot be opened, or is a still image.
     """
     try:
-        container = av.open(ObjectFile(path) if isinstance(path, Address) else str(path), mode="r")
+        place = ObjectFile(path) if isinstance(path, Address) else str(path)
+        # Titles of older files are in the encodings of their time.
+        container = av.open(place, mode="r", metadata_errors="replace")
     except StoreError as error:
         raise VideoError(f"cannot be read: {error}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -251,14 +288,28 @@ def _declared_duration(
     return None
 
 
+def _are_joined(packet: "Packet[VideoStream]", following: "Packet[VideoStream]") -> bool:
+    """Tell whether data that seems to be missing at a packet is none: two files were joined.
+
+    FFmpeg marks the packet before. The second file counts its packets anew and begins with a key
+    frame.
+    """
+    return following.is_keyframe and not packet.is_keyframe
+
+
+def _last_second(path: Place) -> Fraction:
+    """Return when the last packet of all streams of a file ends, by its container's clock."""
+    last = Fraction(0)
+    with open_container(path) as container, suppress(av.FFmpegError):
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base is not None:
+                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    return last
+
+
 def _skipped() -> Frame:
     """Stand for a frame that no tick falls on, unless the frame behind it does not decode."""
     raise VideoError("its packets tell of a frame that does not decode. Get the file again.")
-
-
-def _upright_size(frame: VideoFrame) -> tuple[int, int]:
-    turned = frame.rotation % 180 != 0
-    return (frame.width, frame.height) if turned else (frame.height, frame.width)
 
 
 def av_reason(error: Exception) -> str:

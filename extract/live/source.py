@@ -194,7 +194,14 @@ def _open(address: Address) -> av.container.InputContainer:
         options = {"rtsp_transport": "tcp"}  # over UDP lost packets damage pictures
     timeout = SILENT_SECONDS if address.is_network else None
     try:
-        return av.open(place, mode="r", format=format_name, options=options, timeout=timeout)
+        return av.open(
+            place,
+            mode="r",
+            format=format_name,
+            options=options,
+            timeout=timeout,
+            metadata_errors="replace",
+        )
     except (av.FFmpegError, OSError, ValueError) as error:
         hint = PIPE_HINT if address.is_pipe else ""
         raise VideoError(f"cannot be opened as a video: {av_reason(error)}.{hint}") from error

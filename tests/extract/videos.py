@@ -189,14 +189,38 @@ def repeat(path: Path, out: Path, times: int) -> Path:
     return out
 
 
-def turn(path: Path, out: Path) -> Path:
-    """Copy an MP4 with a display matrix of 90 degrees counter-clockwise in its track's header."""
+QUARTER = (0, -1, 1, 0)
+"""A quarter turn counter-clockwise, as ``turn`` takes it."""
+
+
+def turn(path: Path, out: Path, matrix: tuple[int, int, int, int] = QUARTER) -> Path:
+    """Copy an MP4 with a display matrix (a b, c d) in its track's header."""
     data = bytearray(path.read_bytes())
     one, zero = (0x10000).to_bytes(4), bytes(4)
-    matrix = data.index(one + zero * 3 + one + zero * 3 + b"\x40\x00\x00\x00", data.index(b"tkhd"))
-    minus = (-0x10000).to_bytes(4, signed=True)
-    data[matrix : matrix + 20] = zero + minus + zero + one + zero
+    found = data.index(one + zero * 3 + one + zero * 3 + b"\x40\x00\x00\x00", data.index(b"tkhd"))
+    a, b, c, d = ((value * 0x10000).to_bytes(4, signed=True) for value in matrix)
+    data[found : found + 20] = a + b + zero + c + d
     out.write_bytes(data)
     with av.open(str(out)) as container:
-        assert next(container.decode(video=0)).rotation == 90
+        told = next(container.decode(video=0)).side_data.get("DISPLAYMATRIX")
+    upright = matrix == (1, 0, 0, 1)
+    assert (told is None) == upright, "FFmpeg tells nothing of what is upright"
+    return out
+
+
+def add_silence(path: Path, out: Path, seconds: int) -> Path:
+    """Copy a video's packets, with a sound of so many seconds between them."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        sound = target.add_stream("pcm_s16le", rate=8000, layout="mono")
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        for packet in packets:
+            packet.stream = video
+        for number in range(seconds):
+            samples = np.zeros((1, 8000), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 8000, 8000 * number
+            packets.extend(sound.encode(frame))
+        for packet in sorted(packets, key=lambda packet: (packet.dts or 0) * packet.time_base):
+            target.mux(packet)
     return out

@@ -15,7 +15,7 @@ from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import record
@@ -33,6 +33,16 @@ __all__ = [
     "is_video_lines",
 ]
 
+
+def _one_line(text: str) -> str:
+    """Return a label without what is around it: submissions keep one on each line."""
+    text = text.strip()
+    if "\n" in text or "\r" in text:
+        raise ValueError(f"{text!r} has a line break, expected a label of one line")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_one_line)]
 Seconds = Annotated[float, Field(ge=0)]
 Saliency = Annotated[int, Field(ge=0, le=4)]
 
@@ -49,9 +59,9 @@ class ActionLine:
     start: Seconds
     end: Seconds
     """Exclusive."""
-    label: str = ""
-    verb: str = ""
-    noun: str = ""
+    label: Label = ""
+    verb: Label = ""
+    noun: Label = ""
 
     def __post_init__(self) -> None:
         _check_order(self.start, self.end)
@@ -75,7 +85,7 @@ class MomentLine:
 
     start: Seconds
     end: Seconds
-    label: str
+    label: Label
 
     def __post_init__(self) -> None:
         _check_order(self.start, self.end)

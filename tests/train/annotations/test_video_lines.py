@@ -174,3 +174,23 @@ def test_a_length_that_is_needed_is_asked_for(tmp_path):
     path = save(tmp_path / "own.jsonl", {**VAL, "duration": None})
     with pytest.raises(AnnotationError, match="video 'b' has no 'duration'"):
         open_moments(path).clips("val")
+
+
+def test_what_is_around_a_label_does_not_count(tmp_path):
+    actions = [
+        {"start": 0.0, "end": 1.0, "label": " red"},
+        {"start": 1.0, "end": 2.0, "label": "red "},
+        {"start": 2.0, "end": 3.0, "verb": "cut\n", "noun": "\tegg"},
+    ]
+    moments = [{"start": 0.0, "end": 1.0, "label": "cooking "}]
+    line = {**TRAIN, "actions": actions, "moments": moments}
+    (read,) = VideoLines(save(tmp_path / "own.jsonl", line)).all()
+    assert [action.name for action in read.actions] == ["red", "red", "cut_egg"]
+    assert [moment.label for moment in read.moments] == ["cooking"]
+
+
+@pytest.mark.parametrize("label", ["re\nd", "re\rd"])
+def test_a_label_is_one_line(tmp_path, label):
+    line = {**TRAIN, "actions": [{"start": 0.0, "end": 1.0, "label": label}]}
+    with pytest.raises(AnnotationError, match=r"own\.jsonl, line 1: .*has a line break"):
+        VideoLines(save(tmp_path / "own.jsonl", line)).all()
