@@ -182,13 +182,21 @@ class PyavSource:
         last: list[Packet[VideoStream]] = []
         for packet in self._container.demux(self._stream):
             if len(last) == 2 and last[0].is_corrupt and not _are_joined(last[1], packet):
-                now = (last[0].dts or 0) * Fraction(self._stream.time_base or 1) - self._zero
                 raise VideoError(
-                    f"is damaged: data is missing at about {float(now):.2f} s. Get the file again; "
-                    "to accept the damage, re-encode it."
+                    f"is damaged: data is missing at about {self._second_of(last[0]):.2f} s. Get "
+                    "the file again; to accept the damage, re-encode it."
                 )
             last = [*last[-1:], packet]
             yield packet
+        for packet in last:
+            if packet.is_corrupt:  # only its beginning is there, and its frame may just be missing
+                raise VideoError(
+                    f"is truncated: frames end at {self._second_of(packet):.2f} s, within one. Get "
+                    "the file again."
+                )
+
+    def _second_of(self, packet: "Packet[VideoStream]") -> float:
+        return float((packet.dts or 0) * Fraction(self._stream.time_base or 1) - self._zero)
 
     def _decode(self) -> Iterator[VideoFrame]:
         try:

@@ -122,12 +122,14 @@ def test_damage_is_found_by_both_decoders(tmp_path, backend, codec, name):
         list(sample_frames(open_video(path, backend), Fraction(2), []))
 
 
-def test_a_file_that_is_cut_off_fails_with_both_decoders(tmp_path):
+@pytest.mark.parametrize("share", [0.6, 0.9, 0.97])
+@pytest.mark.parametrize("fps", [Fraction(2), None])
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_a_file_that_is_cut_off_fails_with_both_decoders(tmp_path, backend, fps, share):
     path = write_video(tmp_path / "v.mp4", constant_pts(150), container_options=FASTSTART)
-    cut(path, 0.6)
-    for backend in ("pyav", "decord"):
-        with pytest.raises(VideoError, match="is truncated: frames end at"):
-            list(sample_frames(open_video(path, backend), Fraction(2), []))
+    cut(path, share)
+    with pytest.raises(VideoError, match="is truncated: frames end at"):
+        list(sample_frames(open_video(path, backend), fps, []))
 
 
 def test_what_cannot_be_read_fails_and_the_rest_is_there(tmp_path):

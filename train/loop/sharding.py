@@ -29,9 +29,12 @@ def shard(model: VideoLLM, accelerator: Accelerator) -> None:
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     _leave_recurrent_weights_apart(model)
     llm = model.llm
-    for block in blocks_of(llm.stack) if isinstance(llm, LanguageModel) else ():
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    blocks = blocks_of(llm.stack) if isinstance(llm, LanguageModel) else ()
+    for module in (*blocks, model):
+        sharded = fully_shard(module, mesh=mesh)
+        if accelerator.device.type == "cpu":
+            # Where a mean is asked for, gloo of torch 2.8 gives the sum (pytorch issue 162338).
+            sharded.set_force_sum_reduction_for_comms(True)
 
 
 def _leave_recurrent_weights_apart(model: VideoLLM) -> None:
