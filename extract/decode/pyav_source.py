@@ -196,7 +196,8 @@ class PyavSource:
                 )
 
     def _second_of(self, packet: "Packet[VideoStream]") -> float:
-        return float((packet.dts or 0) * Fraction(self._stream.time_base or 1) - self._zero)
+        seconds = (packet.dts or 0) * Fraction(self._stream.time_base or 1) - self._zero
+        return float(max(seconds, Fraction(0)))  # a first packet may be decoded before zero
 
     def _decode(self) -> Iterator[VideoFrame]:
         try:
