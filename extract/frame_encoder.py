@@ -68,7 +68,8 @@ class FrameEncoder:
 
         Args:
             frames_NHWC: RGB images (H, W, 3), ``fps`` of them a second from second 0 on: one
-                array (N, H, W, 3), a list, or an iterator, which keeps memory small.
+                array (N, H, W, 3), a list, or an iterator, which keeps memory small and may give
+                the same array again and again, with the next image in it.
 
         Returns:
             The rows: ``float32`` to compute with, ``values`` as they would be stored, and
@@ -93,9 +94,13 @@ class FrameEncoder:
         windows: WindowAssembler,
         clock: GpuClock,
     ) -> Iterator[Tensor]:
-        frames = map(_sampled, frames_NHWC)
-        while block := list(islice(frames, FRAMES_AT_ONCE)):
-            for pixels_CHW in network_input(self._target.encoder, block, clock=clock):
+        encoder = self._target.encoder
+        # The next frame may be written to where this one lies: by then it is network input, or
+        # lies elsewhere.
+        on_cpu = encoder.device.type == "cpu"
+        frames = map(_sampled if on_cpu else _locked, frames_NHWC)
+        while block := list(islice(frames, 1 if on_cpu else FRAMES_AT_ONCE)):
+            for pixels_CHW in network_input(encoder, block, clock=clock):
                 yield from windows.push(pixels_CHW, 1)
         yield from windows.finish()
 
@@ -146,3 +151,10 @@ def load_encoder(
 
 def _sampled(rgb: NDArray[np.uint8]) -> SampledFrame:
     return SampledFrame(pixels=checked_frame(rgb), num_ticks=1)
+
+
+def _locked(rgb: NDArray[np.uint8]) -> SampledFrame:
+    """Return a copy that a GPU fetches by itself; otherwise one would be made there."""
+    copied = torch.empty(checked_frame(rgb).shape, dtype=torch.uint8, pin_memory=True).numpy()
+    np.copyto(copied, rgb)
+    return SampledFrame(pixels=copied, num_ticks=1)

@@ -21,6 +21,10 @@ def ticks_of(frames: Iterable[Shown], fps: Fraction) -> Iterator[Tick | End]:
     A frame without a time is that of the next tick. Of frames with times, a tick gets the last one
     that is shown at or before it, as in a file; that is known when the next frame is there.
 
+    Whoever gives frames may write the next one to where the last one lies: a frame with a time is
+    copied, and one without is the next tick's before another is asked for. Ticks of one shown frame
+    have the same array object, and no others have it.
+
     Args:
         frames: Of one kind or the other.
         fps: Ticks a second.
@@ -33,9 +37,9 @@ def ticks_of(frames: Iterable[Shown], fps: Fraction) -> Iterator[Tick | End]:
     last: tuple[Fraction, Frame] | None = None
     for shown in frames:
         if not isinstance(shown, tuple):
-            yield from ticks.of(checked_frame(shown), 1)
+            yield from ticks.of(checked_frame(shown).view(), 1)
             continue
-        now, rgb = Fraction(shown[0]), checked_frame(shown[1])
+        now, rgb = Fraction(shown[0]), checked_frame(shown[1]).copy()
         if last is not None and now <= last[0]:
             raise VideoError(
                 f"a frame at {float(now):.3f} s follows one at {float(last[0]):.3f} s; times must "

@@ -107,7 +107,10 @@ class RowMaker:
         self._begin(first_row)
 
     def _input(self, rgb: Frame) -> Tensor:
-        """Return a frame's pixels (C, H, W); those of a frame that is shown on are kept."""
+        """Return a frame's pixels (C, H, W); those of a frame that is shown on are kept.
+
+        Ticks of one shown frame have the same array object. It is kept, so no other gets its place.
+        """
         if self._pixels is None or self._pixels[0] is not rgb:
             (pixels_CHW,) = network_input(self._encoder, [SampledFrame(pixels=rgb, num_ticks=1)])
             self._pixels = (rgb, pixels_CHW)

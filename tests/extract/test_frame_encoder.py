@@ -55,6 +55,25 @@ def test_frames_may_be_an_array_a_list_or_an_iterator():
     assert array.shape == (5, *encoder.row_shape)
 
 
+def in_one_buffer(frames):
+    """Yield one array again and again, with the next frame in it, as cameras do."""
+    buffer = np.empty_like(frames[0])
+    for frame in frames:
+        np.copyto(buffer, frame)
+        yield buffer
+
+
+@pytest.mark.parametrize("model", ["fake", "videomae"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)])
+def test_an_iterator_may_give_the_same_buffer_again(tmp_path, model, device):
+    name = model if model == "fake" else str(write_model(tmp_path, model)[0])
+    encoder = load_encoder(name, **CPU | {"device": device})
+    frames = np.stack([numbered_frame(number) for number in range(20)])
+    expected = encoder.encode(frames).values
+    assert len(np.unique(expected, axis=0)) == len(expected)
+    np.testing.assert_array_equal(encoder.encode(in_one_buffer(frames)).values, expected)
+
+
 def test_no_frames_are_no_rows():
     rows = load_encoder("fake", store_dtype="bfloat16", **CPU).encode([])
     assert (len(rows), rows.float32.shape, rows.times_R2.shape) == (0, (0, 16), (0, 2))

@@ -64,6 +64,41 @@ def test_frames_of_a_program_give_the_same_rows_with_and_without_times(tmp_path)
         np.testing.assert_array_equal(times[:, 0], stream.read("a").times_R2[:, 0])
 
 
+def in_one_buffer(frames):
+    """Yield one array again and again, with the next frame in it, as cameras do."""
+    buffer = np.empty_like(frames[0])
+    for frame in frames:
+        np.copyto(buffer, frame)
+        yield buffer
+
+
+@pytest.mark.parametrize("fps", [4, 6])  # each frame is shown once, or some twice
+def test_frames_may_come_in_one_buffer(tmp_path, fps):
+    path = write_video(tmp_path / "a.mp4", constant_pts(75))
+    stream = stored(path, tmp_path, fps=fps, store_dtype="float32")
+    plain = naive_frames(path, Fraction(fps))
+    timed = naive_frames(path, Fraction(4))
+    for fresh, reused in (
+        (plain, in_one_buffer(plain)),
+        (
+            [(i / 4, one) for i, one in enumerate(timed)],
+            ((i / 4, one) for i, one in enumerate(in_one_buffer(timed))),
+        ),
+    ):
+        expected = rows_of(open_live(stream.recipe, fresh))[0]
+        assert len(np.unique(expected, axis=0)) > 5
+        np.testing.assert_array_equal(rows_of(open_live(stream.recipe, reused))[0], expected)
+
+
+def test_one_array_that_stays_as_it_is_is_a_still_picture(tmp_path):
+    path = write_video(tmp_path / "a.mp4", constant_pts(30))
+    stream = stored(path, tmp_path, fps=4, store_dtype="float32")
+    first = naive_frames(path, Fraction(4))[0]
+    values, times = rows_of(open_live(stream.recipe, itertools.repeat(first, 5)))
+    np.testing.assert_array_equal(values, np.repeat(stream.read("a").values[:1], 5, axis=0))
+    assert times[-1].tolist() == [1.0, 1.25]
+
+
 def test_a_row_is_there_before_the_next_frame_is_asked_for(tmp_path):
     path = write_video(tmp_path / "a.mp4", constant_pts(30))
     recipe = stored(path, tmp_path, fps=4).recipe
