@@ -131,7 +131,7 @@ def open_live(
         recipe: Of an extracted stream. The version of the decoder alone may differ here.
         source: A file, ``-``, an address such as ``rtsp://host/path``, a camera such as
             ``/dev/video0``; or frames in memory: RGB uint8 (H, W, 3), the recipe's ``fps`` of
-            them a second, or pairs of second and frame.
+            them a second, or pairs of second, from the stream's start, and frame.
         encoder: Where to load the encoder from; None takes ``encoder_source`` where that can be
             found here, else the recipe's id.
         encoder_source: By which name it was loaded before, see ``Stream.encoder_source``.

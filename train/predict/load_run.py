@@ -146,7 +146,8 @@ class Run:
         Args:
             source: A file, ``-`` for standard input, an address such as ``rtsp://host/path``, a
                 camera such as ``/dev/video0``; or frames in memory: RGB uint8 (H, W, 3), as many a
-                second as the recipe's ``fps`` says, or pairs of second and frame.
+                second as the recipe's ``fps`` says, or pairs of second and frame. Seconds count
+                from the stream's start: subtract the first where they are a clock's.
             encoder: Where to load the run's encoder from, if its name in the recipe is no place.
             realtime: Play a file at its own speed, and drop what the machine is too slow for.
 

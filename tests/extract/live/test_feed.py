@@ -1,4 +1,5 @@
 import itertools
+import math
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -12,6 +13,7 @@ from extract import extract, open_live
 from tests.extract.tiny_models import write_model
 from tests.extract.videos import constant_pts, naive_frames, write_video
 
+BLACK = np.zeros((2, 2, 3), np.uint8)
 CPU = {"device": "cpu", "compute_dtype": "float32"}
 
 
@@ -99,6 +101,22 @@ def test_one_array_that_stays_as_it_is_is_a_still_picture(tmp_path):
     assert times[-1].tolist() == [1.0, 1.25]
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, int, Fraction])
+def test_seconds_may_be_numbers_of_any_kind(tmp_path, kind):
+    recipe = stored(write_video(tmp_path / "a.mp4", constant_pts(30)), tmp_path, fps=4).recipe
+    _, times = rows_of(open_live(recipe, [(kind(0), BLACK), (kind(2), BLACK)]))
+    assert times[:, 0].tolist() == [number / 4 for number in range(9)]
+
+
+def test_the_first_frame_stands_for_the_time_before_it_as_in_a_file(tmp_path):
+    path = write_video(tmp_path / "a.mp4", constant_pts(30))
+    recipe = stored(path, tmp_path, fps=4).recipe
+    first, second = naive_frames(path, Fraction(4))[:2]
+    values, _ = rows_of(open_live(recipe, [(2.0, first), (2.5, second)]))
+    expected, _ = rows_of(open_live(recipe, [first] * 10 + [second]))
+    np.testing.assert_array_equal(values, expected)
+
+
 def test_a_row_is_there_before_the_next_frame_is_asked_for(tmp_path):
     path = write_video(tmp_path / "a.mp4", constant_pts(30))
     recipe = stored(path, tmp_path, fps=4).recipe
@@ -114,7 +132,14 @@ def test_a_row_is_there_before_the_next_frame_is_asked_for(tmp_path):
     ("frames", "message"),
     [
         ([np.zeros((2, 2), np.uint8)], "a frame is uint8 \\(2, 2\\)"),
-        ([(1.0, np.zeros((2, 2, 3), np.uint8))] * 2, "times must increase"),
+        ([(1.0, BLACK)] * 2, "times must increase"),
+        ([(1e9, BLACK)], "the first frame is at 1000000000.000 s.* subtract the first"),
+        ([(-3601, BLACK)], "the first frame is at -3601.000 s"),
+        ([(0.0, BLACK), (3601.0, BLACK)], "at 3601.000 s follows one at 0.000 s, more than 3600"),
+        ([(math.nan, BLACK)], "a frame's time is nan, expected seconds"),
+        ([(np.float32("inf"), BLACK)], r"a frame's time is np.float32\(inf\), expected"),
+        ([("soon", BLACK)], "a frame's time is 'soon'"),
+        ([(0.0, BLACK, 1)], "a tuple of 3 is no frame"),
     ],
 )
 def test_what_is_no_frame_is_refused(tmp_path, frames, message):
