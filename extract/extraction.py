@@ -1,7 +1,7 @@
 """Stage 1 as a function: videos -> store, with the settings of ``vllm-extract``."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from multiprocessing import current_process
 from pathlib import Path
@@ -25,7 +25,7 @@ _log = logging.getLogger("extract")
 
 
 def extract(
-    videos: str | Path | Sequence[str | Path],
+    videos: str | Path | Iterable[str | Path],
     out: str | Place,
     *,
     config: str | Path | None = None,
@@ -69,7 +69,7 @@ def extract(
 
 def extract_like(
     recipe: Recipe,
-    videos: str | Path | Sequence[str | Path],
+    videos: str | Path | Iterable[str | Path],
     out: str | Place,
     *,
     encoder: str | None = None,
@@ -109,7 +109,7 @@ def extract_like(
 
 
 def _options(
-    videos: str | Path | Sequence[str | Path], out: str | Place, config: ExtractConfig
+    videos: str | Path | Iterable[str | Path], out: str | Place, config: ExtractConfig
 ) -> RunOptions:
     if config.workers > 1:
         _check_may_start_processes(config.workers)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -42,14 +42,17 @@ class VideoFile:
     """0 also where it cannot be found out, such as behind a broken link."""
 
 
-def find_videos(inputs: Sequence[str]) -> list[VideoFile]:
+def find_videos(inputs: str | Path | Iterable[str | Path]) -> list[VideoFile]:
     """Return the videos that the inputs name, sorted by id, each file once.
+
+    Args:
+        inputs: One or several, as the head of this file says.
 
     Raises:
         SourceError: if an input does not exist or names no video, or if two files claim one id.
     """
     found: dict[str, Found] = {}  # by real path or address
-    for text in inputs:
+    for text in map(str, [inputs] if isinstance(inputs, str | Path) else inputs):
         here = list(_expand(text))
         if not here:
             kinds = ", ".join(sorted(SUFFIXES))

@@ -1,7 +1,7 @@
 """A trained run for Python: load it, ask it about a store, about rows, or about video files."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +53,16 @@ class Run:
     def predict(
         self,
         features: str | Place | Store | Stream,
-        videos: Sequence[str] | None = None,
+        videos: str | Iterable[str] | None = None,
         *,
-        queries: Sequence[str] = (),
+        queries: str | Iterable[str] = (),
     ) -> Iterator[Answer]:
         """Say something about videos of a store, one by one.
 
         Args:
             features: A store, its path, or a stream.
-            videos: Ids; None takes all.
-            queries: What is asked, for tasks that have queries.
+            videos: Ids, or one; None takes all.
+            queries: What is asked, one text or several, for tasks that have queries.
 
         Raises:
             RecipeMismatchError: if the features were made another way than the run's.
@@ -70,15 +70,15 @@ class Run:
             StoreError: if a video is not there.
         """
         streams = self._streams(features)
-        ids = streams[0].video_ids if videos is None else videos
-        yield from self._answers(streams, ids, queries)
+        ids = streams[0].video_ids if videos is None else _texts(videos)
+        yield from self._answers(streams, ids, _texts(queries))
 
     def predict_rows(
         self,
         values: NDArray[np.floating[Any]],
         times_R2: NDArray[np.float64],
         *,
-        queries: Sequence[str] = (),
+        queries: str | Iterable[str] = (),
         video: str = "video",
     ) -> Answer:
         """Say something about rows that lie in memory.
@@ -87,7 +87,7 @@ class Run:
             values: (R, D) or (R, N, D) features of one video, made by the run's recipe; only
                 their shape can be checked.
             times_R2: Start and end second of each row.
-            queries: What is asked, for tasks that have queries.
+            queries: What is asked, one text or several, for tasks that have queries.
             video: What the answer calls it.
 
         Raises:
@@ -100,10 +100,10 @@ class Run:
 
     def predict_videos(
         self,
-        videos: str | Path | Sequence[str | Path],
+        videos: str | Path | Iterable[str | Path],
         *,
         features: str | Place | None = None,
-        queries: Sequence[str] = (),
+        queries: str | Iterable[str] = (),
         encoder: str | None = None,
         workers: int = 1,
     ) -> Iterator[Answer]:
@@ -112,7 +112,7 @@ class Run:
         Args:
             videos: Files, folders, glob patterns or .txt lists.
             features: Store that keeps their features; what it holds is not made again.
-            queries: What is asked, for tasks that have queries.
+            queries: What is asked, one text or several, for tasks that have queries.
             encoder: Where to load the run's encoder from, if its name in the recipe is no place.
             workers: Processes that decode and encode.
         """
@@ -130,7 +130,7 @@ class Run:
         ) as made:
             for failure in made.failures:
                 logger.warning("%s (%s): %s", failure.video_id, failure.path, failure.error)
-            yield from self._answers(made.streams, made.video_ids, queries)
+            yield from self._answers(made.streams, made.video_ids, _texts(queries))
 
     def _answers(
         self, streams: Sequence[Stream], video_ids: Sequence[str], queries: Sequence[str]
@@ -190,3 +190,8 @@ def load_run(
     """
     folders = [local_run(run) for run in runs]
     return Run(open_runs(folders, device=device, task_name=task, options=options or {}))
+
+
+def _texts(given: str | Iterable[str]) -> list[str]:
+    """Return one text or several as a list; a text is no sequence of letters here."""
+    return [given] if isinstance(given, str) else list(given)

@@ -137,3 +137,9 @@ def test_names_that_are_no_text_come_through_folders_and_lists(tree):
     (tree / "list.txt").write_bytes(b"\xef\xbb\xbflatin-\xe9.mp4\r\n")
     assert ids(tree / "list.txt") == [name.removesuffix(".mp4")]
     assert name.removesuffix(".mp4") in ids(tree)
+
+
+def test_one_input_may_stand_alone(tree):
+    expected = find_videos([str(tree)])
+    assert expected
+    assert find_videos(str(tree)) == find_videos(tree) == find_videos(iter([tree])) == expected

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import multiprocessing
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 
@@ -17,6 +18,8 @@ from tests.train.runs import make_config, make_trainer, make_video_run, use_toy_
 from tests.train.streamed_runs import make_run, make_videos
 from tests.train.toy import ToyTask, make_features, recipe, times
 from train.config import LlmConfig
+from train.predict.answering import Answered
+from train.predict.from_videos import MadeFeatures
 from train.predict.load_run import load_run
 
 
@@ -52,6 +55,11 @@ def test_some_videos_of_a_store(root, run):
         list(run.predict(root / "f.zarr", ["zz"]))
 
 
+@pytest.mark.parametrize("videos", ["d", iter(["d"]), ("d",)])
+def test_videos_are_one_id_or_any_iterable(root, run, videos):
+    assert [one.video for one in run.predict(root / "f.zarr", videos)] == ["d"]
+
+
 def test_rows_in_memory_are_answered_as_in_the_store(root, run):
     rows = open_store(root / "f.zarr").stream().read("d")
     (stored,) = run.predict(root / "f.zarr", ["d"])
@@ -76,6 +84,29 @@ def test_features_of_another_recipe_are_refused_as_store_and_as_stream(root, run
 def test_queries_are_refused_where_the_task_has_none(root, run):
     with pytest.raises(ConfigError, match="toy has no queries"):
         list(run.predict(root / "f.zarr", queries=["who?"]))
+
+
+@pytest.mark.parametrize("kind", ["store", "rows", "videos"])
+def test_queries_are_one_text_or_any_iterable(root, run, monkeypatch, kind):
+    asked = []
+    monkeypatch.setattr(
+        "train.predict.load_run.answer_videos",
+        lambda runs, streams, ids, queries: (
+            asked.append(queries) or [Answered(answer="said", outputs=())]
+        ),
+    )
+    monkeypatch.setattr(
+        "train.predict.from_videos.features_of",
+        lambda *_, **__: nullcontext(MadeFeatures(streams=[], video_ids=[], failures=[])),
+    )
+    ask = {
+        "store": lambda queries: list(run.predict(root / "f.zarr", queries=queries)),
+        "rows": lambda queries: run.predict_rows(np.ones((4, 6)), times(4), queries=queries),
+        "videos": lambda queries: list(run.predict_videos("a.mp4", queries=queries)),
+    }[kind]
+    for queries in ("where?", iter(["where?"]), ("where?",)):
+        ask(queries)
+    assert asked == [["where?"]] * 3
 
 
 def test_runs_decide_together_and_a_folder_of_runs_is_its_newest(root):
