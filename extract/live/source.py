@@ -82,12 +82,17 @@ class Address:
 
 
 def without_password(address: str) -> str:
-    """Return an address without name and password, for answers and messages that are passed on.
+    """Return an address without what may be secret, for answers and messages that are passed on.
+
+    Name and password reach to the last @ before the path, as FFmpeg has it. What stands behind a
+    question mark or # may be a token.
 
     >>> without_password("rtsp://me:secret@camera/1")
     'rtsp://camera/1'
     """
-    return re.sub(r"://[^/@]*@", "://", address)
+    named = re.sub(r"://[^/?#]*@", "://", address)
+    scheme, is_address, rest = named.partition("://")
+    return scheme + is_address + re.split(r"[?#]", rest, maxsplit=1)[0] if is_address else address
 
 
 def open_address(address: Address, backend: str, counts: LiveCounts) -> FrameSource:
