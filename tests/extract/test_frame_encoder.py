@@ -1,3 +1,5 @@
+import copy
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -72,6 +74,14 @@ def test_an_iterator_may_give_the_same_buffer_again(tmp_path, model, device):
     expected = encoder.encode(frames).values
     assert len(np.unique(expected, axis=0)) == len(expected)
     np.testing.assert_array_equal(encoder.encode(in_one_buffer(frames)).values, expected)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_an_encoder_that_was_used_can_be_copied_to_other_processes(copied):
+    encoder = load_encoder("efficientnet_lite0", **CPU)
+    expected = encoder.encode(FRAMES).values
+    np.testing.assert_array_equal(copied(encoder).encode(FRAMES).values, expected)
+    np.testing.assert_array_equal(encoder.encode(FRAMES).values, expected)
 
 
 def test_no_frames_are_no_rows():

@@ -78,6 +78,10 @@ class _FusedConvolution(nn.Module):
         self._then = _CLIP if is_clipped else _AS_IT_IS
         self._packed: Tensor | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        # What oneDNN has packed can be neither copied nor pickled; the first batch packs anew.
+        return {**self.__dict__, "_packed": None}
+
     def forward(self, values_BCHW: Tensor) -> Tensor:
         padded = self._pad(values_BCHW)
         if self._packed is None:
