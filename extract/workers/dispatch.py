@@ -61,6 +61,7 @@ def extract_on_workers(
 
     Raises:
         PipelineError: if no worker is left for long, or the scheduler is gone.
+        Exception: whatever ``advance`` raises.
     """
     store = absolute_place(report.store)
     order = Order(
@@ -77,10 +78,11 @@ def extract_on_workers(
         random.shuffle(bundles)
     shapes = {t.stream: (t.recipe, t.encoder.row_shape) for t in targets}
     client = workers.client
-    client.subscribe_topic(order.run, lambda event: advance(event[1]))
+    progress = _Progress(advance)
+    client.subscribe_topic(order.run, lambda event: progress.take(event[1]))
     client.register_plugin(WorkerSession(order))
     try:
-        _Dispatch(workers, order.run, bundles, writer, shapes, report).run()
+        _Dispatch(workers, order.run, bundles, writer, shapes, report, progress).run()
     finally:
         _end(client, order.run)
 
@@ -91,6 +93,28 @@ def _end(client: Client, run: str) -> None:
         client.unsubscribe_topic(run)
         with suppress(KeyError):  # a worker that has just joined knows nothing of it
             client.unregister_worker_plugin(run)
+
+
+class _Progress:
+    """Tells what workers have done, in dask's thread, where errors would be lost."""
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
+        self._error: Exception | None = None
+
+    def take(self, seconds: float) -> None:
+        """Tell of video-seconds, unless an earlier time has failed."""
+        if self._error is not None:
+            return
+        try:
+            self._advance(seconds)
+        except Exception as error:  # code of whoever started the run; ``check`` hands it over
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what telling has raised."""
+        if self._error is not None:
+            raise self._error
 
 
 class _Dispatch:
@@ -104,6 +128,7 @@ class _Dispatch:
         writer: StoreWriter,
         shapes: dict[str, tuple[Recipe, tuple[int, ...]]],
         report: RunReport,
+        progress: _Progress,
     ) -> None:
         self._workers = workers
         self._run = run
@@ -112,6 +137,7 @@ class _Dispatch:
         self._writer = writer
         self._shapes = shapes
         self._report = report
+        self._progress = progress
         self._last_seen = time.monotonic()
 
     def run(self) -> None:
@@ -124,6 +150,7 @@ class _Dispatch:
             for future in self._finished():
                 self._take(future, self._out.pop(future))
                 future.release()
+            self._progress.check()
 
     def _send(self, bundle: Bundle) -> None:
         future = self._workers.client.submit(extract_bundle, self._run, bundle.jobs, pure=False)

@@ -60,7 +60,9 @@ def serial_digest(folder, tmp_path_factory):
     return store_digest(open_store(store))
 
 
-def extract_with(workers, folder, out, config=CONFIG, order=lambda jobs: jobs):
+def extract_with(
+    workers, folder, out, config=CONFIG, order=lambda jobs: jobs, on_progress=lambda seconds: None
+):
     """Extract a folder on workers; return the report and the video-seconds of the bar."""
     targets = build_targets(config, None)
     with DecoderProcess() as decoder:
@@ -78,7 +80,7 @@ def extract_with(workers, folder, out, config=CONFIG, order=lambda jobs: jobs):
             writer,
             config,
             report,
-            advance=seconds.append,
+            advance=lambda more: (seconds.append(more), on_progress(more)),
             workers=workers,
         )
     finally:
@@ -213,6 +215,18 @@ def test_a_write_error_in_a_worker_ends_the_run(workers, folder, tmp_path):
         extract_on_workers(
             plan.jobs, targets, None, CONFIG, report, advance=lambda _: None, workers=workers
         )
+
+
+def test_an_error_of_who_is_told_of_progress_ends_the_run(workers, folder, tmp_path):
+    told = []
+
+    def fail(seconds):
+        told.append(seconds)
+        raise ValueError("no more of it")
+
+    with pytest.raises(ValueError, match="no more of it"):
+        extract_with(workers, folder, tmp_path / "f.zarr", on_progress=fail)
+    assert len(told) == 1
 
 
 def test_an_existing_scheduler_is_used_and_left_running(workers, folder, serial_digest, tmp_path):
