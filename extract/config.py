@@ -1,10 +1,13 @@
 """Settings of stage 1: the [extract] table of pipeline.toml."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, TypedDict
 
+import numpy as np
+
+from cache_schema.errors import ConfigError
 from cache_schema.parsing import parse, record
 from cache_schema.settings import load_settings
 
@@ -66,7 +69,7 @@ class EncoderSettings(TypedDict, total=False):
 class ExtractSettings(EncoderSettings, total=False):
     """Keyword arguments of ``extract``: all settings of ``ExtractConfig``, under their names."""
 
-    encoders: str | Sequence[str]
+    encoders: str | Path | Sequence[str | Path]
     decoder: Literal["pyav", "decord"]
     workers: int
 
@@ -86,8 +89,27 @@ def settings_of_call(given: Mapping[str, object], config: str | Path | None) -> 
     values = dict(given)
     if "fps" in values:
         values["fps"] = str(values["fps"])  # a float is meant as it is written: 0.1 is a tenth
-    if isinstance(values.get("encoders"), str):
-        values["encoders"] = [values["encoders"]]
+    if "encoders" in values:
+        values["encoders"] = _names(values["encoders"])
+    values = {key: _plain(key, value) for key, value in values.items()}
     if config is not None:
         return load_settings(ExtractConfig, "extract", config_path=Path(config), flags=values)
     return parse(ExtractConfig, values, where="settings [extract]")
+
+
+def _names(encoders: object) -> object:
+    """Return one encoder or several as a list of names; what is neither is for ``parse``."""
+    if isinstance(encoders, str | Path):
+        return [str(encoders)]
+    if isinstance(encoders, Iterable):
+        return [str(one) if isinstance(one, Path) else one for one in encoders]
+    return encoders
+
+
+def _plain(key: str, value: object) -> object:
+    """Return a setting as JSON knows it, numbers of NumPy as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, str | int | float | list):
+        return value
+    raise ConfigError(f"settings [extract]: key '{key}' is {value!r}, expected text or a number.")

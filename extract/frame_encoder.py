@@ -126,7 +126,7 @@ class FrameEncoder:
 
 
 def load_encoder(
-    name: str, *, config: str | Path | None = None, **settings: Unpack[EncoderSettings]
+    name: str | Path, *, config: str | Path | None = None, **settings: Unpack[EncoderSettings]
 ) -> FrameEncoder:
     """Load an encoder for frames that are in memory.
 

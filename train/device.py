@@ -11,8 +11,10 @@ def choose_device(name: str) -> torch.device:
     """Return the device that ``auto``, ``cpu`` or ``cuda`` means here.
 
     Raises:
-        ConfigError: if a GPU is asked for and there is none.
+        ConfigError: if it is another word, or a GPU is asked for and there is none.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device '{name}': expected auto, cpu or cuda.")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no GPU here. Use --device cpu.")
     has_gpu = name != "cpu" and torch.cuda.is_available()

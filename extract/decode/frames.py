@@ -80,12 +80,17 @@ class SampledFrame:
     matrix: YuvMatrix | None = None
 
 
-def checked_frame(rgb: Frame) -> Frame:
+def checked_frame(rgb: object) -> Frame:
     """Return a frame that came from elsewhere.
 
     Raises:
         VideoError: if it is no RGB image.
     """
+    if not isinstance(rgb, np.ndarray):
+        raise VideoError(
+            f"a frame is {type(rgb).__name__}, expected a NumPy array: RGB as uint8 (H, W, 3). Of "
+            "an image of Pillow's, np.asarray(image.convert('RGB')) makes one."
+        )
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
         raise VideoError(f"a frame is {rgb.dtype} {rgb.shape}, expected RGB as uint8 (H, W, 3).")
     return rgb

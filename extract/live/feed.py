@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
-from cache_schema.errors import ConfigError, VideoError
+from cache_schema.errors import ConfigError, PipelineError, VideoError
 from cache_schema.recipe import Recipe
 from cache_schema.writing.closing import ClosedOnExit
 from extract.encode.cpu_threads import EncodeThreads
@@ -37,6 +37,8 @@ class LiveFeed(ClosedOnExit):
         self._batch_size = batch_size
         self._is_paced = is_paced
         self._stack = ExitStack()
+        self._ticks: Iterable[Tick | End] | None = None
+        """None before and behind the ``with``."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -51,6 +53,7 @@ class LiveFeed(ClosedOnExit):
 
     def close(self) -> None:
         """End the capture; rows that nobody took are lost."""
+        self._ticks = None
         self._stack.close()
 
     def __iter__(self) -> Iterator[LiveRow]:
@@ -58,7 +61,13 @@ class LiveFeed(ClosedOnExit):
 
         Raises:
             VideoError: if the source cannot be read any further.
+            PipelineError: if it is not open.
         """
+        if self._ticks is None:
+            raise PipelineError(
+                "a live feed is not open. Go through it in a with statement: with open_live(...) "
+                "as feed."
+            )
         for thing in self._ticks:
             if isinstance(thing, Tick):
                 yield from self._maker.push(thing)

@@ -4,6 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from cache_schema import ConfigError, VideoError, open_store
 from extract import extract, load_encoder
@@ -95,6 +97,9 @@ def test_no_frames_are_no_rows():
         (FRAMES.astype(np.float32), r"a frame is float32 \(64, 96, 3\), expected RGB as uint8"),
         (FRAMES[..., :1], r"a frame is uint8 \(64, 96, 1\)"),
         (FRAMES[0], r"a frame is uint8 \(96, 3\)"),
+        ([Image.new("RGB", (4, 4))], r"a frame is Image, expected a NumPy array.* np\.asarray"),
+        ([[[[0, 0, 0]]]], "a frame is list, expected a NumPy array"),
+        ([None], "a frame is NoneType, expected a NumPy array"),
     ],
 )
 def test_what_are_no_frames_is_refused(frames, message):
@@ -112,3 +117,20 @@ def test_a_row_that_does_not_fit_its_dtype_is_refused(tmp_path, monkeypatch):
 def test_a_rate_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="fps is 0: frames in memory have no times"):
         load_encoder("fake", fps=0, **CPU)
+
+
+def test_settings_may_be_numbers_of_numpy_and_a_name_a_path(tmp_path):
+    folder, _ = write_model(tmp_path, "clip")
+    encoder = load_encoder(folder, batch_size=np.int64(2), fps=np.float32(0.1), **CPU)
+    assert encoder.recipe == load_encoder(str(folder), fps="0.1", **CPU).recipe
+    np.testing.assert_array_equal(
+        encoder.encode(FRAMES).values,
+        load_encoder(str(folder), batch_size=2, **CPU).encode(FRAMES).values,
+    )
+
+
+def test_a_setting_that_is_no_text_or_number_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"key 'device' is device\(type='cpu'\), expected text or"
+    ):
+        load_encoder("fake", device=torch.device("cpu"))

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from cache_schema.errors import ConfigError, StoreError
 from cache_schema.memory import memory_stream
 from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
@@ -75,8 +76,8 @@ class Run:
 
     def predict_rows(
         self,
-        values: NDArray[np.floating[Any]],
-        times_R2: NDArray[np.float64],
+        values: ArrayLike,
+        times_R2: ArrayLike,
         *,
         queries: str | Iterable[str] = (),
         video: str = "video",
@@ -85,16 +86,19 @@ class Run:
 
         Args:
             values: (R, D) or (R, N, D) features of one video, made by the run's recipe; only
-                their shape can be checked.
+                their shape can be checked. An array, or what NumPy makes one of.
             times_R2: Start and end second of each row.
             queries: What is asked, one text or several, for tasks that have queries.
             video: What the answer calls it.
 
         Raises:
             RecipeMismatchError: if rows have another shape than those the run was trained on.
-            StoreError: if values or times are such as no store would take.
+            StoreError: if values or times are such as no store would take, or the name is no text.
         """
-        stream = memory_stream(self.recipe, {video: (values, times_R2)})
+        if not isinstance(video, str):
+            raise StoreError(f"video is {video!r}, expected its name as text, such as 'video'.")
+        rows = _array("values", values), _array("times_R2", times_R2)
+        stream = memory_stream(self.recipe, {video: rows})
         (answer,) = self.predict(stream, [video], queries=queries)
         return answer
 
@@ -186,8 +190,12 @@ def load_run(
 
     Raises:
         CheckpointError: if there is no checkpoint, or it is damaged.
-        ConfigError: if the run has not learned the task, or an option is wrong.
+        ConfigError: if no run is named, it has not learned the task, or an option is wrong.
     """
+    if not runs:
+        raise ConfigError(
+            "no run is named. Give the folder of one, such as load_run('runs/action_segmentation')."
+        )
     folders = [local_run(run) for run in runs]
     return Run(open_runs(folders, device=device, task_name=task, options=options or {}))
 
@@ -195,3 +203,13 @@ def load_run(
 def _texts(given: str | Iterable[str]) -> list[str]:
     """Return one text or several as a list; a text is no sequence of letters here."""
     return [given] if isinstance(given, str) else list(given)
+
+
+def _array(name: str, given: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:  # of lists, and of torch's tensors
+        raise StoreError(
+            f"rows in memory: {name} is no array ({str(error).rstrip('.')}). Give NumPy's; of a "
+            "tensor, tensor.detach().float().cpu().numpy()."
+        ) from error

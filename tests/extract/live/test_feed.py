@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from cache_schema import ConfigError, SourceError, VideoError, open_store
+from cache_schema import ConfigError, PipelineError, SourceError, VideoError, open_store
 from cache_schema.errors import RecipeMismatchError
 from extract import extract, open_live, without_password
 from tests.extract.tiny_models import write_model
@@ -100,6 +100,16 @@ def test_one_array_that_stays_as_it_is_is_a_still_picture(tmp_path):
     values, times = rows_of(open_live(stream.recipe, itertools.repeat(first, 5)))
     np.testing.assert_array_equal(values, np.repeat(stream.read("a").values[:1], 5, axis=0))
     assert times[-1].tolist() == [1.0, 1.25]
+
+
+def test_a_feed_outside_of_its_block_says_so(tmp_path):
+    recipe = stored(write_video(tmp_path / "a.mp4", constant_pts(30)), tmp_path).recipe
+    feed = open_live(recipe, [BLACK])
+    with pytest.raises(PipelineError, match=r"is not open\. Go through it in a with statement"):
+        next(iter(feed))
+    assert len(rows_of(feed)[0]) == 1
+    with pytest.raises(PipelineError, match="is not open"):
+        next(iter(feed))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, int, Fraction])

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError, StoreError
 from cache_schema.store import open_store
@@ -74,6 +75,32 @@ def test_rows_that_the_run_cannot_read_are_refused(run):
         run.predict_rows(np.ones((4, 6)), times(3))
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, np.ndarray.tolist])
+def test_rows_may_be_a_tensor_or_a_list(root, run, kind):
+    rows = open_store(root / "f.zarr").stream().read("d")
+    expected = run.predict_rows(rows.float32, rows.times_R2)
+    assert run.predict_rows(kind(rows.float32), kind(rows.times_R2)) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (torch.ones(4, 6, requires_grad=True), r"values is no array \(.*\)\. Give NumPy's"),
+        (torch.ones(4, 6, dtype=torch.bfloat16), "values is no array"),
+        ([[1.0] * 6, [1.0]], "values is no array"),
+        ([["a"] * 6] * 4, "expected an array of floating point numbers"),
+    ],
+)
+def test_rows_that_are_no_array_are_refused(run, values, message):
+    with pytest.raises(StoreError, match=message):
+        run.predict_rows(values, times(4))
+
+
+def test_a_name_that_is_no_text_is_refused(run):
+    with pytest.raises(StoreError, match="video is 5, expected its name as text"):
+        run.predict_rows(np.ones((4, 6)), times(4), video=5)
+
+
 def test_features_of_another_recipe_are_refused_as_store_and_as_stream(root, run):
     store = make_features(root / "other.zarr", ToyTask(), encoder="other")
     for features in (store, store.stream()):
@@ -120,6 +147,13 @@ def test_runs_decide_together_and_a_folder_of_runs_is_its_newest(root):
     assert [answer.video for answer in both.predict(root / "f.zarr")] == [
         answer.video for answer in one.predict(root / "f.zarr")
     ]
+
+
+def test_no_run_and_no_device_are_refused(root):
+    with pytest.raises(ConfigError, match=r"no run is named\. Give the folder of one"):
+        load_run(device="cpu")
+    with pytest.raises(ConfigError, match=r"device 'gpu': expected auto, cpu or cuda\."):
+        load_run(root / "run", device="gpu")
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
