@@ -5,18 +5,23 @@
 Shapes: B windows, T rows of a window, 2 start and end seconds.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cache_schema.errors import ConfigError
 from cache_schema.stored_numbers import as_float32
 from cache_schema.stream import RowSpan, Stream
 
 __all__ = ["FeatureWindow", "WindowDataset"]
+
+
+Indices = Iterable[int] | slice | NDArray[np.integer[Any]] | NDArray[np.bool_] | Tensor
 
 
 class FeatureWindow(NamedTuple):
@@ -77,8 +82,8 @@ class WindowDataset(Dataset[FeatureWindow]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[FeatureWindow]:
         """Return several windows, read at once; torch's loaders call this with a batch."""
-        batch = self.read(indices)
-        spans = [self.windows[index] for index in indices]
+        spans = self._spans(indices)
+        batch = self._read(spans)
         return [
             FeatureWindow(features, times, is_valid, span.video_id, span.first_row)
             for features, times, is_valid, span in zip(
@@ -86,9 +91,32 @@ class WindowDataset(Dataset[FeatureWindow]):
             )
         ]
 
-    def read(self, indices: Sequence[int]) -> FeatureWindow:
-        """Return a batch, fields with B in front: the fastest way, for loops without a loader."""
-        spans = [self.windows[index] for index in indices]
+    def read(self, indices: Indices) -> FeatureWindow:
+        """Return a batch, fields with B in front: the fastest way, for loops without a loader.
+
+        Args:
+            indices: Numbers of windows, a slice of them, or true and false for every window.
+
+        Raises:
+            ConfigError: if they are something else.
+            IndexError: if there is no such window.
+        """
+        return self._read(self._spans(indices))
+
+    def _spans(self, indices: Indices) -> list[RowSpan]:
+        if isinstance(indices, slice):
+            return self.windows[indices]
+        chosen = np.asarray(list(indices) if isinstance(indices, Iterator) else indices)
+        if chosen.dtype == bool and chosen.shape == (len(self),):
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise ConfigError(
+                f"indices are {chosen.dtype} {chosen.shape}, expected numbers of windows, a slice, "
+                f"or a mask of shape ({len(self)},)."
+            )
+        return [self.windows[index] for index in chosen]
+
+    def _read(self, spans: Sequence[RowSpan]) -> FeatureWindow:
         stream, shape = self.stream, (len(spans), self.window_rows)
         stored = np.empty((*shape, *stream.row_shape), stream.numpy_dtype)
         stream.read_windows(spans, stored)
@@ -96,11 +124,11 @@ class WindowDataset(Dataset[FeatureWindow]):
         for times_T2, span in zip(times_BT2, spans, strict=True):
             rows = slice(span.first_row, span.first_row + span.num_rows)
             times_T2[: span.num_rows] = stream.times(span.video_id)[rows]
-        lengths_B = np.array([span.num_rows for span in spans])
+        lengths_B = np.array([span.num_rows for span in spans], np.int64)
         return FeatureWindow(
             features=torch.from_numpy(as_float32(stored, stream.recipe.store_dtype)),
             times=torch.from_numpy(times_BT2),
             is_valid=torch.from_numpy(np.arange(self.window_rows) < lengths_B[:, None]),
             video_id=[span.video_id for span in spans],
-            first_row=torch.tensor([span.first_row for span in spans]),
+            first_row=torch.tensor([span.first_row for span in spans], dtype=torch.int64),
         )

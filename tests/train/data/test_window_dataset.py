@@ -65,6 +65,34 @@ def test_a_batch_read_directly_is_the_loader_s(stream):
     for name in ("features", "times", "is_valid", "first_row"):
         assert torch.equal(getattr(read, name), getattr(loaded, name))
     assert read.video_id == list(loaded.video_id)
+    assert data.read(iter(range(5))).video_id == read.video_id
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"),
+    [
+        (slice(1, None, 2), [1, 3]),
+        (np.array([False, True, False, True, False]), [1, 3]),
+        ([True, False, False, False, True], [0, 4]),
+        (torch.tensor([3, 0]), [3, 0]),
+        ((-1, 2), [4, 2]),
+        ([], []),
+    ],
+)
+def test_windows_are_chosen_as_of_an_array(stream, indices, expected):
+    data = WindowDataset(stream, 4)
+    read, whole = data.read(indices), data.read(range(5))
+    for name in ("features", "times", "is_valid", "first_row"):
+        assert torch.equal(getattr(read, name), getattr(whole, name)[expected])
+    assert read.video_id == [whole.video_id[index] for index in expected]
+
+
+@pytest.mark.parametrize("indices", [[True, False], [0.5], ["a"], [[0, 1]], 3, np.array(3)])
+def test_what_chooses_no_windows_is_refused(stream, indices):
+    with pytest.raises(
+        ConfigError, match=r"expected numbers of windows, a slice, or a mask of .*5"
+    ):
+        WindowDataset(stream, 4).read(indices)
 
 
 @pytest.mark.parametrize("start", ["spawn", "fork"])
