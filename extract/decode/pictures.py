@@ -52,7 +52,7 @@ BROWSER_PIXELS = {"yuv420p", "yuvj420p"}
 """8 bits, 4:2:0."""
 
 
-def pictures_at(path: Path, seconds: Sequence[float], *, height: int = 96) -> list[bytes]:
+def pictures_at(path: str | Path, seconds: Sequence[float], *, height: int = 96) -> list[bytes]:
     """Return the frames that a video shows at some instants, upright, as JPEG files.
 
     Before the first frame it is the first, behind the last the last. A video without a key frame
@@ -66,7 +66,7 @@ def pictures_at(path: Path, seconds: Sequence[float], *, height: int = 96) -> li
     Raises:
         VideoError: if the file is no video, or does not decode where a picture is wanted.
     """
-    with closing(_Frames(path)) as frames:
+    with closing(_Frames(Path(path))) as frames:
         found = {
             instant: _jpeg(frames.shown_at(Fraction(instant)), height)
             for instant in sorted(set(seconds))
@@ -74,11 +74,12 @@ def pictures_at(path: Path, seconds: Sequence[float], *, height: int = 96) -> li
         return [found[instant] for instant in seconds]
 
 
-def plays_in_browsers(path: Path) -> bool:
+def plays_in_browsers(path: str | Path) -> bool:
     """Tell whether browsers play a file's video: by container, codec and pixel format.
 
     What cannot be opened does not play.
     """
+    path = Path(path)
     try:
         with open_container(path) as container:
             stream = video_stream(container)

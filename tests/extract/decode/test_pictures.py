@@ -48,6 +48,7 @@ def test_pictures_come_in_the_order_asked_for_also_twice_and_from_outside(tmp_pa
     found = [number(jpeg) for jpeg in pictures_at(path, [4.5, 0.1, 4.5, -3.0, 1e6])]
     assert found == [135, 3, 135, 0, 149]
     assert pictures_at(path, []) == []
+    assert pictures_at(str(path), [0.1]) == pictures_at(path, [0.1])
 
 
 def test_without_key_frames_the_search_ends(tmp_path, monkeypatch):
@@ -106,4 +107,5 @@ def test_a_still_image_and_a_file_that_is_gone_are_errors(tmp_path):
     ],
 )
 def test_whether_browsers_play_it(tmp_path, name, settings, plays):
-    assert plays_in_browsers(write_video(tmp_path / name, constant_pts(5), **settings)) is plays
+    path = write_video(tmp_path / name, constant_pts(5), **settings)
+    assert plays_in_browsers(path) is plays_in_browsers(str(path)) is plays
