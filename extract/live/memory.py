@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from textwrap import shorten
 
 from cache_schema.errors import VideoError
 from cache_schema.frame_sampler import FrameSampler
@@ -79,8 +80,8 @@ def _exact_seconds(second: float) -> Fraction:
         number = math.nan
     if not math.isfinite(number):
         raise VideoError(
-            f"a frame's time is {second!r:.50}, expected seconds from the stream's start. Leave "
-            "the frame out, or give frames without times."
+            f"a frame's time is {shorten(repr(second), 50)}, expected seconds from the stream's "
+            "start. Leave the frame out, or give frames without times."
         )
     return Fraction(number)
 

@@ -150,6 +150,7 @@ def test_a_row_is_there_before_the_next_frame_is_asked_for(tmp_path):
         ([(math.nan, BLACK)], "a frame's time is nan, expected seconds"),
         ([(np.float32("inf"), BLACK)], r"a frame's time is np.float32\(inf\), expected"),
         ([("soon", BLACK)], "a frame's time is 'soon'"),
+        ([(BLACK, 0.0)], r"a frame's time is array\(.* \[\.\.\.\], expected seconds"),
         ([(0.0, BLACK, 1)], "a tuple of 3 is no frame"),
     ],
 )
