@@ -172,14 +172,14 @@ def read_journal(path: Path) -> list[Commit]:
         return []  # a writer has made the part's folder and nothing else yet
 
 
-def append_line(descriptor: int, commit: Commit) -> None:
-    """Append one commit and wait until it is on disk; from then on the video exists."""
-    end, left = os.fstat(descriptor).st_size, memoryview(encode_line(commit))
+def append_line(descriptor: int, line: bytes) -> None:
+    """Append one commit's line and wait until it is on disk; from then on the video exists."""
+    end, left = os.fstat(descriptor).st_size, memoryview(line)
     try:
         while left:
             left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
-    except OSError:
+    except BaseException:  # Ctrl-C as well
         os.ftruncate(descriptor, end)  # half a line is no commit, but no line may follow it
         raise
 

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -31,7 +32,7 @@ from cache_schema.hdf5_backend.rows import look
 from cache_schema.hdf5_backend.superblock import SUPERBLOCK_BYTES, clear_writer_mark, was_closed
 from cache_schema.parsing import to_json
 from cache_schema.recipe import Recipe
-from cache_schema.records import VideoRecord, encode_line
+from cache_schema.records import VideoRecord
 from cache_schema.stored_numbers import Array
 from cache_schema.stream import Stream
 from cache_schema.writing.closing import ClosedOnExit
@@ -49,6 +50,13 @@ PAGE_BYTES = 4096
 """Metadata up to a page never crosses one, so a killed writer cannot leave half of it."""
 
 
+class _Committed(NamedTuple):
+    """Where a stream's commits end: one value, so that Ctrl-C finds both or neither changed."""
+
+    journal_bytes: int
+    rows: int
+
+
 class Hdf5StreamWriter:
     """Append videos to one stream; see ``StreamWriter`` for the promises."""
 
@@ -59,7 +67,7 @@ class Hdf5StreamWriter:
         self._name = name
         group = file.group(name)
         commits = read_commits(group, stream_rows(file.path, group, store_dtype))
-        self._journal_bytes, self._committed_rows = commits.num_bytes, commits.end_row
+        self._committed = _Committed(commits.num_bytes, commits.end_row)
         self._pending = PendingVideo(f"{file.path}: {name}", row_shape, store_dtype)
 
     def append(self, values: Array) -> None:
@@ -71,10 +79,11 @@ class Hdf5StreamWriter:
         Raises:
             StoreError: on another dtype or shape.
         """
-        first_row = self._committed_rows + self._pending.num_rows
-        rows = self._pending.add(values)
-        with self._file.writing():
+        first_row = self._committed.rows + self._pending.num_rows
+        rows = self._pending.checked(values)
+        with self._taking_back():
             _put_rows(self._file.group(self._name)[layout.FEATURES], first_row, rows)
+            self._pending.count(rows)
 
     def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
         """Make the rows appended since the last commit durable and visible as ``video``.
@@ -87,18 +96,18 @@ class Hdf5StreamWriter:
             StoreError: if no row was appended, or their number is not that of the times.
         """
         times_R2 = self._pending.check_times(video, times_R2)
-        commit = self._pending.commit(video, self._committed_rows, times_R2)
-        line = np.frombuffer(encode_line(commit), np.uint8)
-        with self._file.writing():
+        end, rows = self._committed
+        line = np.frombuffer(self._pending.line(video, rows, times_R2), np.uint8)
+        with self._taking_back():
             group = self._file.group(self._name)
-            _put_rows(group[layout.TIME], self._committed_rows, times_R2)
+            _put_rows(group[layout.TIME], rows, times_R2)
             self._file.sync()
             # What a killed writer left of a line is cut off, not only written over.
-            group[layout.COMMITS].resize(self._journal_bytes, axis=0)
-            _put_rows(group[layout.COMMITS], self._journal_bytes, line)
+            group[layout.COMMITS].resize(end, axis=0)
+            _put_rows(group[layout.COMMITS], end, line)
             self._file.sync()
-        self._journal_bytes += len(line)
-        self._committed_rows += commit.num_rows
+            self._committed = _Committed(end + len(line), rows + len(times_R2))
+            self._pending.clear()
 
     def abandon(self) -> None:
         """Forget the rows appended since the last commit; the next ones are written over them."""
@@ -111,10 +120,32 @@ class Hdf5StreamWriter:
             return
         with self._file.writing():
             group = self._file.group(self._name)
-            group[layout.COMMITS].resize(self._journal_bytes, axis=0)
+            group[layout.COMMITS].resize(self._committed.journal_bytes, axis=0)
             for name in (layout.FEATURES, layout.TIME):
-                group[name].resize(self._committed_rows, axis=0)
+                group[name].resize(self._committed.rows, axis=0)
             self._file.sync()
+
+    @contextmanager
+    def _taking_back(self) -> Iterator[None]:
+        """Write; if Ctrl-C comes between, cut off a line whose rows would be written over."""
+        try:
+            with self._file.writing():
+                yield
+        except BaseException:
+            self._pending.clear()
+            if not self._file.is_broken:
+                self._cut_journal()
+            raise
+
+    def _cut_journal(self) -> None:
+        try:
+            with self._file.writing():
+                journal = self._file.group(self._name)[layout.COMMITS]
+                journal.resize(self._committed.journal_bytes, axis=0)
+                self._file.sync()
+        except BaseException:
+            self._file.is_broken = True
+            raise
 
 
 class Hdf5StoreWriter(ClosedOnExit):
@@ -196,6 +227,7 @@ class _WriterFile:
         self, name: str, recipe: Recipe, row_shape: tuple[int, ...], encoder_source: str
     ) -> None:
         """Make a stream in a copy that then takes the file's place, which no kill can tear."""
+        self.is_broken = True  # unless all of this is done: the file is closed meanwhile
         self._file.close()
         with replaced_file(self.path) as temporary:
             shutil.copyfile(self.path, temporary)
@@ -205,6 +237,7 @@ class _WriterFile:
         os.close(self._descriptor)
         self._descriptor = descriptor
         self._file = self._open()
+        self.is_broken = False
 
     def sync(self) -> None:
         """Wait until everything written so far is on disk."""

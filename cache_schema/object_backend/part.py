@@ -14,7 +14,6 @@ from cache_schema import layout
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket, requests
 from cache_schema.object_backend.rows import shard_key
-from cache_schema.records import Commit, encode_line
 from cache_schema.stored_numbers import Array
 from cache_schema.writing.write_errors import write_errors
 from cache_schema.zarr_backend.headers import StreamHeader, group, part_attributes, to_text
@@ -56,11 +55,11 @@ class SpooledPart:
         with write_errors(tempfile.gettempdir()):
             self._features.write(rows.tobytes())
 
-    def commit(self, commit: Commit, times_R2: NDArray[np.float64]) -> None:
+    def commit(self, line: bytes, times_R2: NDArray[np.float64]) -> None:
         """Take the rows since the last commit for those of a video."""
         self._times.append(times_R2.tobytes())
-        self._lines.append(encode_line(commit))
-        self.committed_rows += commit.num_rows
+        self._lines.append(line)
+        self.committed_rows += len(times_R2)
 
     def abandon(self) -> None:
         """Forget the rows since the last commit."""

@@ -73,11 +73,12 @@ class ObjectStreamWriter:
         Raises:
             StoreError: on another dtype or shape, or if there is no room for temporary files.
         """
-        rows = self._pending.add(values)
+        rows = self._pending.checked(values)
         with self._forgetting_a_failed_part():
             if self._part is None:
                 self._part = SpooledPart(self._header)
             self._part.append(rows)
+            self._pending.count(rows)
 
     def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
         """Make the rows appended since the last commit durable and visible as ``video``.
@@ -92,9 +93,10 @@ class ObjectStreamWriter:
         """
         times_R2 = self._pending.check_times(video, times_R2)
         assert self._part is not None  # there are rows, so there is a part
+        line = self._pending.line(video, self._part.committed_rows, times_R2)
         with self._forgetting_a_failed_part():
-            first_row = self._part.committed_rows
-            self._part.commit(self._pending.commit(video, first_row, times_R2), times_R2)
+            self._part.commit(line, times_R2)
+            self._pending.clear()
             if self._part.num_bytes >= self._part_bytes:
                 self._put()
 
@@ -133,11 +135,11 @@ class ObjectStreamWriter:
 
     @contextmanager
     def _forgetting_a_failed_part(self) -> Iterator[None]:
-        """Stay usable after a failed write: what is appended next goes to a new part."""
+        """Stay usable after a failed write, or Ctrl-C: what comes next goes to a new part."""
         try:
             with write_errors(self._where):
                 yield
-        except StoreError:
+        except BaseException:
             self._pending.clear()
             self._forget()
             raise

@@ -10,7 +10,7 @@ from cache_schema import layout
 from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
 from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
-from cache_schema.records import Commit, VideoRecord
+from cache_schema.records import Commit, VideoRecord, encode_line
 from cache_schema.stored_numbers import Array
 from cache_schema.stream import Stream
 
@@ -29,8 +29,8 @@ class PendingVideo:
         self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
         self._features_crc32c = 0
 
-    def add(self, values: Array) -> Array:
-        """Count rows that are about to be written; return them contiguous and little-endian.
+    def checked(self, values: Array) -> Array:
+        """Return rows that may be written, contiguous and little-endian.
 
         Raises:
             StoreError: on another dtype or shape than the stream's.
@@ -40,10 +40,12 @@ class PendingVideo:
                 f"{self._where}: got rows of {values.dtype} {values.shape[1:]}, expected "
                 f"{self._dtype} {self._row_shape}."
             )
-        plain = np.ascontiguousarray(values, self._dtype.newbyteorder("<"))
-        self._features_crc32c = google_crc32c.extend(self._features_crc32c, plain.tobytes())
-        self.num_rows += len(plain)
-        return plain
+        return np.ascontiguousarray(values, self._dtype.newbyteorder("<"))
+
+    def count(self, rows: Array) -> None:
+        """Count rows that ``checked`` returned and that were written."""
+        self._features_crc32c = google_crc32c.extend(self._features_crc32c, rows.tobytes())
+        self.num_rows += len(rows)
 
     def check_times(self, video: VideoRecord, times_R2: Array) -> NDArray[np.float64]:
         """Return the times of these rows contiguous and little-endian.
@@ -58,22 +60,36 @@ class PendingVideo:
             )
         return np.ascontiguousarray(times_R2, "<f8")
 
-    def commit(self, video: VideoRecord, first_row: int, times_R2: NDArray[np.float64]) -> Commit:
-        """Return the journal record of these rows and start anew."""
-        made = Commit(
+    def line(self, video: VideoRecord, first_row: int, times_R2: NDArray[np.float64]) -> bytes:
+        """Return the journal line of these rows; made before anything that it commits is written.
+
+        Raises:
+            StoreError: if the record's texts are not such as UTF-8 can hold.
+        """
+        commit = Commit(
             video=video,
             first_row=first_row,
             num_rows=self.num_rows,
             features_crc32c=self._features_crc32c,
             time_crc32c=google_crc32c.value(times_R2.tobytes()),
         )
-        self.clear()
-        return made
+        try:
+            return encode_line(commit)
+        except UnicodeEncodeError as error:
+            raise StoreError(f"{self._where}: {not_utf8(video)}") from error
 
     def clear(self) -> None:
         """Forget these rows."""
         self.num_rows = 0
         self._features_crc32c = 0
+
+
+def not_utf8(video: VideoRecord) -> str:
+    """Say of which video a text holds what UTF-8 cannot: as a rule bytes of a file's name."""
+    return (
+        f"video {video.id!a} (path {video.path!a}): got a text that is not valid UTF-8, which is "
+        "all a store holds. Rename the file, or give the video another id and path."
+    )
 
 
 def check_stream_name(name: str) -> None:

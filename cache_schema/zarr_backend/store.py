@@ -124,11 +124,12 @@ class ZarrStreamWriter:
         Raises:
             StoreError: on another dtype or shape.
         """
-        rows = self._pending.add(values)
+        rows = self._pending.checked(values)
         with self._leaving_a_broken_part():
             if self._part is None:
                 self._part = _OpenPart(self._new_part(), self._row_shape, self._dtype)
             self._part.append(rows)
+            self._pending.count(rows)
 
     def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:
         """Make the rows appended since the last commit durable and visible as ``video``.
@@ -142,8 +143,10 @@ class ZarrStreamWriter:
         """
         times_R2 = self._pending.check_times(video, times_R2)
         assert self._part is not None  # there are rows, so there is a part
+        line = self._pending.line(video, self._part.committed_rows, times_R2)
         with self._leaving_a_broken_part():
-            self._part.commit(self._pending, video, times_R2)
+            self._part.commit(line, times_R2, video.id)
+            self._pending.clear()
         if self._part.num_bytes >= layout.PART_BYTES:
             self.close()
 
@@ -168,11 +171,14 @@ class ZarrStreamWriter:
 
     @contextmanager
     def _leaving_a_broken_part(self) -> Iterator[None]:
-        """Stay usable after a failed write: what is appended next goes to a new part."""
+        """Stay usable after a failed write: what is appended next goes to a new part.
+
+        Ctrl-C fails it, too, and may do so at any instant: what was done is not known then.
+        """
         try:
             with write_errors(self._folder):
                 yield
-        except StoreError:
+        except BaseException:
             self._pending.clear()
             if self._part is not None:
                 self._part.leave()
@@ -213,7 +219,7 @@ class _OpenPart:
         # A file is on disk only if the name of every folder on the way to it is.
         for folder in (self._folder.parent, self._folder, *self._folder.rglob("*/")):
             sync_path(folder)
-        self._committed_rows = 0
+        self.committed_rows = 0
 
     @property
     def num_bytes(self) -> int:
@@ -222,23 +228,22 @@ class _OpenPart:
     def append(self, rows: Array) -> None:
         self._features.append(rows)
 
-    def commit(
-        self, pending: PendingVideo, video: VideoRecord, times_R2: NDArray[np.float64]
-    ) -> None:
+    def commit(self, line: bytes, times_R2: NDArray[np.float64], video_id: str) -> None:
         self._time.append(times_R2)
         self._features.sync()
         self._time.sync()
         if os.fstat(self._journal).st_nlink == 0:
             raise StoreError(
                 f"{self._folder}: was removed while this process wrote to it. Extract "
-                f"'{video.id}' again."
+                f"'{video_id}' again."
             )
-        append_line(self._journal, pending.commit(video, self._committed_rows, times_R2))
-        self._committed_rows = self._features.num_rows
+        # Before the line: whatever instant this is interrupted, no row that a line names is cut.
+        self.committed_rows = self._features.num_rows
+        append_line(self._journal, line)
 
     def abandon(self) -> None:
-        self._features.rewind(self._committed_rows)
-        self._time.rewind(self._committed_rows)
+        self._features.rewind(self.committed_rows)
+        self._time.rewind(self.committed_rows)
 
     def leave(self) -> None:
         """Close the files of a part that cannot be written any more; its commits stay."""
@@ -256,7 +261,7 @@ class _OpenPart:
     def seal(self) -> None:
         """Make the part complete; its lock is kept until it is."""
         self.abandon()
-        if self._committed_rows == 0:
+        if self.committed_rows == 0:
             self._close_journal()
             self._remove()
             return
@@ -264,7 +269,7 @@ class _OpenPart:
         self._time.seal()
         header = read_stream_header(self._folder.parents[1])
         journal = (self._folder / layout.COMMITS).read_bytes()
-        write_seal(self._folder, header, self._committed_rows, journal)
+        write_seal(self._folder, header, self.committed_rows, journal)
         self._close_journal()
 
     def _remove(self) -> None:

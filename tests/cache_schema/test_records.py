@@ -74,8 +74,8 @@ def test_a_journal_grows_line_by_line(tmp_path):
     path = tmp_path / "commits.log"
     assert read_journal(path) == []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-    append_line(descriptor, commit("a"))
-    append_line(descriptor, commit("b", 1))
+    append_line(descriptor, encode_line(commit("a")))
+    append_line(descriptor, encode_line(commit("b", 1)))
     os.close(descriptor)
     assert read_journal(path) == [commit("a"), commit("b", 1)]
 
