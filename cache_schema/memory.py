@@ -49,10 +49,11 @@ def _part(
     try:
         stored = checked_rows(values, recipe.store_dtype)
         times_R2 = checked_times(np.array(times_R2, np.float64), len(stored))
+        video = imported_video(video_id, recipe, times_R2)
     except ValueError as error:
         raise StoreError(f"rows in memory of '{video_id}': {error}.") from error
     commit = Commit(
-        video=imported_video(video_id, recipe, times_R2),
+        video=video,
         first_row=0,
         num_rows=len(stored),
         features_crc32c=google_crc32c.value(stored.tobytes()),

@@ -23,7 +23,7 @@ from cache_schema.store import StreamWriter, create_store, open_store, store_exi
 from cache_schema.stored_numbers import Array, as_float32, as_stored
 from cache_schema.timeline import RowClock
 from cache_schema.writing.closing import ClosedOnExit
-from cache_schema.writing.pending import check_same_stream, check_stream_name
+from cache_schema.writing.pending import check_record, check_same_stream, check_stream_name
 
 __all__ = [
     "RowWriter",
@@ -104,22 +104,31 @@ def imported_video(
         times_R2: Start and end second of each row.
         path: Where the rows, or the video, came from.
         size_bytes: Of that file.
+
+    Raises:
+        ValueError: if the rows end so early that they have no rate.
     """
     sampling, end_seconds = recipe.sampling, float(times_R2[-1, 1])
-    mean_fps = Fraction(len(times_R2) / end_seconds).limit_denominator(1001)
     return VideoRecord(
         id=video_id,
         path=path,
         digest=UNKNOWN,
         size_bytes=size_bytes,
         duration_seconds=end_seconds,
-        fps=sampling.fps or mean_fps,
+        fps=sampling.fps or _mean_fps(len(times_R2), end_seconds),
         num_frames=(len(times_R2) - 1) * sampling.stride_frames + sampling.frames_per_window,
         width=0,
         height=0,
         decoder="imported",
         padded_frames=0,
     )
+
+
+def _mean_fps(num_rows: int, end_seconds: float) -> Fraction:
+    rate = num_rows / end_seconds
+    if math.isinf(rate):
+        raise ValueError(f"its {num_rows} rows end at {end_seconds} s, which is no video's length")
+    return Fraction(rate).limit_denominator(1001)
 
 
 def checked_rows(values: Array, store_dtype: str) -> Array:
@@ -206,6 +215,7 @@ class RowWriter(ClosedOnExit):
         Raises:
             StoreError: if the rows or times cannot be stored, or the video is there already.
         """
+        self._check_is_text(video_id)
         if video_id in self:
             raise StoreError(
                 f"{self._path}: '{video_id}' is in stream '{self._name}' already, and what is "
@@ -214,16 +224,35 @@ class RowWriter(ClosedOnExit):
         try:
             stored = checked_rows(np.asarray(rows), self._recipe.store_dtype)
             times = self._times(len(stored), times_R2)
+            video = imported_video(video_id, self._recipe, times, path=str(path))
         except ValueError as error:
-            raise StoreError(f"{self._path}: video '{video_id}': {error}.") from error
-        stream = self._writer(stored.shape[1:])
-        stream.append(stored)
-        stream.commit(imported_video(video_id, self._recipe, times, path=str(path)), times)
+            raise StoreError(f"{self._path}: video {video_id!r}: {error}.") from error
+        check_record(str(self._path), video)
+        self._commit(self._writer(stored.shape[1:]), stored, video, times)
         self._video_ids.add(video_id)
 
     def close(self) -> None:
         """Finish the part; done by leaving the ``with`` block."""
         self._store.close()
+
+    def _check_is_text(self, video_id: object) -> None:
+        if not isinstance(video_id, str):
+            kind = type(video_id).__name__
+            raise StoreError(
+                f"{self._path}: the id of a video is {video_id!r}, a {kind}, expected text such as "
+                "'kitchen/0007'. Give its str()."
+            )
+
+    def _commit(
+        self, stream: StreamWriter, rows: Array, video: VideoRecord, times_R2: NDArray[np.float64]
+    ) -> None:
+        """Write a video whole or not at all: rows of a failed one must not meet the next."""
+        try:
+            stream.append(rows)
+            stream.commit(video, times_R2)
+        except BaseException:
+            stream.abandon()
+            raise
 
     def _writer(self, row_shape: tuple[int, ...]) -> StreamWriter:
         if self._stream is None:

@@ -14,7 +14,7 @@ from cache_schema.records import Commit, VideoRecord, encode_line
 from cache_schema.stored_numbers import Array
 from cache_schema.stream import Stream
 
-__all__ = ["PendingVideo", "check_same_stream", "check_stream_name"]
+__all__ = ["PendingVideo", "check_record", "check_same_stream", "check_stream_name"]
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -48,11 +48,13 @@ class PendingVideo:
         self.num_rows += len(rows)
 
     def check_times(self, video: VideoRecord, times_R2: Array) -> NDArray[np.float64]:
-        """Return the times of these rows contiguous and little-endian.
+        """Return the times of these rows contiguous and little-endian; they stay if it raises.
 
         Raises:
-            StoreError: if there is no row, or their number is not that of the times.
+            StoreError: if there is no row, their number is not that of the times, or the format
+                cannot hold the record.
         """
+        check_record(self._where, video)
         if self.num_rows == 0 or times_R2.shape != (self.num_rows, 2):
             raise StoreError(
                 f"{self._where}: video '{video.id}' has {self.num_rows} rows and times "
@@ -61,11 +63,7 @@ class PendingVideo:
         return np.ascontiguousarray(times_R2, "<f8")
 
     def line(self, video: VideoRecord, first_row: int, times_R2: NDArray[np.float64]) -> bytes:
-        """Return the journal line of these rows; made before anything that it commits is written.
-
-        Raises:
-            StoreError: if the record's texts are not such as UTF-8 can hold.
-        """
+        """Return the journal line of these rows, to be made before anything is written."""
         commit = Commit(
             video=video,
             first_row=first_row,
@@ -73,10 +71,7 @@ class PendingVideo:
             features_crc32c=self._features_crc32c,
             time_crc32c=google_crc32c.value(times_R2.tobytes()),
         )
-        try:
-            return encode_line(commit)
-        except UnicodeEncodeError as error:
-            raise StoreError(f"{self._where}: {not_utf8(video)}") from error
+        return encode_line(commit)
 
     def clear(self) -> None:
         """Forget these rows."""
@@ -84,12 +79,21 @@ class PendingVideo:
         self._features_crc32c = 0
 
 
-def not_utf8(video: VideoRecord) -> str:
-    """Say of which video a text holds what UTF-8 cannot: as a rule bytes of a file's name."""
-    return (
-        f"video {video.id!a} (path {video.path!a}): got a text that is not valid UTF-8, which is "
-        "all a store holds. Rename the file, or give the video another id and path."
-    )
+def check_record(where: str, video: VideoRecord) -> None:
+    """Raise unless the format can hold what a store is to remember of a video.
+
+    Raises:
+        StoreError: if a text is not valid UTF-8, which are as a rule the bytes of a file's name.
+    """
+    for name in ("id", "path", "digest", "decoder"):
+        text = getattr(video, name)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise StoreError(
+                f"{where}: video {video.id!a}: its {name} is {text!a}, which is not valid UTF-8 "
+                "and so nothing a store can hold. Rename the file, or give another id and path."
+            ) from error
 
 
 def check_stream_name(name: str) -> None:

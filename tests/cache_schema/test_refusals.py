@@ -44,7 +44,7 @@ def check_next(path, writer, stream):
 def test_a_record_that_is_no_utf8_is_refused(path, writer, stream, field):
     stream.append(make_rows(3))
     video = replace(make_video("b"), **{field: "caf\udce9"})
-    with pytest.raises(StoreError, match=r"video .*not valid UTF-8.*Rename the file"):
+    with pytest.raises(StoreError, match=rf"its {field} is .caf.*not valid UTF-8.*Rename the file"):
         stream.commit(video, make_times(3))
     check_next(path, writer, stream)
 

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cache_schema import (
     open_store,
 )
 from cache_schema.proof.verify import verify_store
+from cache_schema.writing import pending
 
 I3D = imported_recipe("i3d", fps=15, window_frames=16, stride_frames=8)
 
@@ -149,3 +151,53 @@ def test_numbers_are_rounded_as_torch_rounds_them(store_dtype, given):
     expected = torch.from_numpy(values).to(getattr(torch, store_dtype)).float().numpy()
     stored = as_stored(values, store_dtype)
     np.testing.assert_array_equal(as_float32(stored, store_dtype), expected)
+
+
+@pytest.mark.parametrize(
+    ("video_id", "message"),
+    [
+        (Path("a/b"), r"id of a video is PosixPath\('a/b'\), a PosixPath, expected text"),
+        (7, "id of a video is 7, a int, expected text"),
+        (None, "id of a video is None"),
+        (b"x", "id of a video is b'x'"),
+        (["x"], r"id of a video is \['x'\]"),
+        ("caf\udce9", r"video 'caf\\udce9': its id is 'caf\\udce9', which is not valid UTF-8"),
+    ],
+)
+def test_an_id_that_is_no_text_is_refused_and_the_next_video_goes_on(path, video_id, message):
+    with RowWriter(path, I3D) as writer:
+        with pytest.raises(StoreError, match=message):
+            writer.write(video_id, features())
+        writer.write("a", features(2))
+    stream = open_store(path).stream()
+    assert (stream.video_ids, stream.num_rows) == (["a"], 2)
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_anything_is_written(path):
+    with RowWriter(path, I3D) as writer:
+        with pytest.raises(StoreError, match=r"video 'a': its path is 'caf\\udce9\.mp4'"):
+            writer.write("a", features(), path="caf\udce9.mp4")
+        assert open_store(path).streams == {}
+        writer.write("a", features(2))
+    assert open_store(path).stream().num_rows == 2
+
+
+def test_rows_that_end_at_once_have_no_rate(path):
+    with RowWriter(path, imported_recipe("shots", fps=None)) as writer:
+        with pytest.raises(StoreError, match=r"video 'a': its 1 rows end at 1e-320 s"):
+            writer.write("a", features(1), [[0, 1e-320]])
+        writer.write("a", features(2), [[0, 1], [1, 2]])
+    assert open_store(path).stream().num_rows == 2
+
+
+def test_a_video_whose_commit_fails_leaves_nothing_to_the_next(path, monkeypatch):
+    with RowWriter(path, I3D) as writer:
+        writer.write("a", features())
+        with monkeypatch.context() as patch:
+            patch.setattr(pending, "encode_line", lambda commit: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                writer.write("b", features(5))
+        writer.write("c", features(2))
+    stream = open_store(path).stream()
+    assert {name: len(stream.read(name)) for name in stream.video_ids} == {"a": 3, "c": 2}
+    assert verify_store(path).problems == []
