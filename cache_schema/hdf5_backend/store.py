@@ -37,7 +37,12 @@ from cache_schema.stored_numbers import Array
 from cache_schema.stream import Stream
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.durable import make_folders, partials, replaced_file
-from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
+from cache_schema.writing.pending import (
+    PendingVideo,
+    check_same_stream,
+    check_stream_name,
+    checked_row_shape,
+)
 from cache_schema.writing.write_errors import write_errors
 
 __all__ = ["Hdf5StoreWriter", "Hdf5StreamWriter", "replaced_store"]
@@ -163,6 +168,7 @@ class Hdf5StoreWriter(ClosedOnExit):
         To make one in a file that holds rows takes a copy of the file: make all streams first.
         """
         check_stream_name(name)
+        row_shape = checked_row_shape(name, row_shape)
         if (stored := self._file.header(name)) is None:
             with self._file.writing():
                 self._file.add_stream(name, recipe, row_shape, encoder_source)

@@ -1,6 +1,9 @@
 """What every backend's writer does alike: check names and rows, and sum rows up for the journal."""
 
+import operator
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 
 import google_crc32c
 import numpy as np
@@ -14,7 +17,13 @@ from cache_schema.records import Commit, VideoRecord, encode_line
 from cache_schema.stored_numbers import Array
 from cache_schema.stream import Stream
 
-__all__ = ["PendingVideo", "check_record", "check_same_stream", "check_stream_name"]
+__all__ = [
+    "PendingVideo",
+    "check_record",
+    "check_same_stream",
+    "check_stream_name",
+    "checked_row_shape",
+]
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -107,6 +116,27 @@ def check_stream_name(name: str) -> None:
             f"stream name '{name}': expected letters, digits, '.', '_' and '-', the first of them "
             "a letter or digit."
         )
+
+
+def checked_row_shape(name: str, row_shape: Iterable[int]) -> tuple[int, ...]:
+    """Return a row shape as a stream's header holds it: numpy's integers become Python's.
+
+    Args:
+        name: Of the stream, for the message.
+        row_shape: ``(dim,)`` or ``(tokens, dim)``.
+
+    Raises:
+        StoreError: if it is not one or two positive integers.
+    """
+    sizes: tuple[int, ...] = ()
+    with suppress(TypeError):
+        sizes = tuple(int(operator.index(size)) for size in row_shape)
+    if len(sizes) not in (1, 2) or min(sizes) < 1:
+        raise StoreError(
+            f"stream '{name}': row_shape is {row_shape!r}, expected (dim,) or (tokens, dim), all "
+            "positive integers. Flatten a grid of tokens to (tokens, dim)."
+        )
+    return sizes
 
 
 def check_same_stream(

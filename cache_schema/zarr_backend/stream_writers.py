@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from cache_schema.recipe import Recipe
 from cache_schema.stream import Stream
 from cache_schema.writing.closing import ClosedOnExit
-from cache_schema.writing.pending import check_same_stream
+from cache_schema.writing.pending import check_same_stream, checked_row_shape
 from cache_schema.zarr_backend.headers import StreamHeader
 
 __all__ = ["StreamWriters"]
@@ -41,6 +41,7 @@ class StreamWriters(ClosedOnExit, Generic[W]):
         self, name: str, recipe: Recipe, row_shape: tuple[int, ...], *, encoder_source: str = ""
     ) -> W:
         """Return a writer for a stream, which is made if it is not there."""
+        row_shape = checked_row_shape(name, row_shape)
         if name in self._streams:
             check_same_stream(self._where, self._made[name], recipe, row_shape)
         else:

@@ -61,3 +61,24 @@ def test_a_commit_to_a_bucket_that_is_interrupted_is_none(address, monkeypatch, 
         with pytest.raises(KeyboardInterrupt):
             add_video(stream, "b", make_rows(3))
     check_next(address, writer, stream)
+
+
+@pytest.mark.parametrize(
+    "row_shape", [(7, 7, 512), (), (0,), (4, 0), (-4,), (4.0,), ("4",), None, 4, [[4]]]
+)
+def test_a_stream_is_not_made_with_an_impossible_row_shape(path, writer, row_shape):
+    add_video(writer.stream("tiny", make_recipe(), (4,)), "a", make_rows(3))
+    with pytest.raises(StoreError, match=r"stream 'new': row_shape is .* or \(tokens, dim\)"):
+        writer.stream("new", make_recipe(encoder_id="new"), row_shape)
+    writer.close()
+    assert list(open_store(path).streams) == ["tiny"]
+
+
+def test_a_row_shape_may_have_the_integers_of_numpy(path, writer):
+    stream = writer.stream("tiny", make_recipe(), (np.int64(3), np.int32(4)))
+    add_video(stream, "a", make_rows(3, (3, 4)))
+    writer.close()
+    (found,) = open_store(path).streams.values()
+    assert found.row_shape == (3, 4)
+    assert {type(size) for size in found.row_shape} == {int}
+    assert verify_store(path).problems == []
