@@ -30,3 +30,6 @@ PART_BYTES = 192 * 2**20
 
 STORED_DTYPE = {"float16": "float16", "float32": "float32", "bfloat16": "uint16"}
 """NumPy and Zarr know no bfloat16: its 16 bits are stored as they are, the recipe says so."""
+
+MOST = 2**63 - 1
+"""The largest count a journal holds; readers keep them in 64 bits."""

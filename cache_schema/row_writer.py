@@ -20,8 +20,8 @@ from cache_schema.place import Place, to_place
 from cache_schema.recipe import UNKNOWN, EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
 from cache_schema.store import StreamWriter, create_store, open_store, store_exists
-from cache_schema.stored_numbers import Array, as_float32, as_stored
-from cache_schema.timeline import RowClock
+from cache_schema.stored_numbers import Array, are_finite, as_stored
+from cache_schema.timeline import RowClock, first_bad_time
 from cache_schema.writing.closing import ClosedOnExit
 from cache_schema.writing.pending import check_record, check_same_stream, check_stream_name
 
@@ -147,7 +147,7 @@ def checked_rows(values: Array, store_dtype: str) -> Array:
         bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
         raise ValueError(f"{bad} of {len(values)} rows hold NaN or infinity")
     stored = as_stored(values, store_dtype)
-    if not np.isfinite(as_float32(stored, store_dtype)).all():
+    if not are_finite(stored, store_dtype):
         raise ValueError(
             f"values up to {np.abs(values).max():g} do not fit {store_dtype}; choose float32"
         )
@@ -248,7 +248,7 @@ class RowWriter(ClosedOnExit):
     ) -> None:
         """Write a video whole or not at all: rows of a failed one must not meet the next."""
         try:
-            stream.append(rows)
+            stream.append(rows, are_finite=True)  # so says checked_rows
             stream.commit(video, times_R2)
         except BaseException:
             stream.abandon()
@@ -275,8 +275,7 @@ def checked_times(times_R2: NDArray[np.float64], num_rows: int) -> NDArray[np.fl
     """
     if times_R2.shape != (num_rows, 2):
         raise ValueError(f"times have shape {times_R2.shape}, expected ({num_rows}, 2)")
-    is_sound = np.isfinite(times_R2).all() and bool((times_R2[:, 0] < times_R2[:, 1]).all())
-    if not is_sound or times_R2[0, 0] < 0 or bool((np.diff(times_R2, axis=0) < 0).any()):
+    if first_bad_time(times_R2) is not None or times_R2[0, 0] < 0:
         raise ValueError(
             "times must be finite seconds from the video's start, each start before its end, and "
             "neither starts nor ends may decrease from row to row"

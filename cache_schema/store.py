@@ -40,8 +40,16 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 class StreamWriter(Protocol):
     """Append videos of one stream, one at a time; each commits by itself."""
 
-    def append(self, values: Array) -> None:
-        """Add rows to the current video; nothing is visible before ``commit``."""
+    def append(self, values: Array, *, are_finite: bool = False) -> None:
+        """Add rows to the current video; nothing is visible before ``commit``.
+
+        Args:
+            values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+            are_finite: Whether the caller has made sure of that, so that nobody looks again.
+
+        Raises:
+            StoreError: on another dtype or shape, or numbers that are not finite.
+        """
 
     # Times come with the commit, not with the rows: a row's end is known once the video's end is.
     def commit(self, video: VideoRecord, times_R2: NDArray[np.float64]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cache_schema.recipe import SamplingRecipe
 
-__all__ = ["RowClock", "count_rows", "rows_between"]
+__all__ = ["RowClock", "count_rows", "first_bad_time", "rows_between"]
 
 
 def count_rows(num_frames: int, frames_per_window: int, stride_frames: int) -> int:
@@ -86,3 +86,17 @@ def rows_between(
     first = int(np.searchsorted(times_R2[:, 1], start_seconds, side="right"))
     last = int(np.searchsorted(times_R2[:, 0], end_seconds, side="left"))
     return first, max(first, last)
+
+
+def first_bad_time(times_R2: NDArray[np.float64]) -> int | None:
+    """Return the first row whose times no store may hold (docs/format.md, section 1), or None.
+
+    They are finite, each start lies before its end, and neither starts nor ends decrease.
+
+    Examples:
+        >>> first_bad_time(np.array([[0.0, 1.0], [0.5, 0.9]])), first_bad_time(np.zeros((0, 2)))
+        (1, None)
+    """
+    good = np.isfinite(times_R2).all(axis=1) & (times_R2[:, 0] < times_R2[:, 1])
+    good[1:] &= (times_R2[1:] >= times_R2[:-1]).all(axis=1)
+    return None if good.all() else int(np.argmin(good))

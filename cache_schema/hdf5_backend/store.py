@@ -75,17 +75,18 @@ class Hdf5StreamWriter:
         self._committed = _Committed(commits.num_bytes, commits.end_row)
         self._pending = PendingVideo(f"{file.path}: {name}", row_shape, store_dtype)
 
-    def append(self, values: Array) -> None:
+    def append(self, values: Array, *, are_finite: bool = False) -> None:
         """Add rows to the current video; nothing is visible before ``commit``.
 
         Args:
             values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+            are_finite: Whether the caller has made sure of that, so that nobody looks again.
 
         Raises:
-            StoreError: on another dtype or shape.
+            StoreError: on another dtype or shape, or numbers that are not finite.
         """
         first_row = self._committed.rows + self._pending.num_rows
-        rows = self._pending.checked(values)
+        rows = self._pending.checked(values, are_finite=are_finite)
         with self._taking_back():
             _put_rows(self._file.group(self._name)[layout.FEATURES], first_row, rows)
             self._pending.count(rows)
@@ -98,7 +99,8 @@ class Hdf5StreamWriter:
             times_R2: Start and end second of each of these rows.
 
         Raises:
-            StoreError: if no row was appended, or their number is not that of the times.
+            StoreError: if no row was appended, their number is not that of the times, or the format
+                cannot hold the times or the record; the rows stay then.
         """
         times_R2 = self._pending.check_times(video, times_R2)
         end, rows = self._committed

@@ -64,16 +64,18 @@ class ObjectStreamWriter:
         self.parts: list[str] = []
         """The ids of all parts this writer put, or tried to."""
 
-    def append(self, values: Array) -> None:
+    def append(self, values: Array, *, are_finite: bool = False) -> None:
         """Add rows to the current video; nothing is visible before ``commit``.
 
         Args:
             values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+            are_finite: Whether the caller has made sure of that, so that nobody looks again.
 
         Raises:
-            StoreError: on another dtype or shape, or if there is no room for temporary files.
+            StoreError: on another dtype or shape, numbers that are not finite, or if there is no
+                room for temporary files.
         """
-        rows = self._pending.checked(values)
+        rows = self._pending.checked(values, are_finite=are_finite)
         with self._forgetting_a_failed_part():
             if self._part is None:
                 self._part = SpooledPart(self._header)

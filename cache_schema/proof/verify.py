@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import google_crc32c
-import numpy as np
-from numpy.typing import NDArray
 
 from cache_schema.errors import StoreCorruptError, StoreError
 from cache_schema.place import Address, Place
@@ -15,8 +13,9 @@ from cache_schema.proof.report import Problem, Report
 from cache_schema.proof.zarr_files import zarr_problems
 from cache_schema.records import Commit
 from cache_schema.store import is_hdf5, open_store
-from cache_schema.stored_numbers import as_float32
+from cache_schema.stored_numbers import num_not_finite
 from cache_schema.stream import Stream, StreamPart
+from cache_schema.timeline import first_bad_time
 
 __all__ = ["Problem", "Report", "verify_store"]
 
@@ -88,8 +87,7 @@ def _feature_problems(stream: Stream, part: StreamPart, commit: Commit) -> Itera
     checksum = bad_rows = 0
     for values in part_blocks(stream, part.rows, commit):
         checksum = google_crc32c.extend(checksum, little_endian(values))
-        finite = np.isfinite(as_float32(values, stream.recipe.store_dtype))
-        bad_rows += int((~finite.reshape(len(values), -1).all(axis=1)).sum())
+        bad_rows += num_not_finite(values, stream.recipe.store_dtype)
     if checksum != commit.features_crc32c:
         yield f"features: crc32c is {checksum:08x}, committed was {commit.features_crc32c:08x}"
     if bad_rows:
@@ -101,15 +99,9 @@ def _time_problems(part: StreamPart, commit: Commit) -> Iterator[str]:
     checksum = google_crc32c.value(little_endian(times_R2))
     if checksum != commit.time_crc32c:
         yield f"time: crc32c is {checksum:08x}, committed was {commit.time_crc32c:08x}"
-    if (row := _first_bad_time(times_R2)) is not None:
+    if (row := first_bad_time(times_R2)) is not None:
         start, end = times_R2[row]
         yield f"time: row {row} is [{start}, {end}), expected start < end and both in order"
-
-
-def _first_bad_time(times_R2: NDArray[np.float64]) -> int | None:
-    good = np.isfinite(times_R2).all(axis=1) & (times_R2[:, 0] < times_R2[:, 1])
-    good[1:] &= (np.diff(times_R2, axis=0) >= 0).all(axis=1)
-    return None if good.all() else int(np.argmin(good))
 
 
 def _duplicates(stream: Stream) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """What every backend's writer does alike: check names and rows, and sum rows up for the journal."""
 
+import math
 import operator
 import re
 from collections.abc import Iterable
@@ -14,8 +15,9 @@ from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
 from cache_schema.parsing import differences
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord, encode_line
-from cache_schema.stored_numbers import Array
+from cache_schema.stored_numbers import Array, num_not_finite
 from cache_schema.stream import Stream
+from cache_schema.timeline import first_bad_time
 
 __all__ = [
     "PendingVideo",
@@ -25,6 +27,7 @@ __all__ = [
     "checked_row_shape",
 ]
 
+COUNTS = ("size_bytes", "num_frames", "width", "height", "padded_frames")
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -35,19 +38,29 @@ class PendingVideo:
         self.num_rows = 0
         self._where = where
         self._row_shape = row_shape
+        self._store_dtype = store_dtype
         self._dtype = np.dtype(layout.STORED_DTYPE[store_dtype])
         self._features_crc32c = 0
 
-    def checked(self, values: Array) -> Array:
+    def checked(self, values: Array, *, are_finite: bool) -> Array:
         """Return rows that may be written, contiguous and little-endian.
 
+        Args:
+            values: (rows, *row_shape) in the stored dtype; there may be none.
+            are_finite: Whether somebody has made sure of that.
+
         Raises:
-            StoreError: on another dtype or shape than the stream's.
+            StoreError: on another dtype or shape than the stream's, or NaN or infinity.
         """
         if values.dtype != self._dtype or values.shape[1:] != self._row_shape:
             raise StoreError(
                 f"{self._where}: got rows of {values.dtype} {values.shape[1:]}, expected "
                 f"{self._dtype} {self._row_shape}."
+            )
+        if not are_finite and (bad := num_not_finite(values, self._store_dtype)):
+            raise StoreError(
+                f"{self._where}: {bad} of {len(values)} rows hold NaN or infinity, expected finite "
+                "numbers. Leave the video out, or choose a wider store_dtype."
             )
         return np.ascontiguousarray(values, self._dtype.newbyteorder("<"))
 
@@ -61,7 +74,7 @@ class PendingVideo:
 
         Raises:
             StoreError: if there is no row, their number is not that of the times, or the format
-                cannot hold the record.
+                cannot hold the times or the record.
         """
         check_record(self._where, video)
         if self.num_rows == 0 or times_R2.shape != (self.num_rows, 2):
@@ -69,7 +82,9 @@ class PendingVideo:
                 f"{self._where}: video '{video.id}' has {self.num_rows} rows and times "
                 f"{times_R2.shape}, expected at least one row and a start and an end for each."
             )
-        return np.ascontiguousarray(times_R2, "<f8")
+        plain_R2: NDArray[np.float64] = np.ascontiguousarray(times_R2, "<f8")
+        check_order(f"{self._where}: video '{video.id}'", plain_R2)
+        return plain_R2
 
     def line(self, video: VideoRecord, first_row: int, times_R2: NDArray[np.float64]) -> bytes:
         """Return the journal line of these rows, to be made before anything is written."""
@@ -88,12 +103,38 @@ class PendingVideo:
         self._features_crc32c = 0
 
 
+def check_order(where: str, times_R2: NDArray[np.float64]) -> None:
+    """Raise unless readers can search these times.
+
+    Raises:
+        StoreError: naming the first row that they cannot.
+    """
+    if (row := first_bad_time(times_R2)) is not None:
+        start, end = times_R2[row]
+        raise StoreError(
+            f"{where}: row {row} is [{start}, {end}), expected finite seconds, each start before "
+            "its end, and neither starts nor ends that decrease from row to row."
+        )
+
+
 def check_record(where: str, video: VideoRecord) -> None:
     """Raise unless the format can hold what a store is to remember of a video.
 
     Raises:
-        StoreError: if a text is not valid UTF-8, which are as a rule the bytes of a file's name.
+        StoreError: if a text is not valid UTF-8, which are as a rule the bytes of a file's name, or
+            a number is none that readers take.
     """
+    for name in COUNTS:
+        if not 0 <= (count := getattr(video, name)) <= layout.MOST:
+            raise StoreError(
+                f"{where}: video {video.id!a}: its {name} is {count}, expected an integer from 0 "
+                f"to {layout.MOST}."
+            )
+    if not math.isfinite(video.duration_seconds):
+        raise StoreError(
+            f"{where}: video {video.id!a}: its duration_seconds are {video.duration_seconds}, "
+            "expected a finite number."
+        )
     for name in ("id", "path", "digest", "decoder"):
         text = getattr(video, name)
         try:

@@ -50,7 +50,7 @@ class ShardFile:
 
     def append(self, rows: NDArray[np.generic]) -> None:
         """Write rows (C-contiguous) behind the last one; nothing is durable before ``sync``."""
-        self._write(np.ascontiguousarray(rows).data.cast("B"))
+        self._write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
         self.num_rows += len(rows)
 
     def sync(self) -> None:

@@ -115,16 +115,17 @@ class ZarrStreamWriter:
         self.parts: list[Path] = []
         """The folders of all parts this writer made, be they there or not."""
 
-    def append(self, values: Array) -> None:
+    def append(self, values: Array, *, are_finite: bool = False) -> None:
         """Add rows to the current video; nothing is visible before ``commit``.
 
         Args:
             values: (rows, *row_shape) in the stored dtype (uint16 bits for bfloat16).
+            are_finite: Whether the caller has made sure of that, so that nobody looks again.
 
         Raises:
-            StoreError: on another dtype or shape.
+            StoreError: on another dtype or shape, or numbers that are not finite.
         """
-        rows = self._pending.checked(values)
+        rows = self._pending.checked(values, are_finite=are_finite)
         with self._leaving_a_broken_part():
             if self._part is None:
                 self._part = _OpenPart(self._new_part(), self._row_shape, self._dtype)
@@ -139,7 +140,8 @@ class ZarrStreamWriter:
             times_R2: Start and end second of each of these rows.
 
         Raises:
-            StoreError: if no row was appended, or their number is not that of the times.
+            StoreError: if no row was appended, their number is not that of the times, or the format
+                cannot hold the times or the record; the rows stay then.
         """
         times_R2 = self._pending.check_times(video, times_R2)
         assert self._part is not None  # there are rows, so there is a part

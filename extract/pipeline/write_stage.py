@@ -113,7 +113,7 @@ class WriteStage:
     def _handle(self, item: Item) -> None:
         stream = self._streams[item.work.target.stream]
         if isinstance(item, Append):
-            stream.append(item.values)
+            stream.append(item.values, are_finite=True)  # else the encode stage drops them
             item.work.feature_bytes += item.values.nbytes
         elif isinstance(item, Abandon):
             stream.abandon()

@@ -141,7 +141,7 @@ def _import_one(
     video = imported_video(
         file.video_id, recipe, times_R2, path=str(file.path), size_bytes=size_bytes
     )
-    stream.append(rows)
+    stream.append(rows, are_finite=True)  # so says checked_rows
     stream.commit(video, times_R2)
     report.videos_imported += 1
     report.rows_imported += len(rows)

@@ -32,7 +32,7 @@ class _StreamCollector:
         self._videos = videos
         self._blocks: list[Array] = []
 
-    def append(self, values: Array) -> None:
+    def append(self, values: Array, *, are_finite: bool = False) -> None:
         """Keep rows of the current video."""
         self._blocks.append(values)
 
@@ -81,5 +81,5 @@ def commit_collected(
     """Write collected videos to a store, each with a commit of its own."""
     for video in videos:
         stream = writer.stream(video.stream, *streams[video.stream])
-        stream.append(video.values)
+        stream.append(video.values, are_finite=True)  # as the write stage says
         stream.commit(video.record, video.times_R2)

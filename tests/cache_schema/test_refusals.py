@@ -82,3 +82,87 @@ def test_a_row_shape_may_have_the_integers_of_numpy(path, writer):
     assert found.row_shape == (3, 4)
     assert {type(size) for size in found.row_shape} == {int}
     assert verify_store(path).problems == []
+
+
+@pytest.mark.parametrize("store_dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_no_numbers_are_refused(path, writer, store_dtype, bad):
+    stream = writer.stream("tiny", make_recipe(store_dtype=store_dtype), (2, 3))
+    numbers = np.full((5, 2, 3), -1.5, np.float32)
+    numbers[1, 0, 2] = numbers[1, 1, 0] = numbers[4, 1, 2] = bad
+    with pytest.raises(StoreError, match="2 of 5 rows hold NaN or infinity"):
+        stream.append(as_stored_bits(numbers, store_dtype))
+    numbers[[1, 4]] = np.finfo(np.float16).max
+    add_video(stream, "a", as_stored_bits(numbers, store_dtype))
+    writer.close()
+    assert verify_store(path).problems == []
+
+
+def as_stored_bits(numbers, store_dtype):
+    if store_dtype == "bfloat16":
+        return (numbers.view(np.uint32) >> 16).astype(np.uint16)
+    return numbers.astype(store_dtype)
+
+
+@pytest.mark.parametrize(
+    ("times", "row"),
+    [
+        ([[0, 1], [1, 1], [2, 3]], 1),
+        ([[0, 1], [2, 3], [1, 4]], 2),
+        ([[0, 5], [1, 4], [2, 6]], 1),
+        ([[0, 1], [1, 2], [2, np.nan]], 2),
+        ([[-np.inf, 1], [1, 2], [2, 3]], 0),
+    ],
+)
+def test_times_that_readers_cannot_search_are_refused(path, writer, stream, times, row):
+    stream.append(make_rows(3))
+    with pytest.raises(StoreError, match=rf"video 'b': row {row} is \[.*expected finite seconds"):
+        stream.commit(make_video("b"), np.array(times, float))
+    check_next(path, writer, stream)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size_bytes", 2**63),
+        ("num_frames", 2**70),
+        ("width", -1),
+        ("duration_seconds", np.nan),
+        ("duration_seconds", np.inf),
+    ],
+)
+def test_numbers_that_readers_cannot_hold_are_refused(path, writer, stream, field, value):
+    stream.append(make_rows(3))
+    with pytest.raises(StoreError, match=rf"video 'b': its {field} .* expected a"):
+        stream.commit(replace(make_video("b"), **{field: value}), make_times(3))
+    check_next(path, writer, stream)
+
+
+def test_the_largest_numbers_are_read_back(path, writer, stream):
+    video = replace(make_video("b"), size_bytes=2**63 - 1, num_frames=2**63 - 1)
+    stream.append(make_rows(3))
+    stream.commit(video, make_times(3))
+    writer.close()
+    assert open_store(path).stream().commit("b").video == video
+
+
+def test_a_refused_commit_leaves_the_rows_for_another_try(path, writer, stream):
+    stream.append(make_rows(3))
+    with pytest.raises(StoreError):
+        stream.commit(make_video("b"), -make_times(3))
+    stream.commit(make_video("b"), make_times(3))
+    writer.close()
+    np.testing.assert_array_equal(open_store(path).stream().read("b").values, make_rows(3))
+
+
+def test_no_rows_may_be_appended(path, writer, stream):
+    stream.append(make_rows(0))
+    stream.append(make_rows(2, seed=2))
+    stream.append(make_rows(0))
+    stream.commit(make_video("c"), make_times(2))
+    stream.append(make_rows(0))
+    with pytest.raises(StoreError, match="'d' has 0 rows"):
+        stream.commit(make_video("d"), make_times(0))
+    writer.close()
+    np.testing.assert_array_equal(open_store(path).stream().read("c").values, make_rows(2, seed=2))
+    assert verify_store(path).problems == []

@@ -8,6 +8,7 @@ import torch
 
 from cache_schema.store import open_store
 from cache_schema.timeline import count_rows
+from cache_schema.writing import pending
 from extract.decode.process import DecoderProcess
 from extract.encode.encoders import ENCODERS
 from extract.encode.encoders.fake import FakeEncoder
@@ -160,7 +161,7 @@ class FullDisk:
     def stream(self, name, recipe, row_shape):
         return self
 
-    def append(self, values):
+    def append(self, values, *, are_finite=False):
         raise OSError(28, "No space left on device")
 
     def close(self):
@@ -172,3 +173,9 @@ def test_a_write_error_ends_the_run_and_its_threads(folder, tmp_path):
     with pytest.raises(OSError, match="No space left"):
         extract(folder, tmp_path / "f.zarr", writer=FullDisk())
     assert threading.active_count() == before
+
+
+def test_rows_are_looked_at_for_nan_once(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pending, "num_not_finite", lambda *_: pytest.fail("looked at again"))
+    extract(folder, tmp_path / "f.zarr")
+    assert len(open_store(tmp_path / "f.zarr").stream("fake").video_ids) == 3
