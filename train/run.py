@@ -1,12 +1,12 @@
 """What one call of ``vllm-train`` does, from settings to a report.
 
-Owns the run folder's rules: a run is never overwritten, and is continued only with its settings.
+A run is continued only with its settings.
 """
 
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,23 +20,19 @@ from train.checkpoints.checkpoint import read_checkpoint
 from train.checkpoints.folder import BEST, LAST, has_checkpoint
 from train.checkpoints.record import Checkpoint
 from train.checkpoints.result import METRICS, CacheUse, Seconds
-from train.config import PLACES, TrainConfig, runs_folder
+from train.config import PLACES, TrainConfig
 from train.data.fit import Fit, fits_json
 from train.device import gpu_uuids
 from train.feature_cache import cache_text, cache_use
 from train.loop.logs import show_progress
-from train.loop.parallel import (
-    main_process_first,
-    make_accelerator,
-    number_of_main_process,
-)
+from train.loop.parallel import main_process_first, make_accelerator
 from train.loop.settling import settle
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
 from train.predict.predictor import Scores, score_table
 from train.prepare import Prepared, prepare
 from train.report import TurnCost, leave_report, watch_outputs
-from train.runs import new_run, newest_number
+from train.run_folder import begun_folder, new_folder
 from train.tasks import all_options
 
 __all__ = ["Report", "Trained", "train"]
@@ -126,25 +122,36 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
     config = _with_all_options(config)
     accelerator = make_accelerator(config.device, several_tasks=len(config.task) > 1)
     show_progress(accelerator.is_main_process)
-    begun = _begun_folder(config, accelerator) if resume else None
-    resumed = _resumed(config, begun) if begun else None
-    prepared = _prepare(config, accelerator, resumed)
-    if accelerator.is_main_process:
-        _warn_of(prepared.fits)
-    folder = begun or _new_folder(config, accelerator)
-    try:
-        trainer = Trainer(prepared, accelerator, folder)
-        if resumed is not None:
-            trainer.restore()
-        _say_start(folder, trainer.progress.step)
-        start_up = time.perf_counter() - started
-        with EnergyMeter(_gpus(accelerator)) as meter:
-            trainer.train()
-            settle(trainer)
-    finally:
-        if accelerator.is_main_process and not config.out:
-            with suppress(OSError):  # only an empty folder goes: its number is free again
-                folder.rmdir()
+    with ExitStack() as held:
+        begun = begun_folder(config, accelerator, held) if resume else None
+        resumed = _resumed(config, begun) if begun else None
+        prepared = _prepare(config, accelerator, resumed)
+        if accelerator.is_main_process:
+            _warn_of(prepared.fits)
+        folder = begun or new_folder(config, accelerator, held)
+        return _trained(prepared, accelerator, folder, goes_on=resumed is not None, since=started)
+
+
+def _trained(
+    prepared: Prepared, accelerator: Accelerator, folder: Path, *, goes_on: bool, since: float
+) -> Trained | None:
+    """Do what is left of a run in its folder.
+
+    Args:
+        prepared: What to train on what.
+        accelerator: This process and its fellows.
+        folder: Of the run, held by the main process.
+        goes_on: From the last checkpoint there.
+        since: Instant at which this call began, of ``time.perf_counter``.
+    """
+    trainer = Trainer(prepared, accelerator, folder)
+    if goes_on:
+        trainer.restore()
+    _say_start(folder, trainer.progress.step)
+    start_up = time.perf_counter() - since
+    with EnergyMeter(_gpus(accelerator)) as meter:
+        trainer.train()
+        settle(trainer)
     scoring_started = time.perf_counter()
     metrics = trainer.score_best(watch_outputs(folder))
     scoring = time.perf_counter() - scoring_started
@@ -155,7 +162,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
         baselines=_baselines(prepared, folder),
         run=folder,
         steps=trainer.progress.step,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - since,
         best_epoch=trainer.progress.best_epoch,
         missing=prepared.missing,
         fits=prepared.fits,
@@ -185,28 +192,6 @@ def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:
 def _prepare(config: TrainConfig, accelerator: Accelerator, resumed: Checkpoint | None) -> Prepared:
     with main_process_first(accelerator):  # it converts the LLM for all
         return prepare(config, accelerator.device, resumed)
-
-
-def _begun_folder(config: TrainConfig, accelerator: Accelerator) -> Path | None:
-    """Return the folder to go on in, None if no run has been started."""
-    if config.out:
-        return Path(config.out)
-    runs = runs_folder(config)
-    number = number_of_main_process(accelerator, lambda: newest_number(runs))
-    return runs / str(number) if number else None
-
-
-def _new_folder(config: TrainConfig, accelerator: Accelerator) -> Path:
-    """Return the folder that was asked for, if it is free, or make the next numbered one."""
-    if not config.out:
-        runs = runs_folder(config)
-        return runs / str(number_of_main_process(accelerator, lambda: new_run(runs)))
-    folder = Path(config.out)
-    if has_checkpoint(folder / LAST):
-        raise CheckpointError(
-            f"{folder}: holds a run already. --resume goes on with it, --out starts another one."
-        )
-    return folder
 
 
 def _with_all_options(config: TrainConfig) -> TrainConfig:

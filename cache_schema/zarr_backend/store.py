@@ -3,8 +3,6 @@
 docs/format.md is the law; layout.py has the names.
 """
 
-import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ from cache_schema.errors import StoreError
 from cache_schema.records import VideoRecord, append_line
 from cache_schema.stored_numbers import Array
 from cache_schema.writing.durable import make_folders, new_file, replaced_folder, sync_path
+from cache_schema.writing.exclusive_lock import take_lock
 from cache_schema.writing.part_names import PartNames
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
 from cache_schema.writing.write_errors import write_errors
@@ -217,7 +216,7 @@ class _OpenPart:
         self._time = ShardFile(shard_path(self._folder, layout.TIME, ndim=2), 16)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
-        lock_journal(self._journal)
+        take_lock(self._journal)  # as long as this writer lives
         # A file is on disk only if the name of every folder on the way to it is.
         for folder in (self._folder.parent, self._folder, *self._folder.rglob("*/")):
             sync_path(folder)
@@ -283,31 +282,19 @@ class _OpenPart:
         self._folder.rmdir()
 
 
-def lock_journal(descriptor: int) -> bool:
-    """Take the lock a part's writer holds as long as it lives; False if another has it.
-
-    A file system without locks grants it to everyone, which ``compact`` makes up for by leaving
-    parts alone that were written to of late.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-            raise
-    return True
-
-
 @contextmanager
 def locked_part(part: Path) -> Iterator[bool]:
-    """Hold the lock of a part's writer; yields False if a living writer has it."""
+    """Hold the lock of a part's writer; yields False if a living writer has it.
+
+    What a file system without locks grants to everyone ``compact`` makes up for, by leaving parts
+    alone that were written to of late.
+    """
     try:
         descriptor = os.open(part / layout.COMMITS, os.O_RDWR)
     except FileNotFoundError:
         yield True  # its writer was killed before it made the journal, or is about to make it
         return
     try:
-        yield lock_journal(descriptor)
+        yield take_lock(descriptor)
     finally:
         os.close(descriptor)

@@ -15,6 +15,7 @@ from cache_schema.errors import (
 from tests.train.model.tiny_llms import LAYERS, WIDTH, save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from train.cli import train
+from train.loop.trainer import Trainer
 from train.run import Trained
 from train.runs import newest_number
 
@@ -139,6 +140,23 @@ def test_a_run_is_not_overwritten_but_resumed(arguments):
     again = json.loads(call(*arguments, "--json", "--resume").stdout)
     assert again["metrics"] == first["metrics"]
     assert again["best_epoch"] == first["best_epoch"]
+
+
+@pytest.mark.parametrize("way", [[], ["--resume"]])
+def test_a_command_typed_while_a_run_is_at_work_in_its_folder_is_refused(
+    arguments, monkeypatch, way
+):
+    train_alone, refusals = Trainer.train, []
+
+    def type_it_again(trainer):
+        with pytest.raises(CheckpointError, match="run: another process trains in this folder"):
+            call(*arguments, *way)
+        refusals.append(way)
+        train_alone(trainer)
+
+    monkeypatch.setattr(Trainer, "train", type_it_again)
+    assert json.loads(call(*arguments, "--json").stdout)["steps"] == 6
+    assert len(refusals) == 1
 
 
 def test_inputs_are_checked_before_the_folder(arguments):
