@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some videos failed, 1
 
 import atexit
 import gc
+import os
 import sys
 import traceback
 
@@ -33,10 +34,26 @@ def run(
         command: What to run.
         interrupted: What to say after Ctrl-C.
     """
+    _open_closed_streams()
     _collect_rarely()
     debug = _Debug()
     debug.add_to(command)
     sys.exit(_exit_code(command, debug, interrupted))
+
+
+def _open_closed_streams() -> None:
+    """Send what a closed standard stream would take to nowhere, and read nothing from it.
+
+    Python has None in its place then, which many a library asks whether it is a terminal; and the
+    next file that is opened would get its number, and with it what libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest free number: that of the stream, since those below are open.
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            stream = os.fdopen(descriptor, mode, encoding="utf-8", errors="backslashreplace")
+            setattr(sys, name, stream)
 
 
 def _collect_rarely() -> None:

@@ -100,3 +100,29 @@ def test_python_does_not_look_through_all_objects_before_it_ends(start, said):
     script = LEAVES_GARBAGE.format(start=start)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+WRITES = """
+import os, sys
+import click
+from cache_schema.cli_edge import run
+
+@click.command()
+def command():
+    with open("written", "w") as file:
+        for descriptor in (1, 2):
+            os.write(descriptor, b"a library's words")
+        print(sys.stdin.read(), sys.stderr.isatty(), file=file)
+    click.echo("a name that is no text: \\udcff", err=True)
+    click.get_current_context().exit(3)
+
+run(command)
+"""
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_takes_nothing_from_a_command(tmp_path, closed):
+    shell = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, WRITES]
+    done = subprocess.run(shell, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True)
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / "written").read_text() == " False\n"
