@@ -45,13 +45,13 @@ def shard_of_array(environment: Mapping[str, str]) -> Shard | None:
     """Return the share of the SLURM array task this process runs in; None outside of one.
 
     Raises:
-        ConfigError: if the array's task numbers are not evenly spaced.
+        ConfigError: if a variable is no number, or the array's task numbers are not evenly spaced.
     """
-    if not {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"} <= environment.keys():
+    task, count = (_array_number(environment, name) for name in ("ID", "COUNT"))
+    if task is None or count is None:
         return None
-    task, count = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
-    first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
-    step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
+    first = _array_number(environment, "MIN") or 0
+    step = _array_number(environment, "STEP") or 1
     index, rest = divmod(task - first, step)
     if rest or not 0 <= index < count:
         raise ConfigError(
@@ -59,6 +59,18 @@ def shard_of_array(environment: Mapping[str, str]) -> Shard | None:
             "its share cannot be told. Number the tasks evenly, or give --shard I/N."
         )
     return Shard(index, count)
+
+
+def _array_number(environment: Mapping[str, str], name: str) -> int | None:
+    """Return a number that SLURM gives a job array's tasks; None if it is empty or not there."""
+    variable = f"SLURM_ARRAY_TASK_{name}"
+    text = environment.get(variable, "").strip()
+    if text and not re.fullmatch(r"[0-9]+", text):
+        raise ConfigError(
+            f"{variable} is '{text}', expected a whole number, as SLURM sets it in a job array. "
+            f"Outside of one, run 'unset {variable}'; or give --shard I/N."
+        )
+    return int(text) if text else None
 
 
 def shard_of(videos: Sequence[VideoFile], shard: Shard) -> list[VideoFile]:

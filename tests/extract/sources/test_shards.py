@@ -58,6 +58,10 @@ def array(task, count, **others):
         (array(3, 4, MIN=1, MAX=4), Shard(2, 4)),
         (array(6, 4, MIN=0, MAX=6, STEP=2), Shard(3, 4)),
         (array(5, 1, MIN=5, MAX=5), Shard(0, 1)),
+        (array("", ""), None),
+        (array("", 4), None),
+        (array(" ", "", MIN="", STEP=""), None),
+        (array(2, 4, MIN="", STEP=""), Shard(2, 4)),
     ],
 )
 def test_a_task_of_an_array_knows_its_share(environment, shard):
@@ -67,6 +71,20 @@ def test_a_task_of_an_array_knows_its_share(environment, shard):
 @pytest.mark.parametrize("environment", [array(7, 3, MIN=1), array(3, 2, MIN=0, STEP=2)])
 def test_an_array_with_uneven_numbers_is_refused(environment):
     with pytest.raises(ConfigError, match="its share cannot be told"):
+        shard_of_array(environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (array("two", 4), "SLURM_ARRAY_TASK_ID is 'two', expected a whole number"),
+        (array(2, "4%2"), "SLURM_ARRAY_TASK_COUNT is '4%2'.*unset SLURM_ARRAY_TASK_COUNT"),
+        (array(2, 4, MIN="0x0"), "SLURM_ARRAY_TASK_MIN is '0x0'"),
+        (array(2, 4, STEP=-1), "SLURM_ARRAY_TASK_STEP is '-1'"),
+    ],
+)
+def test_what_is_no_number_of_an_array_is_named(environment, said):
+    with pytest.raises(ConfigError, match=said):
         shard_of_array(environment)
 
 
