@@ -23,12 +23,12 @@ class FrameTimes:
 
     def of(self, frame: VideoFrame) -> Fraction | None:
         """Return a frame's second; None if it has none."""
-        if frame.time_base is None:
-            return None
-        if not self._counts_frames:
-            return None if frame.pts is None else frame.pts * frame.time_base
-        self._last = self._counted(None if frame.dts is None else frame.dts * frame.time_base)
-        return self._last
+        stamp = frame.dts if self._counts_frames else frame.pts
+        base = frame.time_base
+        seconds = None if stamp is None or base is None else stamp * base
+        if self._counts_frames:
+            self._last = seconds = self._counted(seconds)
+        return seconds
 
     def _counted(self, seconds: Fraction | None) -> Fraction:
         if self._last is None:

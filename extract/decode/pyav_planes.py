@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from extract.decode.frames import NewPixels, RunCopy
 from extract.decode.planes import Planes, YuvMatrix, rgb_of_planes
-from extract.decode.upright import upright_of
+from extract.decode.upright import Upright
 
 __all__ = ["planes_of"]
 
@@ -22,7 +22,9 @@ RED_AND_BLUE = {1: (0.2126, 0.0722), 2: BT_601, 5: BT_601, 6: BT_601}
 takes BT.601."""
 
 
-def planes_of(frame: VideoFrame, new: NewPixels, run: RunCopy) -> Callable[[], Planes] | None:
+def planes_of(
+    frame: VideoFrame, upright: Upright, new: NewPixels, run: RunCopy
+) -> Callable[[], Planes] | None:
     """Return a function that copies a frame's planes; None where they are not 4:2:0 of 8 bits.
 
     Nor where a frame is turned, mirrored or upside down, where lines are interlaced, which pairs
@@ -30,13 +32,14 @@ def planes_of(frame: VideoFrame, new: NewPixels, run: RunCopy) -> Callable[[], P
 
     Args:
         frame: A decoded one.
+        upright: How it becomes so.
         new: Where to copy them to.
         run: Makes the copy.
     """
     is_even = frame.width % 2 == frame.height % 2 == 0
     if frame.format.name not in FORMATS or not is_even or frame.interlaced_frame:
         return None
-    if any(upright_of(frame)) or any(plane.line_size < 0 for plane in frame.planes):
+    if any(upright) or any(plane.line_size < 0 for plane in frame.planes):
         return None
     matrix = _matrix_of(frame.format.name, frame.colorspace, frame.color_range)
     if matrix is None:

@@ -7,7 +7,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from extract.decode.frames import Frame
-from extract.decode.upright import upright_of
+from extract.decode.upright import Upright
 
 __all__ = ["RgbConverter"]
 
@@ -22,11 +22,11 @@ class RgbConverter:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: VideoFrame) -> Callable[[], Frame]:
+    def __call__(self, frame: VideoFrame, upright: Upright) -> Callable[[], Frame]:
         """Return a function that converts one frame, so that skipped frames cost nothing."""
-        return lambda: self._convert(frame)
+        return lambda: self._convert(frame, upright)
 
-    def _convert(self, frame: VideoFrame) -> Frame:
+    def _convert(self, frame: VideoFrame, upright: Upright) -> Frame:
         converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
         rgb = converted.to_ndarray().astype(np.uint8, copy=False)
-        return upright_of(frame).image(rgb)
+        return upright.image(rgb)

@@ -23,7 +23,7 @@ from extract.decode.pyav_planes import planes_of
 from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.skipping import SkippingDecoder, is_plain
 from extract.decode.stretches import Unplain
-from extract.decode.upright import upright_of
+from extract.decode.upright import Upright, UprightFrames
 from extract.decode.versions import pyav_version
 
 __all__ = [
@@ -61,13 +61,15 @@ class PyavSource:
 
     def __init__(self, path: Place) -> None:
         self._path = path
-        self._converter: Callable[[VideoFrame], Convert] = RgbConverter()
+        self._converter: Callable[[VideoFrame, Upright], Convert] = RgbConverter()
         self._open()
 
     def give_planes(self, new: NewPixels, run: RunCopy) -> None:
         """See ``GivesPlanes``."""
         to_rgb = self._converter
-        self._converter = lambda frame: planes_of(frame, new, run) or to_rgb(frame)
+        self._converter = lambda frame, upright: (
+            planes_of(frame, upright, new, run) or to_rgb(frame, upright)
+        )
 
     def _open(self) -> None:
         self._container = open_container(self._path)
@@ -82,6 +84,7 @@ class PyavSource:
         self.decoder = pyav_version()
         self.fps = average_fps(self._stream)
         self._times = FrameTimes(self._container, self.fps)
+        self._uprights = UprightFrames()
         self.size = (self._stream.height, self._stream.width)
 
     def __iter__(self) -> Iterator[tuple[Fraction, Convert]]:
@@ -95,7 +98,7 @@ class PyavSource:
                         f"is damaged: the frame at {float(self._last_seconds):.2f} s does not "
                         "decode cleanly. Get the file again; to accept the damage, re-encode it."
                     )
-                yield self._last_seconds, self._converter(frame)
+                yield self._last_seconds, self._converter(frame, self._upright)
 
     def at(self, fps: Fraction) -> Iterator[tuple[Fraction, Convert]]:
         """See ``SkipsFrames``; damage in a frame that is skipped is not noticed."""
@@ -128,7 +131,7 @@ class PyavSource:
                     yield seconds_of(frame), _skipped
                 else:
                     self._note(frame)
-                    yield self._last_seconds, self._converter(frame)
+                    yield self._last_seconds, self._converter(frame, self._upright)
 
     def _another_decoder(self) -> VideoCodecContext:
         # What a container says of its stream, such as colours, cannot be copied from decoder to
@@ -142,8 +145,9 @@ class PyavSource:
         seconds = self._times.of(frame)
         if seconds is None:
             raise VideoError(f"frame {self._num_frames} has no timestamp. Re-mux the file.")
-        self.size = upright_of(frame).size(frame.height, frame.width)
-        self._last_duration = (frame.duration or 0) * Fraction(frame.time_base or 0)
+        self._upright = self._uprights.of(frame)
+        self.size = self._upright.size(frame.height, frame.width)
+        self._last_duration = (frame.duration or 0) * (frame.time_base or Fraction(0))
         self._last_seconds = seconds - self._zero
         self._num_frames += 1
 

@@ -7,7 +7,7 @@ from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-__all__ = ["Upright", "upright_of"]
+__all__ = ["AS_IT_IS", "Upright", "UprightFrames", "upright_of"]
 
 
 class Upright(NamedTuple):
@@ -49,3 +49,22 @@ def upright_of(frame: VideoFrame) -> Upright:
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Upright(True, mirrors_rows=b < 0, mirrors_columns=c < 0)
     return Upright(False, mirrors_rows=d < 0, mirrors_columns=a < 0)
+
+
+class UprightFrames:
+    """How the frames of one video become upright, in the order they come.
+
+    To look at what comes with a frame costs 25 us, a tenth of decoding a small one. So it is done
+    where the answer may change: at key frames, and where the angle does.
+    """
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._upright = AS_IT_IS
+
+    def of(self, frame: VideoFrame) -> Upright:
+        """Return how the next frame becomes upright."""
+        rotation = frame.rotation
+        if frame.key_frame or rotation != self._rotation:
+            self._rotation, self._upright = rotation, upright_of(frame)
+        return self._upright

@@ -26,6 +26,7 @@ from extract.decode.pyav_source import (
     start_seconds,
     video_stream,
 )
+from extract.decode.upright import UprightFrames
 from extract.decode.versions import pyav_version
 from extract.live.counts import LiveCounts
 
@@ -134,6 +135,7 @@ class LiveSource:
         self._stream.thread_type = "SLICE"  # threads by frame would hold frames back
         self._zero = start_seconds(self._container, self._stream) if address.is_pipe else None
         self._converter = RgbConverter()
+        self._uprights = UprightFrames()
         self._last_duration = Fraction(0)
         self._most_ahead = SILENT_SECONDS if address.waits_for_nobody else MAX_GAP_SECONDS
         self._held: list[_Instant] = []
@@ -163,7 +165,7 @@ class LiveSource:
                 continue
             last = seconds
             self._last_duration = (frame.duration or 0) * Fraction(frame.time_base or 0)
-            yield seconds, self._converter(frame)
+            yield seconds, self._converter(frame, self._uprights.of(frame))
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
         """See ``FrameSource``."""

@@ -14,6 +14,7 @@ from extract.decode.frame_slots import FrameMemory
 from extract.decode.frames import SampledFrame
 from extract.decode.process import DecoderProcess
 from extract.decode.pyav_planes import planes_of
+from extract.decode.upright import AS_IT_IS
 from extract.encode.batching import EncodeQueue, Rows
 from extract.encode.cpu_threads import EncodeThreads
 from extract.encode.encoders import load_encoder
@@ -126,9 +127,8 @@ def test_planes_become_the_pixels_of_the_cpu_bit_for_bit(size):
     height, width = size
     pixels_PW = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
     new = partial(np.empty, dtype=np.uint8)
-    planes = planes_of(
-        VideoFrame.from_ndarray(pixels_PW, format="yuv420p"), new, lambda copy, _: copy()
-    )()
+    frame = VideoFrame.from_ndarray(pixels_PW, format="yuv420p")
+    planes = planes_of(frame, AS_IT_IS, new, lambda copy, _: copy())()
     frames = [SampledFrame(pixels=pixels_PW, matrix=planes.matrix, num_ticks=1)] * 3
     on_gpu, on_cpu = (
         torch.stack(list(network_input(load_encoder("efficientnet_lite0", device), frames))).cpu()

@@ -12,6 +12,7 @@ from extract.decode import pyav_planes
 from extract.decode.frames import SampledFrame
 from extract.decode.planes import Planes, rgb_of_planes
 from extract.decode.process import DecoderProcess
+from extract.decode.upright import AS_IT_IS
 from extract.encode.encoders import EncoderOptions, load_encoder
 from extract.encode.network_input import network_input
 from tests.extract.videos import constant_pts, turn, variable_pts, write_video
@@ -30,7 +31,7 @@ def frame_of(size, colorspace=UNSPECIFIED, color_range=LIMITED, name="yuv420p"):
 
 def planes_of(frame):
     return pyav_planes.planes_of(
-        frame, partial(np.empty, dtype=np.uint8), lambda copy, num_bytes: copy()
+        frame, AS_IT_IS, partial(np.empty, dtype=np.uint8), lambda copy, num_bytes: copy()
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from extract.decode.pyav_rgb import RgbConverter
+from extract.decode.upright import AS_IT_IS
 
 
 def frame(pixel_format, width, height, colorspace, color_range):
@@ -28,5 +29,5 @@ def test_one_converter_gives_what_a_new_one_for_each_frame_gives():
     convert = RgbConverter()
     for one in frames + frames[::-1]:
         expected = one.to_ndarray(format="rgb24")
-        np.testing.assert_array_equal(convert(one)(), expected, err_msg=str(one))
+        np.testing.assert_array_equal(convert(one, AS_IT_IS)(), expected, err_msg=str(one))
         assert expected.any()
