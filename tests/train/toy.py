@@ -66,7 +66,7 @@ def make_store(path, videos, dtype="float16", **options):
             stored = torch.from_numpy(values).bfloat16().view(torch.int16).numpy().view(np.uint16)
         else:
             stored = values.astype(dtype)
-        stream.append(stored)
+        stream.append(stored, are_finite=True)  # or not: some tests ask for that
         stream.commit(video(name, len(values)), times(len(values)))
     writer.close()
     return open_store(path)
