@@ -21,6 +21,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
 from cache_schema.stored_numbers import Array, as_float32
 from cache_schema.timeline import count_rows, rows_between
+from cache_schema.window_checks import check_batch, leaves_video
 
 __all__ = [
     "FeatureRows",
@@ -300,8 +301,12 @@ class Stream:
             windows: Rows count from the video's first row and must lie inside it.
             out: (B, T, *row_shape) in ``numpy_dtype``; positions behind a window's rows are
                 zeroed. The bytes are copied once, from the page cache to ``out``.
+
+        Raises:
+            StoreError: if ``out`` is another array, or a window leaves it or its video.
         """
         started = time.perf_counter()
+        check_batch(self.name, windows, out, self.numpy_dtype, self.row_shape)
         located = [self._window(*window) for window in windows]
         if self._is_cold:
             for rows, spans in self._by_part(located):
@@ -368,9 +373,6 @@ class Stream:
         number, at = place >> PLACE_BITS, place & PLACE_MASK
         commits = self.parts[number].commits
         video_rows = commits.num_rows[at]
-        if first_row < 0 or first_row + num_rows > video_rows:
-            raise StoreError(
-                f"stream '{self.name}': window [{first_row}, {first_row + num_rows}) of "
-                f"'{video_id}' leaves its {video_rows} rows."
-            )
+        if not 0 <= first_row <= first_row + num_rows <= video_rows:
+            raise leaves_video(self.name, (video_id, first_row, num_rows), video_rows)
         return number, commits.first_rows[at] + first_row, num_rows

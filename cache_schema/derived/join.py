@@ -20,6 +20,7 @@ from cache_schema.errors import StoreError
 from cache_schema.recipe import SamplingRecipe, derived_recipe
 from cache_schema.stored_numbers import Array, as_float32
 from cache_schema.stream import Stream
+from cache_schema.window_checks import check_batch, leaves_video
 
 __all__ = ["JoinedStream"]
 
@@ -104,6 +105,7 @@ class JoinedStream(MadeStream):
 
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """See ``Stream.read_windows``."""
+        check_batch(self.name, windows, out, self.numpy_dtype, self.row_shape)
         for target, (_, _, count) in zip(out, windows, strict=True):
             target[count:] = 0
         start = 0
@@ -116,6 +118,10 @@ class JoinedStream(MadeStream):
     ) -> Iterator[tuple[Stream, list[str], list[NDArray[np.int32]]]]:
         """Yield each stream, its names of the windows' videos, and its row for each row."""
         lines = [self._line(video_id) for video_id, _, _ in windows]
+        for line, window in zip(lines, windows, strict=True):
+            _, first, count = window
+            if not 0 <= first <= first + count <= len(line.rows[0]):
+                raise leaves_video(self.name, window, len(line.rows[0]))
         for number, stream in enumerate(self._streams):
             rows = [
                 line.rows[number][first : first + count]

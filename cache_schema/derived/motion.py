@@ -13,6 +13,7 @@ from cache_schema.derived.made import MadeStream
 from cache_schema.recipe import derived_recipe
 from cache_schema.stored_numbers import Array, as_float32
 from cache_schema.stream import Stream
+from cache_schema.window_checks import check_batch
 
 __all__ = ["MOTION", "MotionStream"]
 
@@ -44,6 +45,7 @@ class MotionStream(MadeStream):
 
     def read_windows(self, windows: Sequence[tuple[str, int, int]], out: Array) -> None:
         """See ``Stream.read_windows``."""
+        check_batch(self.name, windows, out, self.numpy_dtype, self.row_shape)
         before = [int(first > 0) for _, first, _ in windows]
         spans = _with_row_before(windows)
         parent = self._parent

@@ -5,11 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cache_schema.derived.join import JoinedStream
+from cache_schema.derived.motion import MotionStream
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
-from cache_schema.testing import add_video, make_recipe, make_rows, make_times, make_video
+from cache_schema.testing import (
+    add_video,
+    make_recipe,
+    make_rows,
+    make_store,
+    make_times,
+    make_video,
+)
 
 
 @pytest.fixture(params=[".zarr", ".h5", "bucket"])
@@ -166,3 +175,44 @@ def test_no_rows_may_be_appended(path, writer, stream):
     writer.close()
     np.testing.assert_array_equal(open_store(path).stream().read("c").values, make_rows(2, seed=2))
     assert verify_store(path).problems == []
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.zeros((1, 8, 4), np.float32), r"out is float32 \(1, 8, 4\), expected uint16 \(1, T, 4"),
+        (np.zeros((1, 8, 4), np.float16), "out is float16"),
+        (np.zeros((2, 8, 4), np.uint16), r"out is uint16 \(2, 8, 4\), expected uint16 \(1, T, 4"),
+        (np.zeros((1, 8, 5), np.uint16), r"\(1, 8, 5\), expected"),
+        (np.zeros((1, 8), np.uint16), r"\(1, 8\), expected"),
+        (np.zeros((1, 8, 2, 4), np.uint16), r"\(1, 8, 2, 4\), expected"),
+        (np.zeros(8, np.uint16), r"\(8,\), expected"),
+        (np.zeros((1, 2, 4), np.uint16), "windows have 3 to 3 rows, expected 0 to 2"),
+    ],
+)
+def test_windows_are_not_read_into_another_array(path, out, message):
+    stream = make_store(path, {"a": 5}, store_dtype="bfloat16").stream()
+    with pytest.raises(StoreError, match=message):
+        stream.read_windows([("a", 0, 3)], out)
+    assert not out.any()
+
+
+def test_a_window_of_less_than_no_rows_is_refused(path):
+    stream = make_store(path, {"a": 5, "b": 5}).stream()
+    with pytest.raises(StoreError, match="windows have -2 to 3 rows, expected 0 to 8"):
+        stream.read_windows([("a", 0, 3), ("b", 4, -2)], np.empty((2, 8, 4), np.float16))
+
+
+@pytest.mark.parametrize("make", [MotionStream, lambda stream: JoinedStream([stream])])
+def test_windows_of_derived_streams_are_looked_at_too(tmp_path, make):
+    stream = make(make_store(tmp_path / "s.zarr", {"a": 5}).stream())
+    out = np.zeros((1, 8, 4), np.float32)
+    for window, target, message in [
+        (("a", 0, 3), out.astype(np.float16), "out is float16"),
+        (("a", 0, 9), out, "windows have 9 to 9 rows"),
+        (("a", 1, -1), out, "windows have -1 to -1 rows"),
+        (("a", 3, 3), out, "leaves its 5 rows"),
+        (("a", -1, 3), out, "leaves its 5 rows"),
+    ]:
+        with pytest.raises(StoreError, match=message):
+            stream.read_windows([window], target)
