@@ -3,6 +3,7 @@ import json
 import os
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from cache_schema.testing import (
     make_video,
 )
 from cache_schema.zarr_backend import store as zarr_store
+from cache_schema.zarr_backend.shard import shard_metadata
 from tests.cache_schema.killing import check_kills
 
 
@@ -267,3 +269,13 @@ def test_rows_a_file_has_lost_are_an_error_and_never_repeated_or_zero(tmp_path, 
     os.truncate(part / "time/c/0/0", 49 * 16)
     with pytest.raises(StoreCorruptError, match="ends before its committed rows do"):
         stream.times("a")
+
+
+def test_the_format_says_all_that_verification_compares_of_an_array(tmp_path):
+    text = (Path(__file__).parents[3] / "docs/format.md").read_text(encoding="utf-8")
+    document = text.split("### 4.2 ")[1].split("```json")[1].split("```")[0]
+    make_store(tmp_path / "s.zarr", {"a": 100}, row_shape=(768,))
+    (part,) = (tmp_path / "s.zarr/tiny/parts").glob("*-*")
+    (part / "features/zarr.json").write_text(document, encoding="utf-8")
+    assert verify_store(tmp_path / "s.zarr").problems == []
+    assert json.loads(document) == shard_metadata(100, (768,), "float16")
