@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cache_schema.errors import ConfigError, StoreError
+from cache_schema.layout import STORED_DTYPE
 from cache_schema.place import Place, to_place
 from cache_schema.recipe import UNKNOWN, EncoderRecipe, Recipe, SamplingRecipe
 from cache_schema.records import VideoRecord
@@ -55,9 +56,15 @@ def imported_recipe(
         store_dtype: Of the stored features.
 
     Raises:
-        ConfigError: if the name is none of a stream, or a number is out of its range.
+        ConfigError: if the name is none of a stream, a number is out of its range, or nothing is
+            stored in the dtype.
     """
     check_stream_name(name)
+    if store_dtype not in STORED_DTYPE:
+        raise ConfigError(
+            f"stream '{name}': store_dtype is {store_dtype!r}, expected one of "
+            f"{', '.join(STORED_DTYPE)}."
+        )
     try:
         sampling = SamplingRecipe(
             # A float is meant as it is written: 0.1 is a tenth.
@@ -189,6 +196,7 @@ class RowWriter(ClosedOnExit):
         self._video_ids = set(held.video_ids) if held else set()
         self._store = create_store(self._path)
         self._stream: StreamWriter | None = None
+        self._is_closed = False
 
     def __contains__(self, video_id: object) -> bool:
         """Tell whether the stream held a video when it was opened, or has got it since."""
@@ -213,8 +221,14 @@ class RowWriter(ClosedOnExit):
             path: Where the video lies, for those who look at the store later.
 
         Raises:
-            StoreError: if the rows or times cannot be stored, or the video is there already.
+            StoreError: if the rows or times cannot be stored, the video is there already, or the
+                writer is closed.
         """
+        if self._is_closed:
+            raise StoreError(
+                f"{self._path}: video {video_id!r} came behind the end of its writer, which is "
+                "closed. Write within the 'with' block, or open another RowWriter."
+            )
         self._check_is_text(video_id)
         if video_id in self:
             raise StoreError(
@@ -233,7 +247,9 @@ class RowWriter(ClosedOnExit):
 
     def close(self) -> None:
         """Finish the part; done by leaving the ``with`` block."""
-        self._store.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._store.close()
 
     def _check_is_text(self, video_id: object) -> None:
         if not isinstance(video_id, str):

@@ -20,8 +20,8 @@ from cache_schema.parsing import nearest
 from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
 from cache_schema.stored_numbers import Array, as_float32
-from cache_schema.timeline import count_rows, rows_between
-from cache_schema.window_checks import check_batch, leaves_video
+from cache_schema.timeline import count_rows
+from cache_schema.window_checks import check_batch, leaves_video, rows_within
 
 __all__ = [
     "FeatureRows",
@@ -231,14 +231,12 @@ class Stream:
         """Return the rows of a video that overlap ``[start_seconds, end_seconds)``.
 
         Raises:
-            StoreError: if the stream does not hold the video.
+            StoreError: if the stream does not hold the video, or a bound is NaN.
             StoreCorruptError: if its rows are not there, or its times not those committed.
         """
         part, at = self._locate(video_id)
         times_R2 = self._times(part, at)
-        start = -np.inf if start_seconds is None else start_seconds
-        end = np.inf if end_seconds is None else end_seconds
-        first, last = rows_between(times_R2, start, end)
+        first, last = rows_within(self.name, times_R2, start_seconds, end_seconds)
         values = np.empty((last - first, *self.row_shape), self.numpy_dtype)
         part.rows.copy_features(part.commits.first_rows[at] + first, values)
         return FeatureRows(values=values, times_R2=times_R2[first:last])
@@ -362,7 +360,12 @@ class Stream:
     def _place(self, video_id: str) -> int:
         try:
             return self._places[video_id]
-        except KeyError:
+        except (KeyError, TypeError):  # the second of what no dict takes for a key
+            if not isinstance(video_id, str):
+                raise StoreError(
+                    f"stream '{self.name}': the id of a video is {video_id!r}, a "
+                    f"{type(video_id).__name__}, expected text. Give its str()."
+                ) from None
             raise StoreError(
                 f"stream '{self.name}': no video '{video_id}' among {len(self._places)}. "
                 f"{nearest(video_id, self.video_ids[:1000])}"

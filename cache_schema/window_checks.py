@@ -1,16 +1,19 @@
-"""What is asked of windows before a batch of them is read: once, because training waits for it.
+"""What is asked of windows and spans before their rows are read.
 
-Shapes: B windows, T rows of the longest.
+Shapes: B windows, T rows of the longest, R rows of a video.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cache_schema.errors import StoreError
 from cache_schema.stored_numbers import Array
+from cache_schema.timeline import rows_between
 
-__all__ = ["check_batch", "leaves_video"]
+__all__ = ["check_batch", "leaves_video", "rows_within"]
 
 
 def check_batch(
@@ -20,7 +23,7 @@ def check_batch(
     dtype: np.dtype[np.generic],
     row_shape: tuple[int, ...],
 ) -> None:
-    """Raise unless windows fit into the array that they are to fill.
+    """Raise unless windows fit into the array that they are to fill; once, training waits for it.
 
     Args:
         stream: Its name, for messages.
@@ -54,3 +57,24 @@ def leaves_video(stream: str, window: tuple[str, int, int], video_rows: int) -> 
         f"stream '{stream}': window [{first_row}, {first_row + num_rows}) of '{video_id}' leaves "
         f"its {video_rows} rows."
     )
+
+
+def rows_within(
+    stream: str,
+    times_R2: NDArray[np.float64],
+    start_seconds: float | None,
+    end_seconds: float | None,
+) -> tuple[int, int]:
+    """Return the half-open range of rows that overlap a span; None is no bound.
+
+    Raises:
+        StoreError: if a bound is NaN, which lies nowhere.
+    """
+    start = -math.inf if start_seconds is None else start_seconds
+    end = math.inf if end_seconds is None else end_seconds
+    if math.isnan(start) or math.isnan(end):
+        raise StoreError(
+            f"stream '{stream}': rows of [{start}, {end}) s were asked for, expected numbers of "
+            "seconds, or None for no bound."
+        )
+    return rows_between(times_R2, start, end)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cache_schema.stream import FeatureRows, Stream
-from cache_schema.timeline import rows_between
+from cache_schema.window_checks import rows_within
 
 __all__ = ["MadeStream"]
 
@@ -19,9 +19,7 @@ class MadeStream(Stream):
     ) -> FeatureRows:
         """See ``Stream.read``."""
         times_R2 = self.times(video_id)
-        start = -np.inf if start_seconds is None else start_seconds
-        end = np.inf if end_seconds is None else end_seconds
-        first, last = rows_between(times_R2, start, end)
+        first, last = rows_within(self.name, times_R2, start_seconds, end_seconds)
         values = np.empty((1, last - first, *self.row_shape), self.numpy_dtype)
         self.read_windows([(video_id, first, last - first)], values)
         return FeatureRows(values=values[0], times_R2=times_R2[first:last])

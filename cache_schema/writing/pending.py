@@ -146,15 +146,15 @@ def check_record(where: str, video: VideoRecord) -> None:
             ) from error
 
 
-def check_stream_name(name: str) -> None:
+def check_stream_name(name: object) -> None:
     """Raise unless a name can be a folder of a Zarr store and a group of an HDF5 one.
 
     Raises:
         ConfigError: on anything but letters, digits, ``.``, ``_`` and ``-``.
     """
-    if not STREAM_NAME.fullmatch(name):
+    if not (isinstance(name, str) and STREAM_NAME.fullmatch(name)):
         raise ConfigError(
-            f"stream name '{name}': expected letters, digits, '.', '_' and '-', the first of them "
+            f"stream name {name!r}: expected letters, digits, '.', '_' and '-', the first of them "
             "a letter or digit."
         )
 

@@ -8,8 +8,8 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +56,11 @@ class ZarrPartRows:
         """See ``PartRows``."""
         with self._open(layout.TIME) as file:
             file.seek(first_row * 16)
-            data = file.read(num_rows * 16)
-        if len(data) != num_rows * 16:
+            times_R2 = np.empty((num_rows, 2), "<f8")
+            num_bytes = file.readinto(times_R2.data) if num_rows else 0
+        if num_bytes != times_R2.nbytes:
             raise self._too_short(layout.TIME)
-        return np.frombuffer(data, "<f8").reshape(num_rows, 2)
+        return times_R2
 
     def fetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Do nothing: they are on this machine."""
@@ -76,7 +77,7 @@ class ZarrPartRows:
             self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
 
     @contextmanager
-    def _open(self, array: str) -> Iterator[BinaryIO]:
+    def _open(self, array: str) -> Iterator[BufferedReader]:
         try:
             with self._paths[array].open("rb") as file:
                 yield file

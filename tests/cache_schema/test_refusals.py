@@ -1,6 +1,7 @@
 """What no backend's writer takes: refused with a sentence, and the next video is written."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +217,28 @@ def test_windows_of_derived_streams_are_looked_at_too(tmp_path, make):
     ]:
         with pytest.raises(StoreError, match=message):
             stream.read_windows([window], target)
+
+
+@pytest.mark.parametrize("video_id", [Path("a"), 7, None, b"a", ["a"]])
+def test_an_id_that_is_no_text_is_named_as_such(path, video_id):
+    stream = make_store(path, {"a": 5}).stream()
+    with pytest.raises(StoreError, match=r"the id of a video is .* expected text"):
+        stream.read(video_id)
+
+
+@pytest.mark.parametrize("bounds", [(np.nan, 1.0), (0.0, np.nan), (None, float("nan"))])
+@pytest.mark.parametrize("make", [lambda stream: stream, MotionStream])
+def test_rows_of_a_span_that_lies_nowhere_are_refused(path, make, bounds):
+    stream = make(make_store(path, {"a": 5}).stream())
+    with pytest.raises(StoreError, match=r"rows of \[.*nan.* expected numbers of seconds"):
+        stream.read("a", *bounds)
+
+
+def test_what_was_read_may_be_changed_and_is_nobody_elses(path):
+    stream = make_store(path, {"a": 5}).stream()
+    rows = stream.read("a")
+    rows.times_R2[:] = 7
+    rows.values[:] = 7
+    stream.times("a")[:] = 8
+    np.testing.assert_array_equal(stream.times("a"), make_times(5))
+    np.testing.assert_array_equal(stream.read("a").values, make_rows(5))

@@ -130,10 +130,14 @@ def test_times_that_follow_from_nothing_must_be_given(tmp_path):
         ("i3d", {"fps": "fast"}),
         ("i3d", {"fps": "1/0"}),
         ("i3d", {"fps": 15, "window_frames": 0}),
+        ("i3d", {"fps": 15, "store_dtype": "float64"}),
+        ("i3d", {"fps": 15, "store_dtype": None}),
+        (5, {"fps": 15}),
+        (None, {"fps": 15}),
     ],
 )
 def test_a_recipe_of_impossible_numbers_is_refused(name, settings):
-    with pytest.raises(ConfigError, match=name):
+    with pytest.raises(ConfigError, match=str(name)):
         imported_recipe(name, **settings)
 
 
@@ -201,3 +205,12 @@ def test_a_video_whose_commit_fails_leaves_nothing_to_the_next(path, monkeypatch
     stream = open_store(path).stream()
     assert {name: len(stream.read(name)) for name in stream.video_ids} == {"a": 3, "c": 2}
     assert verify_store(path).problems == []
+
+
+def test_a_closed_writer_takes_no_more(path):
+    with RowWriter(path, I3D) as writer:
+        writer.write("a", features())
+    with pytest.raises(StoreError, match=r"video 'b' came behind the end of its writer"):
+        writer.write("b", features())
+    writer.close()
+    assert open_store(path).stream().video_ids == ["a"]
