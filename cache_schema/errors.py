@@ -4,6 +4,7 @@
     ├── ConfigError            settings, flags, unknown names; exit code 2
     ├── SourceError            no such path, nothing to do there; exit code 2
     ├── VideoError             one video cannot be used; goes to the failure ledger
+    │   └── PassingVideoError       for now: the next run tries it again
     ├── StoreError             a feature store cannot be read or written
     │   ├── StoreNotFoundError      (also a FileNotFoundError)
     │   ├── StoreCorruptError       bytes differ from what was committed
@@ -22,6 +23,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "HubError",
+    "PassingVideoError",
     "PipelineError",
     "RecipeMismatchError",
     "SchemaVersionError",
@@ -58,6 +60,14 @@ class VideoError(PipelineError):
     """One video cannot be decoded or encoded."""
 
     exit_code = 3
+    stands = True
+    """Whether later runs pass over the file, as it will fail again."""
+
+
+class PassingVideoError(VideoError):
+    """One video could not be used for a reason that need not lie in the file."""
+
+    stands = False
 
 
 class StoreError(PipelineError):

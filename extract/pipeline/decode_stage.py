@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle
 
-from cache_schema.errors import VideoError
+from cache_schema.errors import PassingVideoError, VideoError
 from extract.decode.frame_slots import FrameMemory
 from extract.decode.frames import SampledFrame, VideoFacts
 from extract.decode.process import DecoderProcess
@@ -54,6 +54,8 @@ class Failed:
     job: Job
     stage: str
     error: str
+    stands: bool
+    """Whether later runs pass over the file."""
 
 
 Item = Frames | Decoded | Failed
@@ -162,7 +164,7 @@ class DecodeStage:
         try:
             yield from self._chunks(job, process)
         except VideoError as error:
-            yield Failed(job, "decode", str(error))
+            yield _failed(job, error)
 
     def _chunks(self, job: Job, process: DecoderProcess) -> Iterator[Item]:
         chunk: list[SampledFrame] = []
@@ -170,6 +172,7 @@ class DecodeStage:
         started = time.perf_counter()
         for frame in process.decode(job.video.path, self._backend, self._fps, planes=self._planes):
             if isinstance(frame, VideoFacts):
+                job.check_unchanged()
                 self._report.busy_seconds["decode"] += time.perf_counter() - started
                 yield Frames(job, chunk)
                 yield Decoded(job, frame)
@@ -190,3 +193,12 @@ class DecodeStage:
                 continue
             return True
         return False
+
+
+def _failed(job: Job, error: VideoError) -> Failed:
+    """Return what a video failed of; one that changed meanwhile may well be whole now."""
+    try:
+        job.check_unchanged()
+    except PassingVideoError as changed:
+        error = changed
+    return Failed(job, "decode", str(error), error.stands)

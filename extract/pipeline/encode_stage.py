@@ -44,7 +44,7 @@ class EncodeStage:
     def take(self, item: Frames | Decoded | Failed) -> None:
         """Handle one item of the decode thread."""
         if isinstance(item, Failed):
-            self._fail(item.job, item.stage, item.error)
+            self._fail(item)
         elif isinstance(item, Frames):
             for work in self._open(item.job):
                 self._encode(work, item.frames)
@@ -83,11 +83,12 @@ class EncodeStage:
             if not work.is_failed:
                 self._forward(self._queues[work.target.stream].push(work, window_FCHW))
 
-    def _fail(self, job: Job, stage: str, error: str) -> None:
-        for work in self._works.pop(job, []):
+    def _fail(self, item: Failed) -> None:
+        for work in self._works.pop(item.job, []):
             if self._queues[work.target.stream].drop(work):
                 self._write.put(Abandon(work))
-        self._report.fail(job.video, sorted(job.streams), stage, error)
+        streams = sorted(item.job.streams)
+        self._report.fail(item.job.video, streams, item.stage, item.error, stands=item.stands)
 
     def _forward(self, results: Iterable[Result[Work]]) -> None:
         for result in results:

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
-from cache_schema.errors import VideoError
+from cache_schema.errors import PassingVideoError, VideoError
 from cache_schema.place import Place
 from cache_schema.records import VideoRecord
 from cache_schema.store import Store
 from cache_schema.stream import Stream
 from extract.decode.process import DecoderProcess, Prober
 from extract.report.ledger import Failure, failure_of, spelt_out
-from extract.sources.videos import VideoFile, content_digest
+from extract.sources.videos import FileState, VideoFile, content_digest, file_state
 
 __all__ = ["Job", "Plan", "plan_jobs"]
 
@@ -28,6 +28,30 @@ class Job:
     declared_seconds: float
     """Duration by the file's header, for progress and order; 0 if unknown."""
     streams: frozenset[str]
+    state: FileState | None = None
+    """Of the file that was planned; None for an object."""
+
+    def check_unchanged(self) -> None:
+        """Compare the video with the one that was planned, whose digest its rows will bear.
+
+        Costs a look at the file system as long as nothing is different there. Else the content
+        counts: another machine may see other times, and ``touch`` makes no other video.
+
+        Raises:
+            PassingVideoError: if another file, or none, is there now.
+        """
+        if self.state is None or (state := file_state(self.video.path)) == self.state:
+            return
+        try:
+            digest = content_digest(self.video.path)
+        except VideoError as error:
+            raise PassingVideoError(
+                f"changed while it was being extracted: it {error} Run the same command again."
+            ) from error
+        if state is None or state.size_bytes != self.state.size_bytes or digest != self.digest:
+            raise PassingVideoError(
+                "changed while it was being extracted. Run the same command again."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +163,8 @@ class _Planner:
         if not _is_text(video):
             error = "its name is not valid UTF-8. Rename the file."
             return failure_of(video, to_try, "open", error)
+        if state := file_state(video.path):  # before the digest: what changes from here on is seen
+            video = replace(video, size_bytes=state.size_bytes)
         try:
             digest = content_digest(video.path)
         except VideoError as error:
@@ -160,7 +186,9 @@ class _Planner:
             seconds = self._probe(video.path)
         except VideoError as error:
             return failure_of(video, sorted(missing), "open", str(error))
-        return Job(video=video, digest=digest, declared_seconds=seconds, streams=missing)
+        return Job(
+            video=video, digest=digest, declared_seconds=seconds, streams=missing, state=state
+        )
 
     def _is_stored(self, video: VideoFile, stream: str) -> bool:
         """Tell whether a stream holds a video of this id and size."""
@@ -175,7 +203,7 @@ class _Planner:
         return {
             name: entry
             for name, entry in entries.items()
-            if entry is not None and entry.size_bytes == video.size_bytes
+            if entry is not None and entry.stands and entry.size_bytes == video.size_bytes
         }
 
     def _known(self, stream: str, video: VideoFile, digest: str) -> VideoRecord | None:

@@ -1,7 +1,8 @@
 """The failure ledger: which videos could not be used, and why. JSON lines beside the store.
 
 It only ever grows; each entry is appended in one write, so any number of runs may share it. An
-entry stands for a stream until the video is committed there or its file changes.
+entry stands for a stream until the video is committed there or its file changes. One whose reason
+may have passed by the next run stands for nothing: it only tells.
 """
 
 import json
@@ -29,10 +30,14 @@ class Failure:
     stage: str
     """``open``, ``decode``, ``encode`` or ``worker``."""
     error: str
+    stands: bool = True
+    """Whether later runs pass over the file. Entries of earlier versions, which do not say, do."""
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def failure_of(video: VideoFile, streams: Sequence[str], stage: str, error: str) -> Failure:
+def failure_of(
+    video: VideoFile, streams: Sequence[str], stage: str, error: str, *, stands: bool = True
+) -> Failure:
     """Return the ledger entry of a video."""
     return Failure(
         video_id=spelt_out(video.id),
@@ -41,6 +46,7 @@ def failure_of(video: VideoFile, streams: Sequence[str], stage: str, error: str)
         streams=tuple(sorted(streams)),
         stage=stage,
         error=error,
+        stands=stands,
     )
 
 
@@ -88,4 +94,5 @@ def _failure(entry: Mapping[str, object]) -> Failure:
     if not isinstance(streams, list) or not isinstance(size_bytes, int):
         raise TypeError("an entry of another version")
     texts = {key: str(entry[key]) for key in ("video_id", "path", "stage", "error", "time")}
-    return Failure(**texts, size_bytes=size_bytes, streams=tuple(map(str, streams)))
+    stands = entry.get("stands") is not False
+    return Failure(**texts, size_bytes=size_bytes, streams=tuple(map(str, streams)), stands=stands)

@@ -48,9 +48,17 @@ class RunReport:
     ledger: Ledger | None = None
     """Gets every failure at once: a run that is killed has told what it knew."""
 
-    def fail(self, video: VideoFile, streams: Sequence[str], stage: str, error: str) -> None:
+    def fail(
+        self,
+        video: VideoFile,
+        streams: Sequence[str],
+        stage: str,
+        error: str,
+        *,
+        stands: bool = True,
+    ) -> None:
         """Note that a video could not be used for some streams."""
-        self.note([failure_of(video, streams, stage, error)])
+        self.note([failure_of(video, streams, stage, error, stands=stands)])
 
     def note(self, failures: Sequence[Failure]) -> None:
         """Take over failures, and write them to the ledger if there is one."""

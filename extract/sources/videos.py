@@ -14,14 +14,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from cache_schema.errors import SourceError, StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place, to_place
 from extract.sources.remote import Found, listed_objects, named_objects
 
-__all__ = ["VideoFile", "content_digest", "find_videos"]
+__all__ = ["FileState", "VideoFile", "content_digest", "file_state", "find_videos"]
 
 SUFFIXES = frozenset({".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}) | {
     *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"),
@@ -40,6 +40,28 @@ class VideoFile:
     path: Place
     size_bytes: int
     """0 also where it cannot be found out, such as behind a broken link."""
+
+
+class FileState(NamedTuple):
+    """What a file system says of a file: as a rule another one where its content is another."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+
+def file_state(path: Place) -> FileState | None:
+    """Return the state of a file; None if it is not there, or is an object.
+
+    An object needs none: its address names its version, and another one is not read.
+    """
+    if isinstance(path, Address):
+        return None
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return FileState(facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
 
 def find_videos(inputs: str | Path | Iterable[str | Path]) -> list[VideoFile]:

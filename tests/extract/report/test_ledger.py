@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def failure(name="a", size_bytes=7, streams=("x",), error="broken"):
 
 APPEND = """
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from extract.report.ledger import Ledger, failure_of
 from extract.sources.videos import VideoFile
@@ -109,3 +111,16 @@ def test_an_entry_counts_for_its_own_stream_only(videos, tmp_path):
     assert streams[0] == ["fake"]
     assert streams[1][0].startswith("fake-")
     assert len(open_store(tmp_path / "f.zarr").streams) == 2
+
+
+def test_an_entry_says_whether_it_stands_and_one_of_an_earlier_version_does(tmp_path):
+    ledger = Ledger(tmp_path / "f.zarr")
+    ledger.append([failure("a"), replace(failure("b"), stands=False)])
+    old = asdict(failure("c"))
+    del old["stands"]
+    with ledger.path.open("a") as file:
+        file.write(json.dumps(old) + "\n")
+    latest = ledger.latest()
+    assert {key[0]: entry.stands for key, entry in latest.items()} == {
+        "a": True, "b": False, "c": True,
+    }  # fmt: skip
