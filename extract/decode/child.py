@@ -8,7 +8,7 @@ torch. Its messages (``extract.decode.wire`` packs them):
     frames  sampled frames of one size; their pixels lie in slots, or are one's and the raw bytes
     facts   the video's end; the raw bytes are its frames' times
     probed  the duration a header declares
-    error   a sentence on why the video cannot be used
+    error   a sentence on why the video cannot be used, and whether that stands for later runs
 """
 
 import ctypes
@@ -107,9 +107,10 @@ class _Child:
         except ConnectionError:
             raise
         except VideoError as error:
-            self._fail(str(error))
+            self._fail(str(error), stands=error.stands)
         except MemoryError:
-            self._fail("decoding needs more memory than there is. Give the process more memory.")
+            sentence = "decoding needs more memory than there is. Give the process more memory."
+            self._fail(sentence, stands=False)
         except Exception as error:
             self._fail(f"unexpected {type(error).__name__}: {error}")
 
@@ -143,8 +144,8 @@ class _Child:
         }
         self._send(fields | _used(), facts.frame_seconds.data.cast("B"))
 
-    def _fail(self, sentence: str) -> None:
-        self._send({"kind": "error", "sentence": sentence} | _used())
+    def _fail(self, sentence: str, *, stands: bool = True) -> None:
+        self._send({"kind": "error", "sentence": sentence, "stands": stands} | _used())
 
     def _say_alive(self) -> None:
         if time.monotonic() - self._spoke > ALIVE_SECONDS:

@@ -16,7 +16,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_schema.errors import VideoError
+from cache_schema.errors import PassingVideoError, VideoError
 from cache_schema.place import Address, Place
 from extract.decode.frame_slots import FrameMemory, FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
@@ -37,13 +36,18 @@ Bytes = NDArray[np.uint8]
 __all__ = ["DecoderProcess", "Prober"]
 
 HANG_SECONDS = 60.0
-"""A decoder that shows nothing for so long, not even that it goes on, is taken for hung."""
+"""A decoder that shows nothing for so long, not even that it goes on, is taken for hung.
+
+Time in which this process is itself stopped (SIGSTOP, a suspended job) does not count."""
 
 PATIENCE_SECONDS = 0.2
 """How often a wait looks whether it is still wanted."""
 
 BURIAL_SECONDS = 5.0
 """How long a child that closed its connection may take to end."""
+
+SENT_BY_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGXCPU)
+"""What no decoder ends of by itself: batch systems send them to all processes of a job."""
 
 OPENER = "extract.decode.backends:open_video"
 
@@ -174,15 +178,16 @@ class DecoderProcess:
                 is_answered = fields["kind"] != "frames"
                 self._note_use(fields)
                 if fields["kind"] == "error":
-                    raise VideoError(fields["sentence"])
+                    kind = VideoError if fields["stands"] else PassingVideoError
+                    raise kind(fields["sentence"])
                 yield fields, raw
         except TimeoutError:
-            raise VideoError(
-                f"the decoder gave nothing for {self._hang_seconds:g} s and was stopped. "
-                "Get the file again, or re-encode it."
+            raise PassingVideoError(
+                f"the decoder gave nothing for {self._hang_seconds:g} s and was stopped. The next "
+                "run tries it again; if that ends so, too, get the file again, or re-encode it."
             ) from None
         except ConnectionError:
-            raise VideoError(self._obituary()) from None
+            raise self._obituary() from None
         finally:
             if not is_answered:
                 self.close()
@@ -239,13 +244,14 @@ class DecoderProcess:
             self._show_memory(self._slots.memory)
 
     def _receive(self, connection: socket.socket) -> tuple[dict[str, Any], Bytes]:
-        deadline = time.monotonic() + self._hang_seconds
-        head = self._read(connection, HEAD.size, deadline)
+        # Waits are counted, not seconds: while this process is stopped none of them ends.
+        waits = iter(range(round(self._hang_seconds / PATIENCE_SECONDS)))
+        head = self._read(connection, HEAD.size, waits)
         num_text, num_raw = HEAD.unpack(head.data)
-        text = self._read(connection, num_text, deadline)
-        return json.loads(text.tobytes()), self._read(connection, num_raw, deadline)
+        text = self._read(connection, num_text, waits)
+        return json.loads(text.tobytes()), self._read(connection, num_raw, waits)
 
-    def _read(self, connection: socket.socket, num_bytes: int, deadline: float) -> Bytes:
+    def _read(self, connection: socket.socket, num_bytes: int, waits: Iterator[int]) -> Bytes:
         data = np.empty(num_bytes, np.uint8)
         rest = data.data
         while rest:
@@ -257,12 +263,12 @@ class DecoderProcess:
                 raise VideoError("the run was stopped.")
             if got == 0:
                 raise ConnectionResetError
-            if got < 0 and time.monotonic() > deadline:
+            if got < 0 and next(waits, None) is None:
                 raise TimeoutError
             rest = rest[max(got, 0) :]
         return data
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> VideoError:
         """Return what became of a child that no longer answers."""
         assert self._child is not None
         try:
@@ -270,16 +276,22 @@ class DecoderProcess:
         except subprocess.TimeoutExpired:
             code = 0
         if code == -signal.SIGKILL:
-            return (
-                "the decoder was killed (SIGKILL), most likely because memory ran out. "
-                "Give the process more memory, or re-encode the file at a smaller size."
+            return PassingVideoError(
+                "the decoder was killed (SIGKILL), most likely because memory ran out. The next "
+                "run tries it again; if that ends so, too, give the process more memory, or "
+                "re-encode the file at a smaller size."
+            )
+        if -code in SENT_BY_OTHERS:
+            return PassingVideoError(
+                f"the decoder was ended from outside ({signal.Signals(-code).name}). The next run "
+                "tries it again."
             )
         if code < 0:
-            return (
+            return VideoError(
                 f"the decoder crashed ({signal.Signals(-code).name}). "
                 "Get the file again, or re-encode it."
             )
-        return f"the decoder ended without an answer (exit code {code})."
+        return VideoError(f"the decoder ended without an answer (exit code {code}).")
 
 
 def _decoding(path: Place, backend: str, fps: Fraction | None, planes: bool) -> dict[str, object]:

@@ -185,7 +185,8 @@ class _Planner:
         try:
             seconds = self._probe(video.path)
         except VideoError as error:
-            return failure_of(video, sorted(missing), "open", str(error))
+            lacked = sorted(missing)
+            return failure_of(video, lacked, "open", str(error), stands=error.stands)
         return Job(
             video=video, digest=digest, declared_seconds=seconds, streams=missing, state=state
         )

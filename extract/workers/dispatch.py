@@ -202,6 +202,7 @@ class _Dispatch:
             (job,) = bundle.jobs
             sentence = (
                 f"the worker died {bundle.deaths} times at it, perhaps for lack of memory; the "
-                "worker's or the batch system's log may tell."
+                "worker's or the batch system's log may tell. The next run tries it again."
             )
-            self._report.fail(job.video, sorted(job.streams), "worker", sentence)
+            streams = sorted(job.streams)
+            self._report.fail(job.video, streams, "worker", sentence, stands=False)

@@ -30,6 +30,10 @@ def be_killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def be_ended():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def leave():
     os._exit(7)
 
@@ -43,6 +47,7 @@ FATES = {
     "sleeps": sleep,
     "segfaults": segfault,
     "killed": be_killed,
+    "ended": be_ended,
     "leaves": leave,
     "exhausts": exhaust_memory,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache_schema.errors import VideoError
+from cache_schema.errors import PassingVideoError, VideoError
 from extract.decode.backends import open_video
 from extract.decode.frames import SampledFrame, VideoFacts, sample_frames
 from extract.decode.process import DecoderProcess, Prober
@@ -96,21 +96,23 @@ def test_a_child_gives_what_decoding_here_gives(process, good, fps, backend):
 
 
 @pytest.mark.parametrize(
-    ("fate", "sentence"),
+    ("fate", "stands", "sentence"),
     [
-        ("segfaults", r"crashed \(SIGSEGV\)"),
-        ("killed", r"killed \(SIGKILL\), most likely because memory ran out"),
-        ("leaves", r"ended without an answer \(exit code 7\)"),
-        ("exhausts", "needs more memory than there is"),
-        ("channels", r"gives frames of shape \(4, 6, 4\)"),
-        ("nothing", "cannot be opened as a video: No such file"),
+        ("segfaults", True, r"crashed \(SIGSEGV\)"),
+        ("killed", False, r"killed \(SIGKILL\), most likely because memory ran out"),
+        ("ended", False, r"ended from outside \(SIGTERM\)"),
+        ("leaves", True, r"ended without an answer \(exit code 7\)"),
+        ("exhausts", False, "needs more memory than there is"),
+        ("channels", True, r"gives frames of shape \(4, 6, 4\)"),
+        ("nothing", True, "cannot be opened as a video: No such file"),
     ],
 )
 def test_a_decoder_that_dies_is_a_sentence_and_the_next_video_is_read(
-    process, good, tmp_path, fate, sentence
+    process, good, tmp_path, fate, stands, sentence
 ):
-    with pytest.raises(VideoError, match=sentence):
+    with pytest.raises(VideoError, match=sentence) as caught:
         decode(process, tmp_path / f"a_{fate}.mp4")
+    assert caught.value.stands == stands
     assert decode(process, good)[1].num_frames == 40
 
 
@@ -128,7 +130,7 @@ def test_frames_before_damage_come_and_leave_their_slots(good):
 
 def test_a_decoder_that_hangs_is_stopped(good):
     with DecoderProcess(opener=OPENER, hang_seconds=1.5) as process:
-        with pytest.raises(VideoError, match=r"gave nothing for 1\.5 s and was stopped"):
+        with pytest.raises(PassingVideoError, match=r"gave nothing for 1\.5 s and was stopped"):
             decode(process, Path("a_sleeps.mp4"))
         assert decode(process, good)[1].num_frames == 40
 
@@ -136,6 +138,33 @@ def test_a_decoder_that_hangs_is_stopped(good):
 def test_a_long_stretch_without_a_sampled_frame_is_no_hang():
     with DecoderProcess(opener=OPENER, hang_seconds=2) as process:  # it takes 3 seconds
         assert decode(process, Path("a_slow.mp4"))[1].num_frames == 30
+
+
+SUSPENDED = """
+from fractions import Fraction
+from pathlib import Path
+from extract.decode.process import DecoderProcess
+
+with DecoderProcess(opener="tests.extract.decode.bad_decoders:open_bad", hang_seconds=2) as process:
+    process.start()
+    print(process._child.pid, flush=True)
+    frames = process.decode(Path("a_slow.mp4"), "pyav", Fraction(2))
+    print(list(frames)[-1].num_frames)
+"""
+
+
+def test_time_in_which_a_job_is_suspended_is_no_hang():
+    command = [sys.executable, "-c", SUSPENDED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
+        pids = [job.pid, int(job.stdout.readline())]
+        time.sleep(0.5)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)  # longer than a decoder may be silent
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.5)
+        assert job.stdout.read() == "30\n"
 
 
 def test_frames_left_unread_do_not_reach_the_next_video(process, good):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cache_schema.store import open_store
+from extract.decode.process import DecoderProcess
 from extract.report.ledger import Ledger, failure_of
 from extract.sources.videos import VideoFile
 from tests.extract.running import run
@@ -124,3 +126,25 @@ def test_an_entry_says_whether_it_stands_and_one_of_an_earlier_version_does(tmp_
     assert {key[0]: entry.stands for key, entry in latest.items()} == {
         "a": True, "b": False, "c": True,
     }  # fmt: skip
+
+
+@pytest.fixture
+def deadly(monkeypatch):
+    """Have decoders die at videos of certain names."""
+    defaults = DecoderProcess.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "opener", "tests.extract.decode.bad_decoders:open_bad")
+
+
+def test_a_killed_decoder_is_tried_again_by_the_next_run_once_and_a_crash_is_not(
+    videos, tmp_path, deadly
+):
+    store = tmp_path / "f.zarr"
+    for name in ("killed", "segfaults"):
+        shutil.copyfile(videos / "good.mp4", videos / f"{name}.mp4")
+    first = {entry.video_id: entry.stands for entry in run(videos, store).failures}
+    assert first == {"bad": True, "killed": False, "segfaults": True}
+    again = run(videos, store)
+    assert [entry.video_id for entry in again.failures] == ["killed"]
+    assert [entry.video_id for entry in again.failed_before] == ["bad", "segfaults"]
+    assert (again.exit_code, lines(store)) == (3, 4)
+    assert "failed: killed" in again.text()

@@ -337,4 +337,5 @@ def test_a_video_that_kills_three_workers_goes_to_the_ledger_and_the_rest_is_don
     ((key, failure),) = Ledger(tmp_path / "f.zarr").latest().items()
     assert key == ("v6", "fake")
     assert "the worker died 3 times at it" in failure.error
+    assert not failure.stands
     assert len(open_store(tmp_path / "f.zarr").stream().video_ids) == NUM_VIDEOS - 1
