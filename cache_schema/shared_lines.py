@@ -33,7 +33,7 @@ def append_lines(path: Place, lines: Sequence[str]) -> None:
         Bucket(path).put(name, text.encode())
         return
     with write_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             left = memoryview(_line_break(descriptor) + text.encode())
             while left:  # the last room of a disk takes a part, and only then there is an error

@@ -95,7 +95,7 @@ class CachedObject:
         self._write(self._marks_at + first_block * MARK.size, marks)
 
     def _write(self, at: int, data: bytes) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if os.fstat(descriptor).st_size < self._file_bytes:
                 os.truncate(descriptor, self._file_bytes)  # grows it, by zeros, which harm nobody

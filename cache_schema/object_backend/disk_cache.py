@@ -168,7 +168,7 @@ class StoreCopies:
         allow_many_files()  # two for each part; what cannot be opened is read from the bucket
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
             os.pwrite(self._descriptor, f"{address}\n".encode(), 0)
         except OSError as error:
@@ -246,7 +246,7 @@ def _locked(path: Path) -> Iterator[None]:
 @contextmanager
 def _descriptor(path: Path) -> Iterator[int]:
     """Open a file, and let go of it and of what is locked by it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         yield descriptor
     finally:

@@ -44,7 +44,7 @@ class ShardFile:
 
     def __init__(self, path: Path, row_bytes: int) -> None:
         path.parent.mkdir(parents=True)  # whoever makes the part waits for the folders' names
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._row_bytes = row_bytes
         self.num_rows = 0
 

@@ -215,7 +215,7 @@ class _OpenPart:
         self._features = ShardFile(features, row_bytes)
         self._time = ShardFile(shard_path(self._folder, layout.TIME, ndim=2), 16)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._journal = os.open(self._folder / layout.COMMITS, flags, 0o644)
+        self._journal = os.open(self._folder / layout.COMMITS, flags, 0o666)
         take_lock(self._journal)  # as long as this writer lives
         # A file is on disk only if the name of every folder on the way to it is.
         for folder in (self._folder.parent, self._folder, *self._folder.rglob("*/")):
