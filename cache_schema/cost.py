@@ -7,6 +7,7 @@ from cache_schema.errors import StoreError
 from cache_schema.parsing import parse, record, to_json
 from cache_schema.place import Address, Place
 from cache_schema.shared_lines import append_lines, read_lines
+from cache_schema.store import beside_store
 
 __all__ = ["ExtractionCost", "append_cost", "costs_path", "read_costs"]
 
@@ -40,7 +41,7 @@ class ExtractionCost:
 
 def costs_path(store: Place) -> Place:
     """Return where a store's costs lie."""
-    return store.with_name(f"{store.name}.extractions.jsonl")
+    return beside_store(store, ".extractions.jsonl")
 
 
 def append_cost(store: Place, cost: ExtractionCost) -> None:

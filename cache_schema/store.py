@@ -17,6 +17,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import VideoRecord
 from cache_schema.stored_numbers import Array
 from cache_schema.stream import OnDamage, Stream, raise_damage
+from cache_schema.writing.durable import true_path
 
 if TYPE_CHECKING:
     from cache_schema.object_backend.disk_cache import DiskCache
@@ -25,6 +26,7 @@ __all__ = [
     "Store",
     "StoreWriter",
     "StreamWriter",
+    "beside_store",
     "create_store",
     "is_hdf5",
     "open_store",
@@ -141,16 +143,32 @@ def is_hdf5(path: Place) -> bool:
 def store_exists(path: Place) -> bool:
     """Tell whether anything lies at a place that a store is to be written to, be it one or not.
 
+    An empty folder, made ahead for a ``.zarr`` store, is nothing.
+
     Raises:
         ConfigError: if no store is written there.
         StoreError: if a bucket cannot be asked.
     """
     if isinstance(path, Path):
-        return path.exists()
+        if is_hdf5(path) or not path.is_dir():
+            return path.exists()
+        from cache_schema.zarr_backend.reader import is_empty_folder
+
+        return not is_empty_folder(path)
     refuse_hub(path)
     from cache_schema.object_backend.bucket import Bucket
 
     return Bucket(path).get(layout.ZARR_JSON) is not None
+
+
+def beside_store(store: Place, ending: str) -> Place:
+    """Return where something is noted beside a store: its name, and what that ends in.
+
+    An HDF5 file has one such place, whichever link names it.
+    """
+    if isinstance(store, Path) and is_hdf5(store):
+        store = true_path(store)
+    return store.with_name(f"{store.name}{ending}")
 
 
 def stored_bytes(path: Place) -> int:

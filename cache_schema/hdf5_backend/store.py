@@ -36,7 +36,7 @@ from cache_schema.records import VideoRecord
 from cache_schema.stored_numbers import Array
 from cache_schema.stream import Stream
 from cache_schema.writing.closing import ClosedOnExit
-from cache_schema.writing.durable import make_folders, partials, replaced_file
+from cache_schema.writing.durable import make_folders, partials, replaced_file, true_path
 from cache_schema.writing.pending import (
     PendingVideo,
     check_same_stream,
@@ -159,7 +159,7 @@ class Hdf5StoreWriter(ClosedOnExit):
     """An HDF5 store open for writing by this process alone."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _WriterFile(path)
+        self._file = _WriterFile(true_path(path))
         self._streams: dict[str, Hdf5StreamWriter] = {}
 
     def stream(
@@ -298,6 +298,7 @@ def replaced_store(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: if another process writes the store.
     """
+    path = true_path(path)
     descriptor = lock_file(path)
     try:
         _remove_partials(path)

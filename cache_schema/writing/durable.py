@@ -16,10 +16,19 @@ __all__ = [
     "replaced_file",
     "replaced_folder",
     "sync_path",
+    "true_path",
 ]
 
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK)
 """What a file system says that has no hard links."""
+
+
+def true_path(path: Path) -> Path:
+    """Return what a symbolic link leads to, be it there yet or not; any other path as it is.
+
+    What takes the place of a path takes that of a link, and not of what lies behind it.
+    """
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextmanager

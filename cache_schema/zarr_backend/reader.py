@@ -12,6 +12,7 @@ from cache_schema.errors import (
 )
 from cache_schema.journal import open_journal
 from cache_schema.stream import OnDamage, Stream, StreamPart, raise_damage
+from cache_schema.writing.durable import partials
 from cache_schema.zarr_backend.headers import (
     RESTORE,
     StreamHeader,
@@ -25,6 +26,7 @@ __all__ = [
     "check_store",
     "check_version",
     "has_parts",
+    "is_empty_folder",
     "part_folders",
     "read_zarr_stream",
     "read_zarr_streams",
@@ -72,6 +74,14 @@ def check_store(path: Path, on_damage: OnDamage = raise_damage) -> None:
         )
         return
     check_version(attributes, str(path))
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Tell whether a path is a folder for a store that is yet to be made.
+
+    It may hold what a writer left that was killed while it made the store.
+    """
+    return path.is_dir() and set(path.iterdir()) <= set(partials(path / layout.ZARR_JSON))
 
 
 def check_version(attributes: Mapping[str, object], where: str) -> None:

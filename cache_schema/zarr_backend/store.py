@@ -15,7 +15,13 @@ from cache_schema import layout
 from cache_schema.errors import StoreError
 from cache_schema.records import VideoRecord, append_line
 from cache_schema.stored_numbers import Array
-from cache_schema.writing.durable import make_folders, new_file, replaced_folder, sync_path
+from cache_schema.writing.durable import (
+    make_folders,
+    new_file,
+    replaced_folder,
+    sync_path,
+    true_path,
+)
 from cache_schema.writing.exclusive_lock import take_lock
 from cache_schema.writing.part_names import PartNames
 from cache_schema.writing.pending import PendingVideo, check_same_stream, check_stream_name
@@ -31,6 +37,7 @@ from cache_schema.zarr_backend.headers import (
 from cache_schema.zarr_backend.reader import (
     check_store,
     has_parts,
+    is_empty_folder,
     read_zarr_stream,
     stream_folders,
 )
@@ -51,11 +58,19 @@ def create_zarr_store(path: Path) -> None:
     if (path / layout.ZARR_JSON).exists() or (path.is_dir() and any(stream_folders(path))):
         check_store(path)
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_empty_folder(path):
+        # Not another one in its place: a quota, striping or a group may hang on this one.
+        write_document(path / layout.ZARR_JSON, group(root_attributes()))
+        return
+    if path.exists() and not (path / layout.ZARR_JSON).exists():  # it may have come meanwhile
         raise StoreError(f"{path}: exists and is not a feature store. Choose another --out.")
+    _make_store(true_path(path))
+
+
+def _make_store(path: Path) -> None:
     make_folders(path.parent)
     try:
-        # Whole or absent: a folder without zarr.json would be refused from then on.
+        # Whole or absent: nobody sees a folder without zarr.json.
         with replaced_folder(path) as temporary:
             write_document(temporary / layout.ZARR_JSON, group(root_attributes()))
     except OSError:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from cache_schema.place import Place
 from cache_schema.shared_lines import append_lines, read_lines
+from cache_schema.store import beside_store
 from extract.sources.videos import VideoFile
 
 __all__ = ["Failure", "Ledger", "failure_of", "spelt_out"]
@@ -59,7 +60,7 @@ class Ledger:
     """The ledger of one store."""
 
     def __init__(self, store: Place) -> None:
-        self.path = store.with_name(f"{store.name}.failures.jsonl")
+        self.path = beside_store(store, ".failures.jsonl")
 
     def append(self, failures: Sequence[Failure]) -> None:
         """Add entries in one write, behind whatever others have added.

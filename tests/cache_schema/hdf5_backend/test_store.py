@@ -9,7 +9,7 @@ from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreErro
 from cache_schema.hdf5_backend import store as hdf5_store
 from cache_schema.hdf5_backend.store import Hdf5StoreWriter, chunk_rows
 from cache_schema.hdf5_backend.superblock import clear_writer_mark, lookup3
-from cache_schema.store import create_store, open_store
+from cache_schema.store import beside_store, create_store, open_store
 from cache_schema.testing import (
     StoreContract,
     add_video,
@@ -260,3 +260,36 @@ def test_rows_a_file_has_lost_are_an_error(path):
     ):
         with pytest.raises(StoreCorruptError, match="row 0 was committed and is missing"):
             read()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_store_behind_a_link_is_made_and_grows_where_the_link_leads(tmp_path, is_there):
+    (tmp_path / "disk").mkdir()
+    true, link = tmp_path / "disk" / "true.h5", tmp_path / "link.h5"
+    link.symlink_to(true)
+    if is_there:
+        make_store(true, {"a": 3})
+    with create_store(link) as writer:
+        writer.stream("one", make_recipe(), (4,))
+        writer.stream("two", make_recipe(encoder_id="other"), (2,))
+        with pytest.raises(StoreError, match="another process writes it"):
+            create_store(true)
+    assert link.is_symlink()
+    assert list(open_store(link).streams) == list(open_store(true).streams)
+    assert {"one", "two"} <= set(open_store(true).streams)
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["true.h5"]
+
+
+def test_what_is_noted_beside_a_file_lies_in_one_place_whichever_link_names_it(tmp_path):
+    (tmp_path / "link.h5").symlink_to(tmp_path / "disk" / "true.h5")
+    beside = beside_store(tmp_path / "link.h5", ".failures.jsonl")
+    assert beside == tmp_path / "disk" / "true.h5.failures.jsonl"
+
+
+def test_a_compacted_file_behind_a_link_stays_behind_it(path, tmp_path):
+    make_store(path, {"a": 3})
+    (tmp_path / "link.h5").symlink_to(path)
+    with hdf5_store.replaced_store(tmp_path / "link.h5") as new:
+        new.write_bytes(b"new")
+    assert (tmp_path / "link.h5").is_symlink()
+    assert path.read_bytes() == b"new"

@@ -18,7 +18,7 @@ from cache_schema.errors import (
     StoreError,
 )
 from cache_schema.proof.verify import verify_store
-from cache_schema.store import create_store, open_store
+from cache_schema.store import create_store, open_store, store_exists
 from cache_schema.testing import (
     StoreContract,
     add_video,
@@ -225,6 +225,27 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         create_store(tmp_path / "s.zarr")
     with pytest.raises(StoreError, match="no feature store here"):
         open_store(tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize("left", [(), ("zarr.0123abcd.partial.json",)])
+def test_an_empty_folder_becomes_a_store_and_stays_the_same_folder(tmp_path, left):
+    folder = tmp_path / "s.zarr"
+    folder.mkdir()
+    for name in left:  # by a writer that was killed
+        (folder / name).touch()
+    inode = folder.stat().st_ino
+    assert not store_exists(folder)
+    make_store(folder, {"a": 3})
+    assert folder.stat().st_ino == inode
+    assert store_exists(folder)
+    assert open_store(folder).stream().video_ids == ["a"]
+
+
+def test_a_store_is_made_where_a_link_leads(tmp_path):
+    (tmp_path / "s.zarr").symlink_to(tmp_path / "disk" / "true.zarr")
+    make_store(tmp_path / "s.zarr", {"a": 3})
+    assert (tmp_path / "s.zarr").is_symlink()
+    assert open_store(tmp_path / "disk" / "true.zarr").stream().video_ids == ["a"]
 
 
 def test_another_zarr_group_is_refused(tmp_path):
