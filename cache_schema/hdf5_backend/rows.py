@@ -4,6 +4,7 @@ The chunks are uncompressed, so HDF5 is asked once where they lie and never agai
 copy from the page cache, and no HDF5 handle stays open in the process that reads.
 """
 
+import errno
 import mmap
 import time
 from bisect import bisect_right
@@ -31,6 +32,14 @@ Hdf5Dataset: TypeAlias = h5py.Dataset
 T = TypeVar("T")
 
 RESTORE = "Restore the file, or extract again into a .zarr store."
+NOT_DAMAGED = {
+    errno.EACCES: "Make it readable.",
+    errno.EISDIR: "An HDF5 store is a file: choose another name.",
+    errno.EIO: "Run the same command again, and look at the disk if it says so again.",
+    errno.ESTALE: "Run the same command again.",
+}
+"""What the system says of a file whose bytes nobody has seen, and what to do then."""
+
 PAUSES_SECONDS = (0.01, 0.05, 0.2)
 """A block takes microseconds to write."""
 
@@ -42,7 +51,7 @@ def look(path: Path, at: Callable[[h5py.File], T]) -> T:
     that bears a writer's mark is looked at again.
 
     Raises:
-        StoreError: if it is no HDF5 file.
+        StoreError: if it is no HDF5 file, or the system does not let us read it.
         StoreCorruptError: if HDF5 cannot read it.
     """
     for pause_seconds in (*PAUSES_SECONDS, None):
@@ -61,6 +70,8 @@ def _look(path: Path, at: Callable[[h5py.File], T]) -> T:
             try:
                 file = h5py.File(view, "r")
             except (OSError, RuntimeError) as error:
+                if isinstance(error, OSError) and error.errno in NOT_DAMAGED:
+                    raise
                 raise StoreError(
                     f"{path}: HDF5 cannot open it: {error}. Restore the file, or extract again."
                 ) from error
@@ -71,6 +82,9 @@ def _look(path: Path, at: Callable[[h5py.File], T]) -> T:
     except StoreError:
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno in NOT_DAMAGED:
+            hint = NOT_DAMAGED[error.errno]
+            raise StoreError(f"{path}: cannot be read ({error.strerror}). {hint}") from error
         raise StoreCorruptError(
             f"{path}: HDF5 cannot read its metadata: {error}. {RESTORE}"
         ) from error

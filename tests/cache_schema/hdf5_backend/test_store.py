@@ -1,4 +1,5 @@
 import errno
+import os
 import struct
 
 import h5py
@@ -9,6 +10,7 @@ from cache_schema.errors import SchemaVersionError, StoreCorruptError, StoreErro
 from cache_schema.hdf5_backend import store as hdf5_store
 from cache_schema.hdf5_backend.store import Hdf5StoreWriter, chunk_rows
 from cache_schema.hdf5_backend.superblock import clear_writer_mark, lookup3
+from cache_schema.hdf5_backend.view import ClosedView
 from cache_schema.store import beside_store, create_store, open_store
 from cache_schema.testing import (
     StoreContract,
@@ -293,3 +295,24 @@ def test_a_compacted_file_behind_a_link_stays_behind_it(path, tmp_path):
         new.write_bytes(b"new")
     assert (tmp_path / "link.h5").is_symlink()
     assert path.read_bytes() == b"new"
+
+
+def test_a_folder_is_no_damaged_file(path):
+    path.mkdir()
+    with pytest.raises(StoreError, match=r"cannot be read \(Is a directory\)\. An HDF5") as caught:
+        open_store(path)
+    assert not isinstance(caught.value, StoreCorruptError)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("method", ["__init__", "readinto"])
+def test_bytes_that_could_not_be_read_are_no_damage(path, monkeypatch, method, number):
+    make_store(path, {"a": 3})
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(ClosedView, method, refuse)
+    with pytest.raises(StoreError, match=f"cannot be read .{os.strerror(number)}.") as caught:
+        open_store(path)
+    assert not isinstance(caught.value, StoreCorruptError)
