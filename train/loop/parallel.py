@@ -8,6 +8,7 @@ Either way each process works on its share of every batch; alone, a process has 
 Owns every exchange of weights between processes: a saved run is the same whatever wrote it.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from torch.optim import Optimizer
 from cache_schema.errors import CheckpointError
 from train.checkpoints.checkpoint import load_optimizer, optimizer_tensors
 from train.device import choose_device
+from train.loop.launch import check_launch
 from train.model.trained_weights import TrainedWeights, load_trained, trained_weights
 from train.model.video_llm import VideoLLM
 
@@ -54,8 +56,9 @@ def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator
         several_tasks: A step then uses one of several heads, which processes must allow for.
 
     Raises:
-        ConfigError: if a GPU is asked for and there is none.
+        ConfigError: if a GPU is asked for and there is none, or what a launcher says is not whole.
     """
+    check_launch(os.environ)
     choose_device(device)
     options = [
         DistributedDataParallelKwargs(find_unused_parameters=several_tasks),
