@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some videos failed, 1
 import atexit
 import gc
 import os
+import signal
 import sys
 import traceback
 
@@ -74,6 +75,8 @@ def _exit_code(command: click.Command, debug: "_Debug", interrupted: str) -> int
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        # Pressed again, it would break off what is done at the end, such as closing workers.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         click.echo(f"Interrupted. {interrupted}", err=True)
         return 130
     except (PipelineError, OSError) as error:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -47,9 +48,53 @@ def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
     assert shown.endswith("Error: gone\n")
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Hear it in later tests, too."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_an_interrupt_is_one_line_and_130(monkeypatch, capsys):
     assert exit_code(monkeypatch, raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err.strip().startswith("Interrupted.")
+
+
+PRESSES_IT_THRICE = """
+import atexit, os, signal
+import click
+from cache_schema.cli_edge import run
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this process inherited
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+
+@atexit.register
+def close_workers():
+    press()
+    print("workers closed", flush=True)
+    press()
+
+@click.command()
+def command():
+    press()
+
+run(command)
+"""
+
+
+def test_an_interrupt_that_is_repeated_leaves_the_end_to_be_done():
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSES_IT_THRICE], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "workers closed\n")
+    assert (
+        done.stderr.strip()
+        == "Interrupted. What was committed is kept; run the same again to go on."
+    )
 
 
 def test_wrong_usage_is_2_and_names_the_option(monkeypatch, capsys):
