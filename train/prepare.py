@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -35,6 +35,7 @@ from train.task import Sample
 from train.tasks import AnyAnswers, AnyTask, load_task
 
 __all__ = [
+    "ChecksScoring",
     "Prepared",
     "TaskData",
     "answers_of",
@@ -87,6 +88,18 @@ class Prepared:
     def fits(self) -> list[Fit]:
         """Which times in each task's annotations the rows do not bear out."""
         return [fit for data in self.tasks for fit in data.fits]
+
+
+@runtime_checkable
+class ChecksScoring(Protocol):
+    """A task that can tell before training whether its validation videos can be scored."""
+
+    def check_scoring(self) -> None:
+        """Refuse what ``score`` would refuse whatever is predicted.
+
+        Raises:
+            AnnotationError: if there is nothing to score.
+        """
 
 
 def make_tasks(config: TrainConfig) -> dict[str, AnyTask]:
@@ -177,12 +190,16 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
     found = find_rows(train_samples, stream, **settings)
     held = held_out(config.data, {rows.video_id for rows in found.rows}, config.seed)
     val = find_rows(val_samples, stream, **settings)
+    watched = _watched(config, task, val.rows)
+    for one in (task, watched[0]):
+        if isinstance(one, ChecksScoring):
+            one.check_scoring()
     return TaskData(
         task=task,
         train=[rows for rows in found.rows if rows.video_id not in held],
         holdout=[rows for rows in found.rows if rows.video_id in held],
         val=val.rows,
-        watched=_watched(config, task, val.rows),
+        watched=watched,
         missing=[*found.missing, *val.missing],
         fits=fits,
         weight=config.weights.get(task.facts.name, 1.0),

@@ -263,6 +263,10 @@ class LongTermAnticipation(Task[LtaSource, LongTermAnticipationOptions]):
         candidates = read_futures(predictions, [window.key for window in windows], self._shape)
         return self._distances(candidates, [window.truth_Z2 for window in windows])
 
+    def check_scoring(self) -> None:
+        """See ``train.prepare.ChecksScoring``."""
+        self._val_windows()
+
     def _val_windows(self) -> "list[_Future]":
         windows = [one for clip in self.source.clips("val") for one in self._windows(clip)]
         if not windows:

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from cache_schema.errors import AnnotationError, ConfigError
 from tests.train.annotations.test_ego4d_lta import entry, write
 from tests.train.outputs import head_context, output_of, targets_of, whole_window
+from tests.train.toy import learnable, make_store
 from train.answer import Answer, Future, Segment
+from train.cli import train
 from train.task import IGNORED
 from train.tasks import load_task
 
@@ -272,6 +275,18 @@ def test_clips_too_short_for_any_window_are_told(folder):
     task = load_task("long_term_anticipation", folder, {})
     with pytest.raises(AnnotationError, match="No validation clip has 24 actions"):
         task.score(folder / "p.json")
+
+
+def test_a_training_that_could_not_be_scored_takes_no_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names = [f"video-{clip}" for clip in ("t", "short", "a", "b")]
+    make_store(folder / "f.zarr", {name: learnable(name, 150) for name in names})
+    words = ["--features", "f.zarr", "--task", "long_term_anticipation", "--annotations", "."]
+    with pytest.raises(AnnotationError, match="No validation clip has 24 actions"):
+        CliRunner().invoke(
+            train, [*words, "--llm", "none", "--device", "cpu"], catch_exceptions=False
+        )
+    assert not (folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
