@@ -1,6 +1,7 @@
 """Still pictures of a video, found by seeking: for people to look at, never for features."""
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from fractions import Fraction
@@ -64,14 +65,18 @@ def pictures_at(path: str | Path, seconds: Sequence[float], *, height: int = 96)
         height: In pixels; smaller videos stay as they are.
 
     Raises:
-        VideoError: if the file is no video, or does not decode where a picture is wanted.
+        VideoError: if the file is no video, or does not decode where a picture is wanted, or an
+            instant is no finite number.
     """
+    instants = [float(instant) for instant in seconds]  # of NumPy's numbers, too
+    if not all(map(math.isfinite, instants)):
+        raise VideoError(f"pictures at {instants} s were asked for, expected finite numbers.")
     with closing(_Frames(Path(path))) as frames:
         found = {
             instant: _jpeg(frames.shown_at(Fraction(instant)), height)
-            for instant in sorted(set(seconds))
+            for instant in sorted(set(instants))
         }
-        return [found[instant] for instant in seconds]
+        return [found[instant] for instant in instants]
 
 
 def plays_in_browsers(path: str | Path) -> bool:

@@ -17,14 +17,10 @@ from train.loop.parallel import make_accelerator
 from train.run_folder import LOCK, begun_folder, new_folder
 
 TRAINS = """
-import sys
-from contextlib import ExitStack
-from train.config import TrainConfig
-from train.loop.parallel import make_accelerator
-from train.run_folder import new_folder
+import fcntl, sys
 
-with ExitStack() as held:
-    new_folder(TrainConfig(out=sys.argv[1]), make_accelerator("cpu"), held)
+with open(sys.argv[1], "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
     print("trains", flush=True)
     sys.stdin.read()
 """
@@ -45,8 +41,9 @@ def held():
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process that trains in ``run``."""
-    words = [sys.executable, "-c", TRAINS, str(tmp_path / "run")]
+    """Another process that has what one has that trains in ``run``; torch takes it seconds."""
+    (tmp_path / "run").mkdir()
+    words = [sys.executable, "-c", TRAINS, str(tmp_path / "run" / LOCK)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"trains\n"
         yield process

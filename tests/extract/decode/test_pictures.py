@@ -109,3 +109,11 @@ def test_a_still_image_and_a_file_that_is_gone_are_errors(tmp_path):
 def test_whether_browsers_play_it(tmp_path, name, settings, plays):
     path = write_video(tmp_path / name, constant_pts(5), **settings)
     assert plays_in_browsers(path) is plays_in_browsers(str(path)) is plays
+
+
+def test_instants_are_numbers_of_any_kind_but_finite(tmp_path):
+    path = write_video(tmp_path / "v.mp4", constant_pts(30))
+    assert pictures_at(path, [np.float32(0.5), 1]) == pictures_at(path, [0.5, 1.0])
+    for instant in (float("nan"), float("inf")):
+        with pytest.raises(VideoError, match="expected finite numbers"):
+            pictures_at(path, [0.0, instant])
