@@ -67,7 +67,7 @@ def _timed(pair: tuple[float, Frame], last: _Timed | None) -> _Timed:
             f"a frame at {float(now):.3f} s follows one at {float(last[0]):.3f} s; times must "
             "increase."
         )
-    _refuse_gap(now, Fraction(0) if last is None else last[0], is_first=last is None)
+    _refuse_gap(now, None if last is None else last[0])
     return now, rgb.copy()
 
 
@@ -86,11 +86,11 @@ def _exact_seconds(second: float) -> Fraction:
     return Fraction(number)
 
 
-def _refuse_gap(now: Fraction, last: Fraction, *, is_first: bool) -> None:
+def _refuse_gap(now: Fraction, last: Fraction | None) -> None:
     """Raise for a gap that no video has; it would be filled with rows of one frame."""
-    if abs(now - last) <= MAX_GAP_SECONDS:
+    if abs(now - (last or 0)) <= MAX_GAP_SECONDS:
         return
-    if is_first:
+    if last is None:
         raise VideoError(
             f"the first frame is at {float(now):.3f} s, more than {MAX_GAP_SECONDS} s from 0. "
             "Seconds count from the stream's start: where they are a clock's, such as "

@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 
 from cache_schema.errors import SourceError, VideoError
 from extract.decode.backends import open_video
+from extract.decode.frame_times import FrameTimes
 from extract.decode.frames import MAX_GAP_SECONDS, Frame, FrameSource
 from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.pyav_source import (
@@ -144,6 +145,7 @@ class LiveSource:
         """Whether it is a whole video, such as a file on a web server."""
         self.decoder = pyav_version()
         self.fps = average_fps(self._stream)
+        self._times = FrameTimes(self._container, self.fps)
         self.size = (self._stream.height, self._stream.width)
 
     def __iter__(self) -> Iterator[tuple[Fraction, Callable[[], Frame]]]:
@@ -164,7 +166,7 @@ class LiveSource:
                 self._counts.damaged_frames += 1
                 continue
             last = seconds
-            self._last_duration = (frame.duration or 0) * Fraction(frame.time_base or 0)
+            self._last_duration = (frame.duration or 0) * (frame.time_base or Fraction(0))
             yield seconds, self._converter(frame, self._uprights.of(frame))
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
@@ -174,10 +176,11 @@ class LiveSource:
     def _usable(self) -> Iterator[_Instant]:
         with self._container:
             for frame in self._decode():
-                if frame.pts is None or frame.time_base is None or frame.is_corrupt:
+                seconds = self._times.of(frame)  # of damaged ones, too: those of AVI are counted
+                if seconds is None or frame.is_corrupt:
                     self._counts.damaged_frames += 1
                 else:
-                    yield frame.pts * Fraction(frame.time_base), frame
+                    yield seconds, frame
 
     def _decode(self) -> Iterator[VideoFrame]:
         try:

@@ -79,6 +79,18 @@ def test_a_camera_whose_clock_jumps_begins_anew(tmp_path, recipe):
     assert max(row.start for row in rows) < 10, "the time between was not filled with one picture"
 
 
+def test_of_an_avi_frames_are_counted_as_in_a_file(tmp_path):
+    reordered = {"bf": "2", "x264-params": "b-adapt=0"}
+    path = write_video(tmp_path / "v.avi", constant_pts(50, 25), rate=25, options=reordered)
+    counts = LiveCounts()
+    seconds: list[float] = []
+    with camera([path.read_bytes()]) as address, pytest.raises(VideoError, match="broke off"):
+        seconds.extend(float(now) for now, _ in LiveSource(Address(address), counts))
+    assert len(seconds) > 40
+    assert seconds == pytest.approx([number / 25 for number in range(len(seconds))])
+    assert counts.damaged_frames == 0
+
+
 def test_damaged_frames_are_counted_and_left_out(tmp_path):
     path = tmp_path / "b.mkv"
     write_video(path, constant_pts(60), options={"bf": "0"}, container_options={"live": "1"})
