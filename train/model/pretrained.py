@@ -5,15 +5,14 @@ Name in; a place that transformers loads from, whole weights, and an identity ou
 
 import copy
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PretrainedConfig
 
 from cache_schema.errors import ConfigError
+from train.model.complete_weights import load_complete
 from train.model.gguf_file import converted, smollm2_gguf
 
 __all__ = [
@@ -64,12 +63,8 @@ def read_weights(source: str, settings: PretrainedConfig, dtype: torch.dtype) ->
     Raises:
         ConfigError: if some are missing from its files; they would be random.
     """
-    stack, info = AutoModel.from_pretrained(
-        source, config=settings, dtype=dtype, output_loading_info=True
-    )
-    _refuse_missing(source, info["missing_keys"])
-    model: nn.Module = stack
-    return model
+    stack: nn.Module = load_complete(AutoModel, source, config=settings, dtype=dtype)
+    return stack
 
 
 def read_lm_head(source: str, settings: PretrainedConfig, dtype: torch.dtype) -> nn.Module:
@@ -85,21 +80,9 @@ def read_lm_head(source: str, settings: PretrainedConfig, dtype: torch.dtype) ->
     """
     shallow = copy.deepcopy(settings)
     shallow.num_hidden_layers = 1  # no more of the stack is read than must be
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        source, config=shallow, dtype=dtype, output_loading_info=True
-    )
-    whole, info = loaded
-    _refuse_missing(source, info["missing_keys"])
+    whole = load_complete(AutoModelForCausalLM, source, config=shallow, dtype=dtype)
     head: nn.Module = whole.get_output_embeddings()
     return head
-
-
-def _refuse_missing(source: str, names: Collection[str]) -> None:
-    if missing := sorted(names):
-        raise ConfigError(
-            f"llm '{source}': {len(missing)} weights are missing from its files, the first is "
-            f"'{missing[0]}'. They would be random; get complete weights."
-        )
 
 
 def weights_sha256(stack: nn.Module) -> str:

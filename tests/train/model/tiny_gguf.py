@@ -12,13 +12,22 @@ LAYERS = 2
 WORDS = ["<unk>", "<s>", "</s>", "a", "b", "ab"]
 
 
-def save_tiny_gguf(path: Path) -> Path:
-    """Write a LLaMA-like network of two blocks and a tokenizer of six tokens."""
+def save_tiny_gguf(path: Path, *, without: str = "", has_own_head: bool = False) -> Path:
+    """Write a LLaMA-like network of two blocks and a tokenizer of six tokens.
+
+    Args:
+        path: A file.
+        without: The tensor that is left out.
+        has_own_head: Whether its LM head is not its token embeddings.
+    """
     writer = GGUFWriter(path, "llama")
     _add_settings(writer)
     _add_tokenizer(writer)
     rng = np.random.default_rng(0)
-    for name, shape in _shapes().items():
+    head = {"output": (len(WORDS), WIDTH)} if has_own_head else {}
+    for name, shape in (_shapes() | head).items():
+        if name == without:
+            continue
         writer.add_tensor(f"{name}.weight", rng.normal(size=shape).astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
