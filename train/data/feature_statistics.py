@@ -12,7 +12,7 @@ from cache_schema.errors import StoreError
 from cache_schema.stored_numbers import as_float32
 from cache_schema.stream import RowSpan, Stream
 from train.data.fetched_ahead import fetched_ahead
-from train.data.samples import SampleRows
+from train.data.samples import SampleRows, stored_spans
 
 __all__ = ["feature_statistics"]
 
@@ -53,17 +53,12 @@ def feature_statistics(stream: Stream, samples: Sequence[SampleRows]) -> tuple[V
 
 
 def _blocks(stream: Stream, samples: Sequence[SampleRows]) -> Iterator[tuple[str, Vector]]:
-    """Yield (video id, rows in float64), every row of a sample's video span once."""
-    spans: dict[str, tuple[int, int]] = {}
-    for rows in samples:
-        first, last = spans.get(rows.video_id, (rows.first_row, 0))
-        end = rows.first_row + rows.num_stored
-        spans[rows.video_id] = (min(first, rows.first_row), max(last, end))
+    """Yield (video id, rows in float64), every row of a sample once."""
     buffer = np.empty((1, BLOCK_ROWS, *stream.row_shape), stream.numpy_dtype)
     blocks = (
-        RowSpan(video_id, start, min(BLOCK_ROWS, end - start))
-        for video_id, (first, end) in spans.items()
-        for start in range(first, end, BLOCK_ROWS)
+        RowSpan(video_id, start, min(BLOCK_ROWS, first + num_rows - start))
+        for video_id, first, num_rows in stored_spans(samples)
+        for start in range(first, first + num_rows, BLOCK_ROWS)
     )
     for block in fetched_ahead(stream, blocks, lambda block: [block]):
         stored = buffer[:, : block.num_rows]

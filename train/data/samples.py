@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache_schema.errors import AnnotationError
-from cache_schema.stream import Stream
+from cache_schema.stream import RowSpan, Stream
 from cache_schema.timeline import rows_between
 from train.task import Sample, SampleOutput, Window, WindowOutput
 
-__all__ = ["Found", "FoundVideo", "SampleRows", "count_stored_rows", "find_rows", "find_video"]
+__all__ = [
+    "Found",
+    "FoundVideo",
+    "SampleRows",
+    "count_stored_rows",
+    "find_rows",
+    "find_video",
+    "stored_spans",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,16 +145,25 @@ def find_video(sample: Sample, stream: Stream) -> FoundVideo | None:
     return FoundVideo(id=clip_id, starts_at_seconds=sample.start_seconds, is_clip_alone=True)
 
 
+def stored_spans(samples: Iterable[SampleRows]) -> list[RowSpan]:
+    """Return what samples read of the store, each row once: by video, ascending."""
+    joined: list[RowSpan] = []
+    for video_id, first, num in sorted(
+        (one.video_id, one.first_row, one.num_stored) for one in samples
+    ):
+        last = joined[-1] if joined else RowSpan("", 0, 0)
+        last_stop = last.first_row + last.num_rows
+        if video_id == last.video_id and first <= last_stop:
+            stop = max(first + num, last_stop)
+            joined[-1] = last._replace(num_rows=stop - last.first_row)
+        else:
+            joined.append(RowSpan(video_id, first, num))
+    return joined
+
+
 def count_stored_rows(samples: Iterable[SampleRows]) -> int:
     """Return how many rows of the store samples read; one that several read counts once."""
-    spans = sorted((one.video_id, one.first_row, one.first_row + one.num_stored) for one in samples)
-    total, video, reached = 0, "", 0
-    for video_id, first, stop in spans:
-        if video_id != video:
-            video, reached = video_id, 0
-        total += max(0, stop - max(first, reached))
-        reached = max(reached, stop)
-    return total
+    return sum(span.num_rows for span in stored_spans(samples))
 
 
 def _rows_of(

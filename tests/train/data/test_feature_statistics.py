@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,18 @@ def test_streamed_moments_equal_those_of_all_rows_at_once(tmp_path, monkeypatch,
     rows = np.concatenate(list(videos.values())).astype(np.float64)
     np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, rows.std(axis=0), rtol=1e-12)
+
+
+def test_rows_between_two_samples_of_a_video_do_not_count(tmp_path):
+    values = noise(60)
+    values[25:40] = 1e6
+    stream = make_store(tmp_path / "f.zarr", {"a": values}, dtype="float32").stream()
+    whole = find_rows(ToyTask(train={"a": 60}).samples("train"), stream, allow_missing=0).rows[0]
+    parts = [(40, 20), (0, 15), (10, 15)]  # the last two share rows, which count once
+    samples = [replace(whole, first_row=first, num_stored=num) for first, num in parts]
+    mean, _ = feature_statistics(stream, samples)
+    rows = np.concatenate([values[:25], values[40:]]).astype(np.float64)
+    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-12)
 
 
 def test_grid_rows_are_pooled_before_they_are_measured(tmp_path):
