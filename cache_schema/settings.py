@@ -52,7 +52,12 @@ def load_settings(
     for dotted, value in (flags or {}).items():
         if value is not None:
             _put(values, dotted, value)
-    return parse(cls, json.dumps(values), where=f"settings [{table}]")
+    return parse(cls, json.dumps(values, default=_as_text), where=f"settings [{table}]")
+
+
+def _as_text(value: date | time) -> str:
+    """Return a date or time of TOML as it was written: no setting is one, but limits look so."""
+    return value.isoformat()
 
 
 def _read_table(config_path: Path | None, table: str) -> dict[str, Any]:
@@ -63,12 +68,17 @@ def _read_table(config_path: Path | None, table: str) -> dict[str, Any]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check --config.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error.reason}). Save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}.") from error
     for name in document:
         if name not in TABLES:
             raise ConfigError(f"{path}: unknown table [{name}]. {nearest(name, TABLES)}")
-    return dict(document.get(table, {}))
+    values = document.get(table, {})
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: '{table}' is a table: write [{table}], and its keys below it.")
+    return values
 
 
 def _parse_override(override: str) -> tuple[str, str, object]:
@@ -85,7 +95,7 @@ def _parse_override(override: str) -> tuple[str, str, object]:
 def parse_value(text: str) -> object:
     """Return the TOML value a flag's text means; what is none is the text itself.
 
-    TOML's dates and times are text here: no setting is one, but a batch system's limits look so.
+    TOML's dates and times are text here, too.
 
     Examples:
         >>> [parse_value(text) for text in ("0.5", "[1, 2]", "argmax", "08:00:00")]
@@ -101,5 +111,8 @@ def parse_value(text: str) -> object:
 def _put(values: dict[str, Any], dotted: str, value: object) -> None:
     *tables, key = dotted.split(".")
     for name in tables:
-        values = values.setdefault(name, {})
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set ...{dotted}: '{name}' is a value, not a table of keys.")
+        values = inner
     values[key] = value

@@ -74,11 +74,33 @@ def test_an_override_of_another_form_is_refused(folder, override):
         load(overrides=[override])
 
 
-@pytest.mark.parametrize(("text", "message"), [("[train", "not valid TOML"), (None, "cannot be")])
+def test_a_setting_below_a_value_is_refused(folder):
+    (folder / "pipeline.toml").write_text("train.optimizer = 3\n")
+    with pytest.raises(ConfigError, match="'optimizer' is a value, not a table"):
+        load(overrides=["train.optimizer.rate=0.5"])
+
+
+def test_dates_and_times_of_a_file_are_the_text_they_were(folder):
+    (folder / "pipeline.toml").write_text("train.task = 08:00:00\n")
+    assert load().task == "08:00:00"
+    (folder / "pipeline.toml").write_text("train.fps = 2024-01-01\n")
+    with pytest.raises(ConfigError, match="fps"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"[train", "not valid TOML"),
+        (None, "cannot be"),
+        ("# größer".encode("latin-1"), "not UTF-8"),
+        (b"train = 3", "'train' is a table"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_named(folder, text, message):
     path = folder / "other.toml"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text)
     with pytest.raises(ConfigError, match=rf"other\.toml: {message}"):
         load(config_path=path)
 
