@@ -80,11 +80,12 @@ class ReadAhead:
 
     def start(self, key: str, spans: Sequence[Span]) -> None:
         """See ``ObjectReader``."""
-        held = self._futures.get(key, {})
-        wanted = [span for span in joined_spans(spans) if span not in held]
-        fetched = self._ranges.fetch(key, wanted)
         with self._lock:
-            self._futures.setdefault(key, {}).update(zip(wanted, fetched, strict=True))
+            held = self._futures.setdefault(key, {})
+            wanted = [span for span in joined_spans(spans) if span not in held]
+            # Waits for no byte; within the lock, for nobody else may ask for the same meanwhile.
+            fetched = self._ranges.fetch(key, wanted)
+            held.update(zip(wanted, fetched, strict=True))
             self._coming.extend((key, span) for span in wanted)
             self._num_bytes += sum(end - start for start, end in wanted)
             while self._num_bytes > AHEAD_BYTES:

@@ -1,5 +1,6 @@
 import pickle
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,6 +53,19 @@ def test_what_was_started_is_not_asked_for_again():
     assert read(ahead, "a", 210, 290) == DATA[210:290]
     assert read(ahead, "a", 0, 100) == DATA[:100]
     assert memory.asked == [("a", 0, 300)]
+
+
+def test_two_threads_ask_for_a_range_once():
+    class Slow(Memory):
+        def fetch(self, key, spans):
+            time.sleep(0.05)
+            return super().fetch(key, spans)
+
+    memory = Slow()
+    ahead = ReadAhead(memory)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda _: ahead.start("a", [(0, 100)]), range(2)))
+    assert memory.asked == [("a", 0, 100)]
 
 
 def test_a_range_that_was_started_in_part_is_whole(monkeypatch):
