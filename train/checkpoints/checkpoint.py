@@ -34,7 +34,7 @@ from cache_schema.parsing import differences, to_json
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store
 from cache_schema.stream import Stream
-from cache_schema.writing.durable import sync_path
+from cache_schema.writing.durable import partials, replaced_file, sync_path
 from train.checkpoints.folder import RUN, place_of, previous_of, read_record
 from train.checkpoints.model_card import model_card
 from train.checkpoints.record import Checkpoint
@@ -108,16 +108,34 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
     """Write a checkpoint so that ``folder`` always holds a whole one.
 
     It is written beside, synced, and swapped in by renaming; if the machine stops between the two
-    renames, the previous checkpoint lies at ``<folder>.previous``, where reading finds it.
+    renames, the previous checkpoint lies at ``<folder>.previous``, where reading finds it. Of one
+    that cannot be written nothing stays.
     """
-    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
+    for left in partials(folder):  # by a killed process; a run folder has one trainer at a time
+        shutil.rmtree(left, ignore_errors=True)
     previous = previous_of(folder)
-    partial.mkdir(parents=True)
-    save_file(_on_cpu(state.weights.model), partial / MODEL)
-    save_file(_on_cpu(state.optimizer), partial / OPTIMIZER)
+    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
+    try:
+        _write_files(partial, checkpoint, state)
+        if folder.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            folder.rename(previous)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_path(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _write_files(folder: Path, checkpoint: Checkpoint, state: State) -> None:
+    """Write the files of a checkpoint into a new folder, and wait until they are on disk."""
+    folder.mkdir(parents=True)
+    save_file(_on_cpu(state.weights.model), folder / MODEL)
+    save_file(_on_cpu(state.optimizer), folder / OPTIMIZER)
     if state.adapter_config is not None:
-        save_file(_on_cpu(state.weights.adapter), partial / ADAPTER, metadata={"format": "pt"})
-        state.adapter_config.save_pretrained(str(partial))
+        save_file(_on_cpu(state.weights.adapter), folder / ADAPTER, metadata={"format": "pt"})
+        state.adapter_config.save_pretrained(str(folder))
     texts = {
         RUN: to_json(checkpoint) + "\n",
         LABELS: json.dumps(state.labels, indent=1, ensure_ascii=False) + "\n",
@@ -125,25 +143,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, state: State) -> None
         CARD: model_card(checkpoint),
     }
     for name, text in texts.items():
-        (partial / name).write_text(text, encoding="utf-8")
-    for path in (*partial.iterdir(), partial):
+        (folder / name).write_text(text, encoding="utf-8")
+    for path in (*folder.iterdir(), folder):
         sync_path(path)
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    partial.rename(folder)
-    sync_path(folder.parent)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def write_knowledge(folder: Path, knowledge: Knowledge) -> None:
     """Replace what a checkpoint's heads know, whole or not at all."""
-    path = folder / KNOWLEDGE
-    partial = path.with_name(f"{KNOWLEDGE}.{secrets.token_hex(4)}.partial")
-    partial.write_text(_knowledge_text(knowledge), encoding="utf-8")
-    sync_path(partial)
-    partial.rename(path)
-    sync_path(folder)
+    with replaced_file(folder / KNOWLEDGE) as partial:
+        partial.write_text(_knowledge_text(knowledge), encoding="utf-8")
 
 
 def read_checkpoint(folder: Path) -> tuple[Checkpoint, State]:

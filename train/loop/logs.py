@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from cache_schema.parsing import to_mapping
+from cache_schema.writing.durable import replaced_file
 from train.checkpoints.result import METRICS
 from train.config import TrainConfig
 from train.loop.wandb_log import WandbLog
@@ -178,11 +179,14 @@ def _short(value: float | None) -> str:
 
 def _keep_until(path: Path, step: int) -> None:
     """Drop the entries of steps that will be done again."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
     # A process killed while writing leaves a last line that is no JSON.
     whole = [line for line in lines if line.endswith("}")]
     kept = [line for line in whole if json.loads(line)["step"] <= step]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    with replaced_file(path) as partial:
+        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter":

@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 
@@ -77,6 +78,27 @@ def test_a_new_checkpoint_replaces_the_old_one_and_leaves_nothing_else(tmp_path)
         write(tmp_path / "last", step)
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
     assert read_checkpoint(tmp_path / "last")[0].progress.step == 2
+
+
+def test_of_a_checkpoint_that_finds_no_room_nothing_stays(tmp_path, monkeypatch):
+    write(tmp_path / "last", 1)
+
+    def full(weights, path):
+        path.write_bytes(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "last", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+    assert read_checkpoint(tmp_path / "last")[0].progress.step == 1
+
+
+def test_what_a_killed_process_left_goes_with_the_next_checkpoint(tmp_path):
+    (tmp_path / "last.0123abcd.partial").mkdir()
+    (tmp_path / "best.0123abcd.partial").mkdir()
+    write(tmp_path / "last", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.0123abcd.partial", "last"]
 
 
 @pytest.mark.parametrize("renames", [0, 1])

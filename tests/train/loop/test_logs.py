@@ -2,6 +2,7 @@ import json
 import logging
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_a_torn_last_line_is_dropped(tmp_path):
         file.write('{"kind": "train", "st')
     write_steps(tmp_path, 2, 3)
     assert steps(tmp_path) == [1, 2, 3]
+
+
+def test_a_log_whose_rewriting_is_cut_off_is_whole(tmp_path, monkeypatch):
+    write_steps(tmp_path, 0, 5)
+
+    def cut_off(path, text, **_):
+        with path.open("w") as file:
+            file.write(text[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        write_steps(tmp_path, 3, 6)
+    monkeypatch.undo()
+    assert steps(tmp_path) == [1, 2, 3, 4, 5]
 
 
 def test_epochs_are_lines_for_a_reader(tmp_path, caplog):
