@@ -20,7 +20,7 @@ __all__ = ["SMALL", "CausalConvolutions", "Gru", "SmallNetwork", "make_small"]
 
 KERNEL_ROWS = 3
 LAYERS = {"gru": 1, "tcn": 8}
-"""With ``num_layers = "auto"``; eight dilated layers see 511 tokens."""
+"""With ``num_layers`` of "auto", or 0 for all; eight dilated layers see 511 tokens."""
 
 
 class SmallNetwork(nn.Module):
@@ -90,5 +90,6 @@ def make_small(config: LlmConfig, seed: int, tuning: str) -> Gru | CausalConvolu
             "it out."
         )
     torch.manual_seed(seed)
-    num_layers = LAYERS[config.name] if config.num_layers == "auto" else config.num_layers
-    return SMALL[config.name](config.width, max(1, num_layers))
+    usual = LAYERS[config.name]
+    num_layers = usual if config.num_layers == "auto" else config.num_layers or usual
+    return SMALL[config.name](config.width, num_layers)

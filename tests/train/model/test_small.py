@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -51,8 +53,10 @@ def test_layers_width_and_seed_are_chosen(name):
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert first.width_in == first.width_out == 24
-    layers = first.network.num_layers if name == "gru" else len(first.dilated)
-    assert layers == LAYERS[name]
+    whole = make_small(replace(config, num_layers=0), 0, "full")
+    for one in (first, whole):
+        layers = one.network.num_layers if name == "gru" else len(one.dilated)
+        assert layers == LAYERS[name]
 
 
 def test_an_llms_tuning_is_refused(name):
