@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import chain, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 import google_crc32c
@@ -13,18 +13,17 @@ from cache_schema.errors import StoreCorruptError
 from cache_schema.parsing import parse, record, to_json
 
 __all__ = [
+    "RESTORE",
     "Commit",
     "VideoRecord",
     "append_line",
     "checked_texts",
     "damaged_line",
-    "decode_lines",
     "encode_line",
     "json_object",
     "line_of",
     "parse_commit",
     "parse_object",
-    "read_journal",
     "torn_line",
 ]
 
@@ -76,17 +75,6 @@ def encode_line(commit: Commit) -> bytes:
 def line_of(text: str) -> bytes:
     """Return a line that proves itself: checksum of a text without newlines, a space, the text."""
     return _line(text.encode()) + b"\n"
-
-
-def decode_lines(data: bytes, *, where: str) -> Iterator[Commit]:
-    """Yield the commits of a journal's bytes; a torn last line is no commit.
-
-    Raises:
-        StoreCorruptError: if a line before the last is damaged.
-    """
-    texts = chain.from_iterable(checked_texts([data], where=where))
-    for number, text in enumerate(texts, start=1):
-        yield parse_commit(text, where=f"{where}: line {number}")
 
 
 def parse_commit(text: bytes, *, where: str) -> Commit:
@@ -162,14 +150,6 @@ def torn_line(behind: bytes) -> str | None:
     if text and checksum == b"%08x" % google_crc32c.value(text):
         return f"the last line ends in {behind[-1:]!r}, expected a newline. {hint}"
     return None
-
-
-def read_journal(path: Path) -> list[Commit]:
-    """Return the commits of one part, in the order of their rows."""
-    try:
-        return list(decode_lines(path.read_bytes(), where=str(path)))
-    except FileNotFoundError:
-        return []  # a writer has made the part's folder and nothing else yet
 
 
 def append_line(descriptor: int, line: bytes) -> None:

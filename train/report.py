@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
@@ -20,6 +19,7 @@ from train.checkpoints.result import (
 )
 from train.data.samples import SampleRows, count_stored_rows
 from train.device import device_name
+from train.finished_run import FinishedRun
 from train.loop.validation import Watch
 from train.pages.kept_views import kept
 from train.pages.run_store import costs_of
@@ -28,9 +28,6 @@ from train.predict.predictor import Scores
 from train.prepare import Prepared
 from train.task import SampleOutput
 from train.tasks import AnyTask
-
-if TYPE_CHECKING:
-    from train.run import Trained
 
 __all__ = ["TurnCost", "leave_report", "watch_outputs"]
 
@@ -56,7 +53,7 @@ def watch_outputs(run: Path) -> Watch:
 
 
 def leave_report(
-    trained: "Trained", prepared: Prepared, accelerator: Accelerator, cost: TurnCost
+    trained: FinishedRun, prepared: Prepared, accelerator: Accelerator, cost: TurnCost
 ) -> Path | None:
     """Write what was measured and the page that shows it, and return where the page lies.
 
@@ -86,7 +83,7 @@ def leave_report(
 
 
 def _result(
-    trained: "Trained", prepared: Prepared, accelerator: Accelerator, cost: TurnCost
+    trained: FinishedRun, prepared: Prepared, accelerator: Accelerator, cost: TurnCost
 ) -> RunResult:
     config, stream = prepared.config, prepared.stream
     costs = read_costs(to_place(config.features))

@@ -5,9 +5,8 @@ A run is continued only with its settings.
 
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,27 +14,28 @@ from accelerate import Accelerator
 
 from cache_schema.energy import EnergyMeter
 from cache_schema.errors import CheckpointError
-from cache_schema.parsing import differences, to_mapping
+from cache_schema.parsing import differences
 from train.checkpoints.checkpoint import read_checkpoint
-from train.checkpoints.folder import BEST, LAST, has_checkpoint
+from train.checkpoints.folder import LAST, has_checkpoint
 from train.checkpoints.record import Checkpoint
-from train.checkpoints.result import METRICS, CacheUse, Seconds
+from train.checkpoints.result import Seconds
 from train.config import PLACES, TrainConfig
-from train.data.fit import Fit, fits_json
+from train.data.fit import Fit
 from train.device import gpu_uuids
-from train.feature_cache import cache_text, cache_use
+from train.feature_cache import cache_use
+from train.finished_run import FinishedRun
 from train.loop.logs import show_progress
 from train.loop.parallel import main_process_first, make_accelerator
 from train.loop.settling import settle
 from train.loop.trainer import Trainer
 from train.loop.validation import PREDICTIONS, joined
-from train.predict.predictor import Scores, score_table
+from train.predict.predictor import Scores
 from train.prepare import Prepared, prepare
 from train.report import TurnCost, leave_report, watch_outputs
 from train.run_folder import begun_folder, new_folder
 from train.tasks import all_options
 
-__all__ = ["Report", "Trained", "train"]
+__all__ = ["Report", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,61 +50,7 @@ class Report(Protocol):
         """Return it for a reader."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
-    """The end of a run."""
-
-    metrics: Scores
-    """Official scores of the best checkpoint on the validation subset."""
-    baselines: Mapping[str, Scores]
-    run: Path
-    steps: int
-    seconds: float
-    """Of this call."""
-    best_epoch: int | float | None
-    missing: list[str]
-    fits: list[Fit] = field(default_factory=list)
-    """Of each task's annotations."""
-    cache: CacheUse | None = None
-    """Of features in a bucket."""
-    page: Path | None = None
-    """Shows all this; None if it could not be written."""
-
-    def to_json(self) -> dict[str, object]:
-        """Return plain values."""
-        return {
-            "metrics": self.metrics,
-            "baselines": self.baselines,
-            "run": str(self.run),
-            "steps": self.steps,
-            "seconds": round(self.seconds, 3),
-            "best_epoch": self.best_epoch,
-            "missing_videos": self.missing,
-            **fits_json(self.fits),
-            "cache": None if self.cache is None else to_mapping(self.cache),
-            "page": None if self.page is None else str(self.page),
-        }
-
-    def text(self) -> str:
-        """Return the score table and where everything lies."""
-        lines = [score_table({"model": self.metrics, **self.baselines}), ""]
-        if self.missing:
-            lines.append(f"without {len(self.missing)} videos that the store does not hold")
-        lines += [one.text() for one in self.fits if one.num_misfits]
-        lines += [
-            f"best epoch   {self.best_epoch}",
-            f"checkpoint   {self.run / BEST}",
-            f"predictions  {self.run / PREDICTIONS / 'val'}",
-            f"metrics      {self.run / METRICS}",
-        ]
-        if self.cache is not None:
-            lines.append(f"features     {cache_text(self.cache)}")
-        if self.page is not None:
-            lines.append(f"page         {self.page}")
-        return "\n".join(lines)
-
-
-def train(config: TrainConfig, *, resume: bool) -> Trained | None:
+def train(config: TrainConfig, *, resume: bool) -> FinishedRun | None:
     """Train, evaluate and write a run.
 
     Args:
@@ -134,7 +80,7 @@ def train(config: TrainConfig, *, resume: bool) -> Trained | None:
 
 def _trained(
     prepared: Prepared, accelerator: Accelerator, folder: Path, *, goes_on: bool, since: float
-) -> Trained | None:
+) -> FinishedRun | None:
     """Do what is left of a run in its folder.
 
     Args:
@@ -157,7 +103,7 @@ def _trained(
     scoring = time.perf_counter() - scoring_started
     if not accelerator.is_main_process:
         return None
-    trained = Trained(
+    trained = FinishedRun(
         metrics=metrics,
         baselines=_baselines(prepared, folder),
         run=folder,

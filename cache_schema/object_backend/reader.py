@@ -11,9 +11,9 @@ from cache_schema.object_backend.byte_ranges import ReadAhead
 from cache_schema.object_backend.cached_objects import CachedObjects
 from cache_schema.object_backend.disk_cache import DiskCache
 from cache_schema.object_backend.rows import CachedPartRows, ObjectPartRows
-from cache_schema.records import damaged_line, parse_object
+from cache_schema.records import RESTORE, damaged_line, parse_object
 from cache_schema.stream import OnDamage, Stream, StreamPart, raise_damage
-from cache_schema.zarr_backend.headers import RESTORE, StreamHeader, attributes_of, check_copy
+from cache_schema.zarr_backend.headers import StreamHeader, attributes_of, check_copy
 from cache_schema.zarr_backend.reader import check_version
 
 __all__ = [

@@ -11,10 +11,10 @@ from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.rows import shard_key
 from cache_schema.proof.report import Problem
 from cache_schema.proof.zarr_files import document_problem
-from cache_schema.records import parse_object
+from cache_schema.records import RESTORE, parse_object
 from cache_schema.store import Store
 from cache_schema.stream import Stream, StreamPart
-from cache_schema.zarr_backend.headers import RESTORE, StreamHeader, attributes_of, part_attributes
+from cache_schema.zarr_backend.headers import StreamHeader, attributes_of, part_attributes
 from cache_schema.zarr_backend.seal import array_documents, parse_copy
 from cache_schema.zarr_backend.shard import shard_end
 

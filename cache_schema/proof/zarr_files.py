@@ -14,10 +14,10 @@ from cache_schema.journal import Journal, decode_journal
 from cache_schema.proof.foreign import differences_near
 from cache_schema.proof.report import Problem
 from cache_schema.proof.sealed_part import sealed_journal, sealed_source
-from cache_schema.records import json_object, torn_line
+from cache_schema.records import RESTORE, json_object, torn_line
 from cache_schema.store import Store
 from cache_schema.stream import Stream, StreamPart
-from cache_schema.zarr_backend.headers import RESTORE, StreamHeader, read_attributes
+from cache_schema.zarr_backend.headers import StreamHeader, read_attributes
 from cache_schema.zarr_backend.reader import check_store, has_parts, part_folders
 from cache_schema.zarr_backend.rows import shard_path
 from cache_schema.zarr_backend.seal import array_documents, lost_its_seal, read_copy

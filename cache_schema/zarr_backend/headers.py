@@ -11,12 +11,11 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
 from cache_schema.parsing import to_mapping
 from cache_schema.recipe import Recipe, read_recipe
-from cache_schema.records import json_object
+from cache_schema.records import RESTORE, json_object
 from cache_schema.stream import Stream, as_source
 from cache_schema.writing.durable import replaced_file
 
 __all__ = [
-    "RESTORE",
     "StreamHeader",
     "attributes_of",
     "check_copy",
@@ -28,8 +27,6 @@ __all__ = [
     "to_text",
     "write_document",
 ]
-
-RESTORE = "Put it back with 'vllm-store repair'."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

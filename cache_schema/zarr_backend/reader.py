@@ -11,10 +11,10 @@ from cache_schema.errors import (
     StoreNotFoundError,
 )
 from cache_schema.journal import open_journal
+from cache_schema.records import RESTORE
 from cache_schema.stream import OnDamage, Stream, StreamPart, raise_damage
 from cache_schema.writing.durable import partials
 from cache_schema.zarr_backend.headers import (
-    RESTORE,
     StreamHeader,
     read_attributes,
     read_stream_header,

@@ -16,10 +16,9 @@ from cache_schema import layout
 from cache_schema.errors import StoreCorruptError
 from cache_schema.journal import decode_journal
 from cache_schema.parsing import to_json
-from cache_schema.records import line_of
+from cache_schema.records import RESTORE, line_of
 from cache_schema.writing.durable import partials, replaced_file, sync_path
 from cache_schema.zarr_backend.headers import (
-    RESTORE,
     StreamHeader,
     group,
     part_attributes,

@@ -15,8 +15,8 @@ from cache_schema.errors import (
 from tests.train.model.tiny_llms import LAYERS, WIDTH, save_tiny_llm
 from tests.train.runs import make_config, use_toy_task
 from train.cli import train
+from train.finished_run import FinishedRun
 from train.loop.trainer import Trainer
-from train.run import Trained
 from train.runs import newest_number
 
 
@@ -236,7 +236,7 @@ def test_resuming_with_other_settings_names_them(arguments):
 
 
 def test_missing_videos_are_reported(tmp_path):
-    report = Trained(
+    report = FinishedRun(
         metrics={"Acc": 1.0},
         baselines={},
         run=tmp_path,
