@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["extract_command", "main"]
 
 
-@click.command(name="vllm-extract")
+@click.command(name="vllm-extract", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("inputs", nargs=-1, required=True, metavar="VIDEOS...")
 @click.option("--out", required=True, type=PLACE, help="Store: .zarr or .h5, or s3://....zarr.")
 @click.option(

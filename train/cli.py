@@ -51,7 +51,7 @@ class _TypedCommand(click.Command):
 @click.option("--epochs", type=int, help="Passes over the training rows.")
 @click.option("--lr", type=float, help="Learning rate after the warm-up.")
 @click.option("--batch-size", type=int, help="Windows per optimizer step.")
-@click.option("--seed", type=int, help="Of the weights, the order and the noise.")
+@click.option("--seed", type=int, help="Random seed of weights, sample order and noise.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
 @click.option("--allow-missing", type=int, metavar="N", help="Annotated videos the store may lack.")
 @click.option(
@@ -60,12 +60,27 @@ class _TypedCommand(click.Command):
     metavar="PROJECT",
     help="Send the numbers to this project of Weights & Biases too.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the newest run, or that in --out, if any.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="train.table.key=...")
 @click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="Default: ./pipeline.toml."
+    "--resume",
+    is_flag=True,
+    help="Continue the newest run, or the one in --out; start anew if there is none.",
 )
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would happen, stop.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Override one setting, e.g. --set train.optim.warmup_fraction=0.1.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Settings file; default: pipeline.toml of this folder, if there is one.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, say what would happen, and do nothing."
+)
 @click.option(
     PRINT_JOB_SCRIPT,
     is_flag=True,
@@ -95,8 +110,16 @@ def train(
 ) -> None:
     """Train the translator and the heads of one task or several on stored features.
 
-    Settings come from pipeline.toml ([train]), --set and the flags, the latter win.
-    """
+    Settings come from pipeline.toml ([train]), then --set, then the other options; the last wins.
+
+    \b
+    Example:
+      vllm-train --features feats.zarr --task action_segmentation --annotations labels.jsonl
+      vllm-train --features feats.zarr --task moment_query --annotations ego4d/ --tuning basic
+      vllm-train --features feats.zarr --task action_segmentation --annotations bf/ --resume
+
+    Exit codes: 0 trained, 2 wrong usage, 1 failed, 130 or 143 stopped by a signal (see --resume).
+    """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     flags |= {
         "task": list(task) or None,
         "annotations": list(annotations) or None,

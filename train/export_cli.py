@@ -17,7 +17,7 @@ __all__ = ["export", "main"]
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", metavar="RUN")
 @click.argument("target", required=False, type=PLACE, metavar="[hf://USER/NAME]")
-@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="To be made.")
+@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder to create.")
 def export(run: str, target: Place | None, out: Path | None) -> None:
     """Write the best checkpoint of RUN for other programs, or send it to a hub.
 

@@ -37,14 +37,26 @@ __all__ = ["main", "predict"]
     type=PLACE,
     help="Predict from this store; with VIDEOS, keep their features there.",
 )
-@click.option("--videos", "video_ids", multiple=True, metavar="ID", help="Of the store; repeat it.")
-@click.option("--query", "queries", multiple=True, metavar="TEXT", help="What is asked; repeat it.")
+@click.option(
+    "--videos",
+    "video_ids",
+    multiple=True,
+    metavar="ID",
+    help="A video of --features; repeat it; default: all.",
+)
+@click.option(
+    "--query",
+    "queries",
+    multiple=True,
+    metavar="TEXT",
+    help="A question or description; repeat it.",
+)
 @click.option(
     "--queries",
     "query_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Queries, one a line.",
+    help="A file of queries, one a line.",
 )
 @click.option(
     "--format",
@@ -57,7 +69,7 @@ __all__ = ["main", "predict"]
     "--scores",
     metavar="FILE.npz",
     type=click.Path(path_type=Path),
-    help="Also write what the head said before decoding.",
+    help="Also write the scores of the head, before decoding.",
 )
 @click.option(
     "--html",
@@ -83,18 +95,21 @@ __all__ = ["main", "predict"]
     "--annotations",
     default="",
     metavar="PATH",
-    help="Of --subset (default: the run's), or what --html compares with.",
+    help="Labels of --subset (default: the run's), or what --html compares with.",
 )
 @click.option(
     "--text-features",
     default="",
     metavar="PATH",
-    help="Where features of the queries lie now (default: the run's text.features).",
+    help="Where features of the queries are now (default: the run's text.features).",
 )
 @click.option(
-    "--allow-missing", default=0, metavar="N", help="Videos of --subset not in the store."
+    "--allow-missing",
+    default=0,
+    metavar="N",
+    help="How many videos of --subset the store may lack.",
 )
-@click.option("--task", default="", metavar="NAME", help="Of a run that learned several.")
+@click.option("--task", default="", metavar="NAME", help="Which task, if the run learned several.")
 @click.option(
     "--option",
     "options",
@@ -109,10 +124,14 @@ __all__ = ["main", "predict"]
     metavar="NAME",
     help="Stream of the store, repeated for several; default: those of the run's recipe.",
 )
-@click.option("--encoder", metavar="NAME", help="Where the run's encoder lies now.")
+@click.option("--encoder", metavar="NAME", help="Where the run's encoder is now.")
 @click.option("--workers", default=1, show_default=True, help="Processes that encode videos.")
 @click.option(
-    "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+    "--device",
+    default="auto",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    show_default=True,
+    help="Where to run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.pass_context

@@ -18,8 +18,13 @@ if TYPE_CHECKING:  # tasks are loaded when the command runs
 __all__ = ["command", "main"]
 
 
-@click.command(name="vllm-score")
-@click.option("--task", required=True, help="Name of the task, for example action_segmentation.")
+@click.command(name="vllm-score", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--task",
+    required=True,
+    metavar="NAME",
+    help="Name of the task, for example action_segmentation.",
+)
 @click.option(
     "--annotations",
     required=True,
@@ -64,10 +69,12 @@ def command(
 ) -> None:
     """Score a submission by the official rules of its task.
 
-    Example: vllm-score --task action_segmentation --annotations bf/ --predictions predictions/
+    \b
+    Example:
+      vllm-score --task action_segmentation --annotations bf/ --predictions predictions/
 
     Exit codes: 0 scored, or no rule is broken; 1 a rule is broken; 2 wrong usage or files.
-    """
+    """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
     from train.tasks import load_task
 
     chosen = _read_options(options) if options else {}

@@ -18,7 +18,7 @@ def main() -> None:
     run(store_command)
 
 
-@click.group(name="vllm-store")
+@click.group(name="vllm-store", context_settings={"help_option_names": ["-h", "--help"]})
 def store_command() -> None:
     """Look at, check and convert feature stores (.zarr folders, .h5 files, buckets)."""
 

@@ -14,7 +14,7 @@ __all__ = ["compact", "export", "index"]
 
 @click.command()
 @STORE
-@click.argument("target", type=PLACE)
+@click.argument("target", type=PLACE, metavar="TARGET")
 @JSON
 def export(path: Place, target: Place, as_json: bool) -> None:
     """Copy a store to TARGET: .zarr, .h5, or a folder to fill with .npy files.
