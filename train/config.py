@@ -317,6 +317,8 @@ class TrainConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes hold the model: each the whole of it, or each its part of every weight
     (for an LLM that is too large for one GPU)."""
+    start_from: str = ""
+    """Run whose best checkpoint this one begins with, a folder or hf://USER/NAME; empty: none."""
     tuning: str = "auto"
     """What of the LLM is trained: ``basic`` (nothing), ``bias``, ``first``, ``last``,
     ``first+last``, ``full``, ``lora:R``, ``prompt:N`` or ``prefix:N`` (``train.model.tuning``);
@@ -388,7 +390,7 @@ def runs_folder(config: TrainConfig) -> Path:
 
 PLACES = {
     *("annotations", "features", "stream", "out", "device", "allow_missing"),
-    *("text.features", "parallel", "logging.wandb_project"),
+    *("text.features", "parallel", "checkpoint_steps", "logging.wandb_project"),
     *(f"job.{one.name}" for one in fields(JobConfig)),
     *(f"cache.{one.name}" for one in fields(CacheConfig)),
 }

@@ -31,6 +31,7 @@ from train.feature_cache import feature_cache
 from train.model.identity import LlmIdentity
 from train.model.trained_weights import pretrained_identities
 from train.model.video_llm import VideoLLM, build_model
+from train.start_from import start_from
 from train.task import Sample
 from train.tasks import AnyAnswers, AnyTask, load_task
 
@@ -138,6 +139,8 @@ def prepare(
     model = build(
         config, stream.row_shape, answers_of(tasks), device, resumed, widths=stream.widths
     )
+    if config.start_from and resumed is None:
+        start_from(config, model, stream, labels_of(answers_of(tasks).values()))
     model.name_queries(_samples(data))
     for one in data:
         if one.watched[0] is not one.task:

@@ -30,6 +30,8 @@ class Progress:
     """Spent on steps; evaluation not counted."""
     best_value: float | None = None
     """What the best epoch was chosen by; larger is better."""
+    best_loss: float | None = None
+    """Evaluation loss of the best epoch, which decides between equal ones; None if unknown."""
     best_epoch: int | float | None = None
     """From 1; 2.5 was in the middle of the third."""
     scores: Mapping[str, float | None] = field(default_factory=dict)

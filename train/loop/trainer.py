@@ -40,7 +40,7 @@ from train.loop.optim import (
 )
 from train.loop.parallel import ParallelModel
 from train.loop.stopping import StopRequest
-from train.loop.validation import Validation, Watch
+from train.loop.validation import EpochResult, Validation, Watch
 from train.model.trained_weights import pretrained_identities
 from train.predict.predictor import Scores
 from train.prepare import Prepared, labels_of
@@ -114,7 +114,7 @@ class Trainer:
             config=self.config,
         )
         with log, self._stop:
-            if self.progress.step == 0:
+            if self.progress.step == 0 and not self.config.start_from:
                 self._standardise()
             self.parallel.connect()
             while (epoch := self.progress.num_epochs + 1) <= self.config.optim.epochs:
@@ -310,13 +310,22 @@ class Trainer:
         result = self.validation.epoch()
         cost = {**self._cost(), "evaluation_seconds": time.perf_counter() - started}
         log.epoch(step, epoch, {"evaluation_loss": result.loss, **result.scores}, cost)
-        value, best = result.value, self.progress.best_value
         self.progress = replace(self.progress, scores=result.scores)
-        if self.progress.best_epoch is None or (
-            value is not None and (best is None or value > best)
-        ):
-            self.progress = replace(self.progress, best_value=value, best_epoch=epoch)
+        if self._is_best(result):
+            self.progress = replace(
+                self.progress, best_value=result.value, best_loss=result.loss, best_epoch=epoch
+            )
             self._save(BEST)
+
+    def _is_best(self, result: EpochResult) -> bool:
+        """Return whether a state is better than the best so far; of equal ones, the surer."""
+        best, best_loss = self.progress.best_value, self.progress.best_loss
+        if self.progress.best_epoch is None:
+            return True
+        if result.value is None:
+            return False
+        is_surer = best_loss is not None and result.loss < best_loss
+        return best is None or result.value > best or (result.value == best and is_surer)
 
     def _cost(self) -> dict[str, float]:
         """Return what the run has cost so far, and how much of its rows the cache held."""

@@ -23,6 +23,7 @@ from train.checkpoints.result import METRICS
 from train.config import AugmentConfig, DataConfig, LlmConfig
 from train.loop.parallel import make_accelerator
 from train.loop.trainer import _share
+from train.loop.validation import EpochResult
 from train.task import Window
 
 
@@ -110,6 +111,15 @@ def test_the_best_epoch_is_kept_and_scored_from_its_file(tmp_path, monkeypatch):
     assert trainer.score_best() == {"accuracy": 77.0}
     weight = load_file(tmp_path / "run" / BEST / "model.safetensors")["heads.toy.linear.weight"]
     assert torch.equal(trainer.model.heads["toy"].linear.weight, weight)
+
+
+@pytest.mark.parametrize(("losses", "best"), [((3.0, 1.0, 2.0), 2), ((1.0, 2.0, 1.0), 1)])
+def test_of_epochs_that_score_the_same_the_surer_is_kept(tmp_path, monkeypatch, losses, best):
+    trainer = make_trainer(with_optim(make_config(tmp_path), epochs=3), tmp_path / "run")
+    results = iter([EpochResult(value=0.5, scores={"accuracy": 50.0}, loss=one) for one in losses])
+    monkeypatch.setattr(type(trainer.validation), "epoch", lambda self: next(results))
+    trainer.train()
+    assert trainer.progress.best_epoch == best
 
 
 def test_held_out_training_videos_pick_the_epoch_and_val_is_scored_once(tmp_path, monkeypatch):
