@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cache_schema.errors import ConfigError, StoreError
+from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
 from cache_schema.memory import memory_stream
 from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
@@ -23,6 +23,9 @@ from train.runs import local_run
 from train.stream.live import live_answers
 
 __all__ = ["Run", "load_run"]
+
+LARGEST_DEVIATION = 0.05
+"""Of the usual time between rows, as a fraction: those at a video's cuts and ends differ."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,19 +89,22 @@ class Run:
 
         Args:
             values: (R, D) or (R, N, D) features of one video, made by the run's recipe; only
-                their shape can be checked. An array, or what NumPy makes one of.
+                their shape and how far apart they are can be checked. An array, or what NumPy
+                makes one of.
             times_R2: Start and end second of each row.
             queries: What is asked, one text or several, for tasks that have queries.
             video: What the answer calls it.
 
         Raises:
-            RecipeMismatchError: if rows have another shape than those the run was trained on.
+            RecipeMismatchError: if rows have another shape than those the run was trained on, or
+                are closer together or farther apart.
             StoreError: if values or times are such as no store would take, or the name is no text.
         """
         if not isinstance(video, str):
             raise StoreError(f"video is {video!r}, expected its name as text, such as 'video'.")
         rows = _array("values", values), _array("times_R2", times_R2)
         stream = memory_stream(self.recipe, {video: rows})
+        _check_spacing(self.recipe, stream.times(video))
         (answer,) = self.predict(stream, [video], queries=queries)
         return answer
 
@@ -213,3 +219,17 @@ def _array(name: str, given: ArrayLike) -> NDArray[Any]:
             f"rows in memory: {name} is no array ({str(error).rstrip('.')}). Give NumPy's; of a "
             "tensor, tensor.detach().float().cpu().numpy()."
         ) from error
+
+
+def _check_spacing(recipe: Recipe, times_R2: NDArray[np.float64]) -> None:
+    """Refuse rows made at another rate: shapes are the same, and the answer would be wrong."""
+    sampling = recipe.sampling
+    if sampling.fps is None or len(times_R2) < 3:
+        return
+    expected = float(sampling.stride_frames / sampling.fps)
+    found = float(np.median(np.diff(times_R2[:, 0])))
+    if abs(found - expected) > LARGEST_DEVIATION * expected:
+        raise RecipeMismatchError(
+            f"rows are {found:.4g} s apart, those the run was trained on {expected:.4g} s. Make "
+            "them by its recipe (run.recipe.sampling), or check that times are seconds."
+        )

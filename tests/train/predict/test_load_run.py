@@ -75,6 +75,13 @@ def test_rows_that_the_run_cannot_read_are_refused(run):
         run.predict_rows(np.ones((4, 6)), times(3))
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.2, 1000])
+def test_rows_of_another_rate_are_refused(run, factor):
+    with pytest.raises(RecipeMismatchError, match=r"rows are \S+ s apart, .* trained on 0.5 s"):
+        run.predict_rows(np.ones((4, 6)), times(4) * factor)
+    run.predict_rows(np.ones((2, 6)), times(2) * factor)  # too few to tell
+
+
 @pytest.mark.parametrize("kind", [torch.tensor, np.ndarray.tolist])
 def test_rows_may_be_a_tensor_or_a_list(root, run, kind):
     rows = open_store(root / "f.zarr").stream().read("d")
