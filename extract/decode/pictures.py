@@ -14,9 +14,9 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from cache_schema.errors import VideoError
+from extract.decode.av_errors import av_reason
 from extract.decode.frame_times import FrameTimes
 from extract.decode.pyav_source import (
-    av_reason,
     average_fps,
     open_container,
     start_seconds,

@@ -3,10 +3,8 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 import av
 from av.packet import Packet
@@ -14,9 +12,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from cache_schema.errors import StoreError, VideoError
+from cache_schema.errors import VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place
+from extract.decode.av_errors import open_errors, read_errors
 from extract.decode.frame_times import FrameTimes
 from extract.decode.frames import Convert, Frame, FrameClock, NewPixels, RunCopy
 from extract.decode.pyav_planes import planes_of
@@ -28,7 +27,6 @@ from extract.decode.versions import pyav_version
 
 __all__ = [
     "PyavSource",
-    "av_reason",
     "average_fps",
     "open_container",
     "probe",
@@ -117,7 +115,7 @@ class PyavSource:
 
     def _skipping(self, fps: Fraction) -> Iterator[tuple[Fraction, Convert]]:
         seconds_of = _seconds_of(Fraction(self._stream.time_base or 1), self._zero)
-        with self._container:
+        with self._container, read_errors(self._how_far):
             for frame in SkippingDecoder(
                 self._container,
                 self._stream,
@@ -204,16 +202,12 @@ class PyavSource:
         return float(max(seconds, Fraction(0)))  # a first packet may be decoded before zero
 
     def _decode(self) -> Iterator[VideoFrame]:
-        try:
+        with read_errors(self._how_far):
             for packet in self._packets():
                 yield from packet.decode()
-        except StoreError as error:
-            raise VideoError(f"cannot be read to its end: {error}") from error
-        except (av.FFmpegError, ValueError) as error:
-            raise VideoError(
-                f"cannot be decoded beyond {float(self._last_seconds):.2f} s: {av_reason(error)}. "
-                "Get the file again."
-            ) from error
+
+    def _how_far(self) -> str:
+        return f"cannot be decoded beyond {float(self._last_seconds):.2f} s"
 
 
 def average_fps(stream: VideoStream) -> Fraction:
@@ -248,31 +242,17 @@ def open_container(path: Place) -> av.container.InputContainer:
     """Open a file, or an object, that may hold a video; of an object only ranges are read.
 
     Raises:
-        VideoError: if it cannot be opened, or is a still image.
+        PassingVideoError: if it cannot be read.
+        VideoError: if it is no video, or a still image.
     """
-    try:
+    with open_errors(path):
         place = ObjectFile(path) if isinstance(path, Address) else str(path)
         # Titles of older files are in the encodings of their time.
         container = av.open(place, mode="r", metadata_errors="replace")
-    except StoreError as error:
-        raise VideoError(f"cannot be read: {error}") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(_no_video(path, error)) from error
     if container.format.name.endswith(STILL_IMAGES):
         container.close()
         raise VideoError(STILL)
     return container
-
-
-def _no_video(path: Place, error: Exception) -> str:
-    if not isinstance(error, av.error.InvalidDataError):
-        return f"cannot be opened as a video: {av_reason(error)}."
-    if isinstance(path, Path) and path.stat().st_size == 0:
-        return "is empty (0 bytes). Get the file again."
-    return (
-        f"cannot be opened as a video: {av_reason(error)}. It is no video, or its index was cut "
-        "off. Get the file again."
-    )
 
 
 def video_stream(container: av.container.InputContainer) -> VideoStream:
@@ -311,24 +291,26 @@ def _are_joined(packet: "Packet[VideoStream]", following: "Packet[VideoStream]")
 
 
 def _last_second(path: Place) -> Fraction:
-    """Return when the last packet of all streams of a file ends, by its container's clock."""
+    """Return when the last packet of all streams of a file ends, by its container's clock.
+
+    Raises:
+        PassingVideoError: if it cannot be read to its end, wherever that is.
+    """
     last = Fraction(0)
-    with open_container(path) as container, suppress(av.FFmpegError):
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base is not None:
-                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    with open_container(path) as container, read_errors(lambda: "cannot be read to its end"):
+        try:
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
     return last
 
 
 def _skipped() -> Frame:
     """Stand for a frame that no tick falls on, unless the frame behind it does not decode."""
     raise VideoError("its packets tell of a frame that does not decode. Get the file again.")
-
-
-def av_reason(error: Exception) -> str:
-    """Return what FFmpeg says, without the number and the place."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text.strip().rstrip(".")
 
 
 def _check_times(times: Sequence[Fraction], given: Sequence[Fraction]) -> None:

@@ -17,12 +17,12 @@ import av
 from av.video.frame import VideoFrame
 
 from cache_schema.errors import SourceError, VideoError
+from extract.decode.av_errors import av_reason
 from extract.decode.backends import open_video
 from extract.decode.frame_times import FrameTimes
 from extract.decode.frames import MAX_GAP_SECONDS, Frame, FrameSource
 from extract.decode.pyav_rgb import RgbConverter
 from extract.decode.pyav_source import (
-    av_reason,
     average_fps,
     start_seconds,
     video_stream,

@@ -168,7 +168,7 @@ class _Planner:
         try:
             digest = content_digest(video.path)
         except VideoError as error:
-            return failure_of(video, to_try, "open", str(error))
+            return failure_of(video, to_try, "open", str(error), stands=error.stands)
         known = {name: self._known(name, video, digest) for name in streams}
         if any(record is not None and record.digest != digest for record in known.values()):
             return failure_of(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from cache_schema.errors import SourceError, StoreError, VideoError
+from cache_schema.errors import PassingVideoError, SourceError, StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place, to_place
 from extract.sources.remote import Found, listed_objects, named_objects
@@ -92,7 +92,8 @@ def content_digest(path: Place) -> str:
     4 MiB of compressed data do not occur; files up to 4 MiB are read whole.
 
     Raises:
-        VideoError: if it cannot be read.
+        PassingVideoError: if it is not there or cannot be read; the next run may have more luck.
+        VideoError: if it is no regular file.
     """
     try:
         if isinstance(path, Address):
@@ -104,9 +105,9 @@ def content_digest(path: Place) -> str:
         with path.open("rb") as file:
             return _digest(file, facts.st_size)
     except StoreError as error:
-        raise VideoError(f"cannot be read: {error}") from error
+        raise PassingVideoError(f"cannot be read: {error}") from error
     except OSError as error:
-        raise VideoError(f"cannot be read: {error.strerror}.") from error
+        raise PassingVideoError(f"cannot be read: {error.strerror}.") from error
 
 
 def _digest(file: BinaryIO | ObjectFile, size: int) -> str:

@@ -104,7 +104,7 @@ def test_a_child_gives_what_decoding_here_gives(process, good, fps, backend):
         ("leaves", True, r"ended without an answer \(exit code 7\)"),
         ("exhausts", False, "needs more memory than there is"),
         ("channels", True, r"gives frames of shape \(4, 6, 4\)"),
-        ("nothing", True, "cannot be opened as a video: No such file"),
+        ("nothing", False, "cannot be opened as a video: No such file"),
     ],
 )
 def test_a_decoder_that_dies_is_a_sentence_and_the_next_video_is_read(

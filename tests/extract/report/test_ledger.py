@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cache_schema.errors import StoreError
 from cache_schema.store import open_store
 from extract.decode.process import DecoderProcess
 from extract.report.ledger import Ledger, failure_of
@@ -126,6 +129,27 @@ def test_an_entry_says_whether_it_stands_and_one_of_an_earlier_version_does(tmp_
     assert {key[0]: entry.stands for key, entry in latest.items()} == {
         "a": True, "b": False, "c": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ESTALE, os.strerror(errno.ESTALE)),
+        StoreError("s3://bucket/a.mp4: cannot be read (ExpiredToken)."),
+    ],
+    ids=["file system", "bucket"],
+)
+def test_what_could_not_be_read_is_tried_again_by_the_next_run(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    path = write_video(tmp_path / "a.mp4", constant_pts(30))
+    with monkeypatch.context() as patch:
+        patch.setattr("extract.sources.videos._digest", fail)
+        first = run(path, tmp_path / "f.zarr")
+    assert [(entry.stage, entry.stands) for entry in first.failures] == [("open", False)]
+    again = run(path, tmp_path / "f.zarr")
+    assert (again.num_done, again.exit_code) == (1, 0)
 
 
 @pytest.fixture
