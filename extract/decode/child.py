@@ -4,6 +4,7 @@ Native decoders hang and crash, so they run apart from the encoder and the store
 what runs there; ``extract.decode.process`` is the other end. It imports what decoding needs and no
 torch. Its messages (``extract.decode.wire`` packs them):
 
+    broken  it cannot start, and why: a library that decodes cannot be imported
     alive   it started, or decoded further without a frame to show
     frames  sampled frames of one size; their pixels lie in slots, or are one's and the raw bytes
     facts   the video's end; the raw bytes are its frames' times
@@ -36,7 +37,6 @@ from extract.decode.frames import (
     VideoFacts,
     sample_frames,
 )
-from extract.decode.pyav_source import probe
 from extract.decode.wire import HEAD, pack
 from extract.process_memory import freed_memory_kept, peak_bytes
 
@@ -51,18 +51,17 @@ OUT_OF_MEMORY_SCORE = "500"
 PR_SET_PDEATHSIG = 1
 
 Opener = Callable[[Place, str], FrameSource]
+Probe = Callable[[Place], float]
 
 
 def main() -> None:
     """Serve requests until the other end closes. Arguments: socket, slots, opener, parent's id."""
     number, slots, opener, parent = sys.argv[1:5]
     _die_with(int(parent))
-    module, _, function = opener.partition(":")
-    open_source: Opener = getattr(importlib.import_module(module), function)
     # Frames come and go, each as large as the one before. Once the other end is gone, nobody waits
     # for an answer.
     with freed_memory_kept(), suppress(ConnectionError):
-        _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots)), open_source).serve()
+        _Child(socket.socket(fileno=int(number)), FrameSlots(int(slots))).serve(opener)
     # Not the usual end: threads of a native decoder may still be at work.
     os._exit(0)
 
@@ -82,14 +81,18 @@ def _die_with(parent: int) -> None:
 class _Child:
     """Answers one request after the other."""
 
-    def __init__(self, connection: socket.socket, slots: FrameSlots, open_source: Opener) -> None:
+    def __init__(self, connection: socket.socket, slots: FrameSlots) -> None:
         self._connection = connection
         self._slots = slots
-        self._open_source = open_source
         self._copies = CopyThreads()
         self._spoke = 0.0
 
-    def serve(self) -> None:
+    def serve(self, opener: str) -> None:
+        try:
+            self._open_source, self._probe = _decoders(opener)
+        except Exception as error:  # whatever a library raises that is there by half
+            self._send({"kind": "broken", "why": f"{type(error).__name__}: {error}"})
+            return
         self._send({"kind": "alive"})
         with self._connection, self._connection.makefile("rb") as requests:
             while head := requests.read(HEAD.size):
@@ -100,7 +103,7 @@ class _Child:
         path = recorded_place(request["path"], request["version"])
         try:
             if request["kind"] == "probe":
-                self._send({"kind": "probed", "seconds": probe(path)})
+                self._send({"kind": "probed", "seconds": self._probe(path)})
             else:
                 fps = None if request["fps"] is None else Fraction(request["fps"])
                 self._decode(path, request["backend"], fps, planes=request["planes"])
@@ -112,7 +115,9 @@ class _Child:
             sentence = "decoding needs more memory than there is. Give the process more memory."
             self._fail(sentence, stands=False)
         except Exception as error:
-            self._fail(f"unexpected {type(error).__name__}: {error}")
+            # A fault of ours or of a library, perhaps, and not of the file.
+            sentence = f"unexpected {type(error).__name__}: {error}. The next run tries it again."
+            self._fail(sentence, stands=False)
 
     def _decode(self, path: Place, backend: str, fps: Fraction | None, *, planes: bool) -> None:
         facts: list[VideoFacts] = []
@@ -144,7 +149,7 @@ class _Child:
         }
         self._send(fields | _used(), facts.frame_seconds.data.cast("B"))
 
-    def _fail(self, sentence: str, *, stands: bool = True) -> None:
+    def _fail(self, sentence: str, *, stands: bool) -> None:
         self._send({"kind": "error", "sentence": sentence, "stands": stands} | _used())
 
     def _say_alive(self) -> None:
@@ -156,6 +161,14 @@ class _Child:
         if raw:
             self._connection.sendall(raw)
         self._spoke = time.monotonic()
+
+
+def _decoders(opener: str) -> tuple[Opener, Probe]:
+    # Here, so that what cannot be imported is told to the other end.
+    from extract.decode.pyav_source import probe
+
+    module, _, function = opener.partition(":")
+    return getattr(importlib.import_module(module), function), probe
 
 
 def _used() -> dict[str, object]:

@@ -11,7 +11,6 @@ videos and replaced after it hung or died.
 import json
 import os
 import queue
-import signal
 import socket
 import struct
 import subprocess
@@ -28,6 +27,7 @@ from cache_schema.errors import PassingVideoError, VideoError
 from cache_schema.place import Address, Place
 from extract.decode.frame_slots import FrameMemory, FrameSlots, new_slots
 from extract.decode.frames import SampledFrame, VideoFacts
+from extract.decode.obituary import never_began, obituary
 from extract.decode.planes import YuvMatrix
 from extract.decode.wire import HEAD, facts_of, pack
 
@@ -45,9 +45,6 @@ PATIENCE_SECONDS = 0.2
 
 BURIAL_SECONDS = 5.0
 """How long a child that closed its connection may take to end."""
-
-SENT_BY_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGXCPU)
-"""What no decoder ends of by itself: batch systems send them to all processes of a job."""
 
 OPENER = "extract.decode.backends:open_video"
 
@@ -74,6 +71,8 @@ class DecoderProcess:
         self._slots: FrameSlots | None = None
         self._show_memory: Callable[[FrameMemory], object] | None = None
         self._begun: dict[str, object] | None = None
+        self._has_spoken = False
+        """Whether the child has said anything."""
         self._child_cpu_seconds = 0.0
         self.cpu_seconds = 0.0
         """What the children had used when they last answered; one that dies takes some along."""
@@ -110,9 +109,7 @@ class DecoderProcess:
         """
         connection = self._connected()
         self._begun = _decoding(path, backend, fps, planes)
-        # A child that has died by now is noticed when it is asked for frames.
-        with suppress(ConnectionError):
-            connection.sendall(pack(self._begun))
+        _send(connection, self._begun)
 
     def stop(self) -> None:
         """Have what waits for the child raise ``VideoError``; another thread may call this."""
@@ -131,6 +128,7 @@ class DecoderProcess:
 
         Raises:
             VideoError: if it cannot be decoded, or its decoder hung or crashed.
+            PipelineError: if no child can decode anything.
         """
         for fields, raw in self._ask(_decoding(path, backend, fps, planes)):
             if fields["kind"] == "frames":
@@ -153,6 +151,7 @@ class DecoderProcess:
 
         Raises:
             VideoError: if the file holds no video, or opening it hung or crashed.
+            PipelineError: if no child can decode anything.
         """
         fields, _ = next(self._ask({"kind": "probe", **_named(path)}))
         return float(fields["seconds"])
@@ -173,6 +172,9 @@ class DecoderProcess:
             connection = self._asked(request)
             while not is_answered:
                 fields, raw = self._receive(connection)
+                if fields["kind"] == "broken":
+                    raise never_began(fields["why"])
+                self._has_spoken = True
                 if fields["kind"] == "alive":
                     continue
                 is_answered = fields["kind"] != "frames"
@@ -187,7 +189,7 @@ class DecoderProcess:
                 "run tries it again; if that ends so, too, get the file again, or re-encode it."
             ) from None
         except ConnectionError:
-            raise self._obituary() from None
+            raise obituary(self._end_of_child(), has_spoken=self._has_spoken) from None
         finally:
             if not is_answered:
                 self.close()
@@ -199,7 +201,7 @@ class DecoderProcess:
             self.close()
             connection = self._connected()
         if self._begun is None:
-            connection.sendall(pack(request))
+            _send(connection, request)
         self._begun = None
         return connection
 
@@ -219,6 +221,7 @@ class DecoderProcess:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         self._child_cpu_seconds = 0.0
+        self._has_spoken = False
         with theirs, os.fdopen(new_slots(), "rb") as memory:
             descriptors = [theirs.fileno(), memory.fileno()]
             arguments = [*map(str, descriptors), self._opener, str(os.getpid()), *sys.path]
@@ -268,30 +271,19 @@ class DecoderProcess:
             rest = rest[max(got, 0) :]
         return data
 
-    def _obituary(self) -> VideoError:
-        """Return what became of a child that no longer answers."""
+    def _end_of_child(self) -> int | None:
+        """Return the exit code of a child that closed its connection; None if it does not end."""
         assert self._child is not None
         try:
-            code = self._child.wait(BURIAL_SECONDS)
+            return self._child.wait(BURIAL_SECONDS)
         except subprocess.TimeoutExpired:
-            code = 0
-        if code == -signal.SIGKILL:
-            return PassingVideoError(
-                "the decoder was killed (SIGKILL), most likely because memory ran out. The next "
-                "run tries it again; if that ends so, too, give the process more memory, or "
-                "re-encode the file at a smaller size."
-            )
-        if -code in SENT_BY_OTHERS:
-            return PassingVideoError(
-                f"the decoder was ended from outside ({signal.Signals(-code).name}). The next run "
-                "tries it again."
-            )
-        if code < 0:
-            return VideoError(
-                f"the decoder crashed ({signal.Signals(-code).name}). "
-                "Get the file again, or re-encode it."
-            )
-        return VideoError(f"the decoder ended without an answer (exit code {code}).")
+            return None
+
+
+def _send(connection: socket.socket, request: dict[str, object]) -> None:
+    # A child that has died by now is noticed by what it said last, and the end behind it.
+    with suppress(ConnectionError):
+        connection.sendall(pack(request))
 
 
 def _decoding(path: Place, backend: str, fps: Fraction | None, planes: bool) -> dict[str, object]:
@@ -345,6 +337,7 @@ class Prober:
 
         Raises:
             VideoError: if the file holds no video, or opening it hung or crashed.
+            PipelineError: if no child can decode anything.
         """
         process = self._take()
         try:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import time
 from fractions import Fraction
 
@@ -38,6 +39,15 @@ def leave():
     os._exit(7)
 
 
+def hang_up():
+    os.close(int(sys.argv[1]))  # the connection
+    sleep()
+
+
+def stumble():
+    raise AttributeError("module 'av' has no attribute 'open'")
+
+
 def exhaust_memory():
     resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
     return np.ones(2**32)
@@ -50,6 +60,8 @@ FATES = {
     "ended": be_ended,
     "leaves": leave,
     "exhausts": exhaust_memory,
+    "hangs-up": hang_up,
+    "stumbles": stumble,
 }
 
 

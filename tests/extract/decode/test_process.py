@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache_schema.errors import PassingVideoError, VideoError
+from cache_schema.errors import PassingVideoError, PipelineError, VideoError
 from extract.decode.backends import open_video
 from extract.decode.frames import SampledFrame, VideoFacts, sample_frames
 from extract.decode.process import DecoderProcess, Prober
@@ -39,6 +39,15 @@ def decode(process, path, fps=Fraction(2), backend="pyav"):
     items = list(process.decode(path, backend, fps))
     assert isinstance(items[-1], VideoFacts)
     return items[:-1], items[-1]
+
+
+def begin(process, path):
+    process.begin(path, "pyav", Fraction(2))
+
+
+def begin_and_wait(process, path):
+    begin(process, path)
+    process._child.wait()
 
 
 def is_running(pid):
@@ -103,17 +112,45 @@ def test_a_child_gives_what_decoding_here_gives(process, good, fps, backend):
         ("ended", False, r"ended from outside \(SIGTERM\)"),
         ("leaves", True, r"ended without an answer \(exit code 7\)"),
         ("exhausts", False, "needs more memory than there is"),
+        ("hangs-up", False, "broke off the connection without ending"),
+        ("stumbles", False, r"unexpected AttributeError: .*'open'\. The next run tries it again"),
         ("channels", True, r"gives frames of shape \(4, 6, 4\)"),
         ("nothing", False, "cannot be opened as a video: No such file"),
     ],
 )
 def test_a_decoder_that_dies_is_a_sentence_and_the_next_video_is_read(
-    process, good, tmp_path, fate, stands, sentence
+    process, good, tmp_path, monkeypatch, fate, stands, sentence
 ):
+    monkeypatch.setattr("extract.decode.process.BURIAL_SECONDS", 0.5)
     with pytest.raises(VideoError, match=sentence) as caught:
         decode(process, tmp_path / f"a_{fate}.mp4")
     assert caught.value.stands == stands
     assert decode(process, good)[1].num_frames == 40
+
+
+MISSING = "libavformat.so.62: cannot open shared object file: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("library", "why"),
+    [
+        (f"raise ImportError({MISSING!r})", rf"\(ImportError: {MISSING}\)"),
+        ("import os; os._exit(3)", r"\(exit code 3; what it said stands above\)"),
+        ("import ctypes; ctypes.string_at(0)", r"\(SIGSEGV; what it said stands above\)"),
+    ],
+    ids=["raises", "exits", "crashes"],
+)
+@pytest.mark.parametrize("ahead", [lambda process, path: None, begin, begin_and_wait])
+def test_a_decoder_that_cannot_be_imported_is_no_videos_fault(
+    good, tmp_path, monkeypatch, library, why, ahead
+):
+    (tmp_path / "av.py").write_text(library)
+    monkeypatch.syspath_prepend(tmp_path)
+    with DecoderProcess() as process:
+        ahead(process, good)
+        with pytest.raises(PipelineError, match=rf"the decoder does not start {why}") as caught:
+            decode(process, good)
+    assert not isinstance(caught.value, VideoError)
 
 
 def test_frames_before_damage_come_and_leave_their_slots(good):

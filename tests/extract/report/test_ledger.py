@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_schema.errors import StoreError
+from cache_schema.errors import PipelineError, StoreError
 from cache_schema.store import open_store
 from extract.decode.process import DecoderProcess
 from extract.report.ledger import Ledger, failure_of
@@ -150,6 +150,18 @@ def test_what_could_not_be_read_is_tried_again_by_the_next_run(tmp_path, monkeyp
     assert [(entry.stage, entry.stands) for entry in first.failures] == [("open", False)]
     again = run(path, tmp_path / "f.zarr")
     assert (again.num_done, again.exit_code) == (1, 0)
+
+
+def test_a_decoder_that_does_not_start_ends_the_run_and_blames_no_video(
+    videos, tmp_path, monkeypatch
+):
+    (tmp_path / "av.py").write_text("raise ImportError('no libavformat')")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        with pytest.raises(PipelineError, match="does not start"):
+            run(videos, tmp_path / "f.zarr")
+    assert not Ledger(tmp_path / "f.zarr").path.exists()
+    assert run(videos, tmp_path / "f.zarr").num_done == 1
 
 
 @pytest.fixture
