@@ -122,7 +122,7 @@ class Capture:
             end = End(None, error)
         except Exception as error:  # whoever iterates must not wait for ever
             end = End(None, VideoError(f"cannot be read: {error}."))
-        self._mailbox.put(end)
+        self._mailbox.finish(end)
 
     def _all_connections(self) -> float | None:
         source, connection = self._first, 0

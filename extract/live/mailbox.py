@@ -30,6 +30,16 @@ class Mailbox(Generic[T]):
                 self._changed.notify_all()
             return not self._is_closed
 
+    def finish(self, last: T) -> None:
+        """Leave one thing behind all that is there: nothing is dropped or waited for.
+
+        In a closed mailbox nothing is left.
+        """
+        with self._changed:
+            if not self._is_closed:
+                self._things.append(last)
+                self._changed.notify_all()
+
     def get(self) -> T:
         """Take the oldest thing, as soon as there is one."""
         with self._changed:

@@ -2,12 +2,13 @@ import threading
 import time
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from cache_schema import VideoError, open_store
 from extract import LiveCounts, extract, open_live
 from extract.live import capture
-from extract.live.capture import Capture, Tick
+from extract.live.capture import Capture, End, Tick
 from extract.live.mailbox import Mailbox
 from extract.live.source import Address, LiveSource
 from tests.extract.live.servers import camera
@@ -124,6 +125,57 @@ def test_a_mailbox_waits_or_drops():
     time.sleep(0.05)
     assert [waiting.get() for _ in range(5)] == [0, 1, 2, 3, 4]
     thread.join()
+
+
+def test_the_end_drops_nothing_and_waits_for_nobody():
+    for drops in (True, False):
+        full: Mailbox[int] = Mailbox(1, drops_oldest=drops)
+        full.put(0)
+        full.finish(7)
+        assert (full.get(), full.get()) == (0, 7)
+
+
+def test_nothing_comes_behind_the_last_word_of_a_closed_mailbox():
+    closed: Mailbox[int] = Mailbox(1, drops_oldest=True)
+    closed.close(7)
+    closed.finish(8)
+    assert closed.get() == 7
+    assert not closed._things
+
+
+class Instants:
+    """A source whose frames come at once; it ends with the last one."""
+
+    decoder, fps, size = "fake 1", Fraction(4), (4, 6)
+
+    def __iter__(self):
+        for number in range(3):
+            yield Fraction(number, 4), lambda: np.zeros((4, 6, 3), np.uint8)
+
+    def end_seconds(self, last_seconds):
+        return last_seconds + Fraction(1, 4)
+
+
+def captured(source, *, most_ticks):
+    """Return what comes of a source that waits for nobody, taken once all has been captured."""
+    capture = Capture(
+        lambda: source,
+        Fraction(4),
+        LiveCounts(),
+        most_ticks=most_ticks,
+        waits_for_nobody=True,
+        is_paced=False,
+        reconnects=False,
+    )
+    with capture:
+        capture._thread.join(5)
+        return list(capture)
+
+
+def test_the_last_tick_is_there_when_the_end_comes():
+    *ticks, end = captured(Instants(), most_ticks=1)
+    assert [tick.number for tick in ticks] == [2]
+    assert end == End(0.75)
 
 
 def test_a_closed_mailbox_lets_go_of_who_waits():
