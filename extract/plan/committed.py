@@ -124,5 +124,6 @@ class _InBucket(CommittedVideos):
 
 
 def _is_active(part: Path) -> bool:
-    newest = max(path.stat().st_mtime for path in part.glob("*/c/**/*"))
+    # A writer that was killed while it removed an empty part may leave its journal alone.
+    newest = max((path.stat().st_mtime for path in part.glob("*/c/**/*")), default=0.0)
     return time.time() - newest < ACTIVE_SECONDS

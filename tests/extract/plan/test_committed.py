@@ -6,6 +6,7 @@ from cache_schema import journal, layout
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.store import create_store
 from cache_schema.testing import add_video, make_recipe, make_rows
+from cache_schema.zarr_backend.reader import part_folders
 from extract.plan import committed as committed_module
 from extract.plan.committed import committed_videos
 
@@ -61,6 +62,16 @@ def test_a_damaged_journal_is_looked_over_and_what_was_seen_of_it_stays(part):
     committed.refresh()
     path.write_bytes(lines + b"no line\n" + lines)
     committed.refresh()
+    assert is_missing(committed, "a", "b", "c") == [False, False, True]
+
+
+def test_a_part_of_which_only_an_empty_journal_is_left_has_no_writer(part):
+    left = part.with_name(f"{part.name}-left")
+    left.mkdir()
+    (left / layout.COMMITS).touch()
+    assert left in part_folders(part.parents[1])
+    committed = committed_videos(part.parents[2], ["tiny"])
+    assert committed.refresh() == 1
     assert is_missing(committed, "a", "b", "c") == [False, False, True]
 
 
