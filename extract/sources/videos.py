@@ -193,12 +193,24 @@ def _read_list(path: Path) -> Iterator[Found]:
         if isinstance(place := to_place(line.strip()), Address):
             addresses.append(place)
             continue
-        file = path.parent / line.strip()
-        if not file.is_file():
+        if not (path.parent / line.strip()).is_file():
             raise SourceError(f"{path}: line {number} names '{line.strip()}', which is no file.")
-        inside = file.is_relative_to(path.parent) and ".." not in file.parts
-        yield _below(path.parent if inside else file.parent, file)
+        yield _listed(path.parent, Path(line.strip()))
     yield from listed_objects(addresses)
+
+
+def _listed(folder: Path, entry: Path) -> Found:
+    """Return a file of a list; its id is the same however the list's own path was typed.
+
+    Args:
+        folder: Of the list.
+        entry: As the list has it.
+    """
+    # Without '..' and with links, as people write absolute paths.
+    root = Path(os.path.abspath(folder)) if entry.is_absolute() else folder  # noqa: PTH100
+    file = folder / entry
+    is_inside = ".." not in entry.parts and file.is_relative_to(root)
+    return _below(root if is_inside else file.parent, file)
 
 
 def _with_ids(found: Sequence[Found]) -> Iterator[VideoFile]:

@@ -93,6 +93,16 @@ def test_a_list_may_name_files_outside_its_folder(tree):
     assert ids(tree / "sub" / "list.txt") == ["a", "b"]
 
 
+@pytest.mark.parametrize("entry", ["sub/b.mkv", "{}/sub/b.mkv"], ids=["relative", "absolute"])
+@pytest.mark.parametrize(
+    "typed", ["list.txt", "sub/../list.txt", "../videos/list.txt", "{}/list.txt"]
+)
+def test_an_id_does_not_depend_on_how_the_list_was_typed(tree, monkeypatch, entry, typed):
+    (tree / "list.txt").write_text(entry.format(tree))
+    monkeypatch.chdir(tree)
+    assert ids(typed.format(tree)) == ["sub/b"]
+
+
 def test_equal_stems_in_two_folders_are_two_videos(tree):
     (tree / "other").mkdir()
     (tree / "other" / "b.mkv").write_bytes(b"z")
