@@ -6,6 +6,9 @@ from typing import Generic, TypeVar
 
 __all__ = ["Mailbox"]
 
+SIGNAL_SECONDS = 0.2
+"""How long what a signal handler has left may be overlooked."""
+
 T = TypeVar("T")
 
 
@@ -43,7 +46,10 @@ class Mailbox(Generic[T]):
     def get(self) -> T:
         """Take the oldest thing, as soon as there is one."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._things))
+            # A signal handler that closes the mailbox between the look at the things and the wait
+            # finds nobody to notify, so no wait is for ever.
+            while not self._changed.wait_for(lambda: bool(self._things), SIGNAL_SECONDS):
+                pass
             thing = self._things.popleft()
             self._changed.notify_all()
             return thing

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections import deque
 from fractions import Fraction
 
 import numpy as np
@@ -188,6 +189,30 @@ def test_a_closed_mailbox_lets_go_of_who_waits():
     thread.join(5)
     assert said == [False]
     assert waiting.get() == 7
+
+
+class Interrupted(deque):
+    """Things that a signal comes behind the first look at."""
+
+    def __init__(self, handler):
+        super().__init__()
+        self._handlers = [handler]
+
+    def __len__(self):
+        found = super().__len__()
+        if self._handlers:
+            self._handlers.pop()()
+        return found
+
+
+def test_a_signal_just_before_the_wait_is_not_lost():
+    mailbox: Mailbox[int] = Mailbox(1, drops_oldest=True)
+    mailbox._things = Interrupted(lambda: mailbox.close(7))  # handlers run in the thread that gets
+    got = []
+    thread = threading.Thread(target=lambda: got.append(mailbox.get()), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert got == [7]
 
 
 def test_a_closed_mailbox_keeps_its_last_word():
