@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cache_schema.errors import PipelineError, VideoError
+from cache_schema.errors import VideoError
 from extract.decode.frames import Frame, FrameSource, VideoFacts, sample_frames
 from extract.live.counts import LiveCounts
 from extract.live.mailbox import Mailbox
@@ -51,7 +51,8 @@ class End:
 
     end_seconds: float | None
     """Of the last connection's video; None where it broke off."""
-    error: PipelineError | None = None
+    error: Exception | None = None
+    """Why not, if the source did not just end."""
 
 
 class Capture:
@@ -118,10 +119,8 @@ class Capture:
     def _run(self) -> None:
         try:
             end = End(self._all_connections())
-        except PipelineError as error:
-            end = End(None, error)
         except Exception as error:  # whoever iterates must not wait for ever
-            end = End(None, VideoError(f"cannot be read: {error}."))
+            end = End(None, error)
         self._mailbox.finish(end)
 
     def _all_connections(self) -> float | None:

@@ -62,6 +62,7 @@ class LiveFeed(ClosedOnExit):
         Raises:
             VideoError: if the source cannot be read any further.
             PipelineError: if it is not open.
+            Exception: as it is, what else the capture ends of.
         """
         if self._ticks is None:
             raise PipelineError(
@@ -72,8 +73,10 @@ class LiveFeed(ClosedOnExit):
             if isinstance(thing, Tick):
                 yield from self._maker.push(thing)
                 continue
-            if thing.error is not None:
+            if isinstance(thing.error, PipelineError):
                 raise VideoError(f"{self._name}: {thing.error}") from thing.error
+            if thing.error is not None:
+                raise thing.error  # a fault in a program, which its traceback tells
             self.end_seconds = thing.end_seconds
             if thing.end_seconds is not None:
                 yield from self._maker.finish(thing.end_seconds)

@@ -149,9 +149,14 @@ class Instants:
 
     decoder, fps, size = "fake 1", Fraction(4), (4, 6)
 
+    def __init__(self, error=None):
+        self._error = error
+
     def __iter__(self):
         for number in range(3):
             yield Fraction(number, 4), lambda: np.zeros((4, 6, 3), np.uint8)
+        if self._error is not None:
+            raise self._error
 
     def end_seconds(self, last_seconds):
         return last_seconds + Fraction(1, 4)
@@ -189,6 +194,21 @@ def test_a_closed_mailbox_lets_go_of_who_waits():
     thread.join(5)
     assert said == [False]
     assert waiting.get() == 7
+
+
+@pytest.mark.parametrize("error", [KeyError("pixels"), VideoError("broke off.")], ids=repr)
+def test_what_a_source_raises_is_told_as_it_is(error):
+    *_, end = captured(Instants(error), most_ticks=1)
+    assert end.error is error
+
+
+def test_an_error_that_is_no_sentence_leaves_a_feed_as_it_is(tmp_path, recipe, monkeypatch):
+    path = write_video(tmp_path / "b.mp4", constant_pts(9))
+    for error, raised in ((KeyError("pixels"), KeyError), (VideoError("broke off."), VideoError)):
+        monkeypatch.setattr("extract.live.feed.open_address", lambda *_, e=error: Instants(e))
+        with open_live(recipe, path) as feed, pytest.raises(raised) as caught:
+            list(feed)
+        assert error in (caught.value, caught.value.__cause__)
 
 
 class Interrupted(deque):
