@@ -38,6 +38,10 @@ DASK_SETTINGS = {
     "distributed.worker.memory.pause": False,
 }
 
+KEEP_PLACE = {"distributed.deploy.lost-worker-timeout": "1h"}
+"""A worker that died is started again in its place, however long that takes: by default its place
+is given up after 15 s."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
@@ -98,22 +102,29 @@ def _wait(workers: Workers, where: str) -> None:
 
 @contextmanager
 def _local(num_workers: int) -> Iterator[Workers]:
-    # A worker that died is started again in its place, however long that takes: by default its
-    # place is given up after 15 s. dask looks this up when it happens.
-    keep_place = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
-    # Notes on connections that close while it shuts down would look like failures.
-    logging.getLogger("distributed").setLevel(logging.WARNING)
-    # No memory limit: a fair share of the machine may be less than an encoder needs, and what is
-    # too much for the machine is the kernel's to judge.
-    with without_ctrl_c():
-        cluster = _local_cluster(num_workers)
-    with keep_place, cluster, Client(cluster) as client:
-        yield Workers(
-            client=client,
-            most=lambda: num_workers,
-            num_threads=threads_for(num_workers),
-            wait_seconds=CONNECT_SECONDS * 4,
-        )
+    # In effect until all is closed: dask looks the setting up when a worker is lost.
+    with dask.config.set(KEEP_PLACE), _quiet_dask():
+        with without_ctrl_c():
+            cluster = _local_cluster(num_workers)
+        with cluster, Client(cluster) as client:
+            yield Workers(
+                client=client,
+                most=lambda: num_workers,
+                num_threads=threads_for(num_workers),
+                wait_seconds=CONNECT_SECONDS * 4,
+            )
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Have no notes on connections that close while it shuts down: they look like failures."""
+    log = logging.getLogger("distributed")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _local_cluster(num_workers: int) -> LocalCluster:
@@ -125,6 +136,8 @@ def _local_cluster(num_workers: int) -> LocalCluster:
             host=LOOPBACK,
             dashboard_address=NO_DASHBOARD["dashboard_address"],
             scheduler_kwargs=NO_DASHBOARD,
+            # None: a fair share of the machine may be less than an encoder needs, and what is too
+            # much for the machine is the kernel's to judge.
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         )

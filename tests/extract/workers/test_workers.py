@@ -1,5 +1,6 @@
 """Extraction by several processes of this machine: one LocalCluster for all tests."""
 
+import logging
 import os
 import random
 import shutil
@@ -7,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import dask
 import pytest
@@ -39,9 +41,13 @@ CONFIG = ExtractConfig(encoders=("fake",), device="cpu", workers=2)
 INTERRUPTED = "Interrupted. What was committed is kept; run the same again to go on."
 
 
+LOST = "distributed.deploy.lost-worker-timeout"
+
+
 @pytest.fixture(scope="module")
 def workers():
-    with open_workers(None, 2, ClusterConfig()) as workers:
+    # A program's own setting, with which no worker that is lost would come back.
+    with dask.config.set({LOST: "1ms"}), open_workers(None, 2, ClusterConfig()) as workers:
         yield workers
 
 
@@ -271,8 +277,33 @@ def test_two_commands_at_once_fill_one_store(folder, serial_digest, tmp_path):
 
 
 def test_a_lost_worker_keeps_its_place_while_the_run_lasts(workers):
-    # dask asks for this when a worker is lost, not when the cluster is made
-    assert dask.config.get("distributed.deploy.lost-worker-timeout") == "1h"
+    lost, other = workers.client.run(os.getpid).values()
+    os.kill(lost, signal.SIGKILL)
+    deadline, pids = time.monotonic() + 60, [lost, other]
+    while len(pids) < 2 or lost in pids:
+        assert time.monotonic() < deadline, "no worker came in its place"
+        time.sleep(0.1)
+        pids = workers.client.run(os.getpid, on_error="ignore").values()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_programs_own_settings_of_dask_are_as_they_were(monkeypatch, caplog, fails):
+    def start(num_workers):
+        seen.append((dask.config.get(LOST), logging.getLogger("distributed").level))
+        if fails:
+            raise PipelineError("workers did not start.")
+        return nullcontext()
+
+    seen = []
+    monkeypatch.setattr("extract.workers.cluster._local_cluster", start)
+    monkeypatch.setattr("extract.workers.cluster.Client", lambda _: nullcontext(MagicMock()))
+    caplog.set_level(logging.INFO, "distributed")
+    with dask.config.set({LOST: "7s"}):
+        with suppress(PipelineError), open_workers(None, 2, ClusterConfig()):
+            pass
+        assert dask.config.get(LOST) == "7s"
+    assert logging.getLogger("distributed").level == logging.INFO
+    assert seen == [("1h", logging.WARNING)]
 
 
 def test_workers_do_not_hear_ctrl_c_and_this_process_does(workers):
