@@ -264,9 +264,10 @@ def video_stream(container: av.container.InputContainer) -> VideoStream:
     for stream in container.streams.video:
         # Cover art of an audio file is a video stream of one picture.
         if not stream.disposition & av.stream.Disposition.attached_pic:
-            if stream.codec_context is None:
-                raise VideoError(f"has no decoder for its codec (PyAV {av.__version__}).")
-            return stream
+            if stream.codec_context is not None:
+                return stream
+            container.close()
+            raise VideoError(f"has no decoder for its codec (PyAV {av.__version__}).")
     container.close()
     raise VideoError("holds no video stream.")
 

@@ -8,11 +8,14 @@ from cache_schema.errors import VideoError
 from extract.decode.backends import open_video
 from extract.decode.frames import VideoFacts, sample_frames
 from extract.decode.pictures import pictures_at
+from extract.decode.pyav_source import open_container, video_stream
 from tests.extract.videos import (
     add_silence,
     constant_pts,
     cut,
     read_number,
+    rename_codec,
+    write_audio,
     write_video,
 )
 
@@ -57,6 +60,19 @@ def test_a_video_with_sound_that_is_cut_off_is_told_from_one_that_is_silent_at_i
     path = cut(add_silence(flat, tmp_path / "v.mkv", seconds=6), 0.5)
     with pytest.raises(VideoError, match="is truncated: frames end at"):
         numbers(path)
+
+
+def no_codec(path):
+    return rename_codec(write_video(path, constant_pts(9)), b"avc1", b"zzzz")
+
+
+@pytest.mark.parametrize("write", [write_audio, no_codec])
+def test_a_container_without_a_video_is_closed(tmp_path, write):
+    container = open_container(write(tmp_path / "v.mp4"))
+    with pytest.raises(VideoError):
+        video_stream(container)
+    with pytest.raises(AssertionError, match="not open"):
+        container.seek(0)
 
 
 def lost_packet(data, place):
