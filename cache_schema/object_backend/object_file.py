@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections import OrderedDict
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import IO
 from urllib.parse import unquote
 
@@ -25,6 +26,8 @@ MOST_SPOOLED_BYTES = 16 * 2**30
 """Of a file whose server sends no ranges; larger ones are refused."""
 RETRY_SECONDS = 30
 """Less than a decoder may be silent before it is taken for hung."""
+
+SIZE_CHANGED = "changed size while it was read. Run the command again."
 
 
 def key_of(address: Address) -> str:
@@ -128,10 +131,13 @@ class ObjectFile(io.RawIOBase):
                 "Download it, or put it into a bucket."
             )
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - see close
-        with write_errors(where):
-            self._bucket.copy_to(self._name, spool)
-        if spool.tell() != self._size:
-            raise StoreError(f"{where}: has not the size it had.")
+        with ExitStack() as undo:
+            undo.callback(spool.close)
+            with write_errors(where):
+                self._bucket.copy_to(self._name, spool)
+            if spool.tell() != self._size:
+                raise StoreError(f"{where}: {SIZE_CHANGED}")
+            undo.pop_all()
         return spool
 
     def _block(self, number: int) -> bytes:
@@ -140,7 +146,7 @@ class ObjectFile(io.RawIOBase):
             self._start(wanted)
         block = self._blocks[number].result()
         if len(block) != min(BLOCK_BYTES, self._size - number * BLOCK_BYTES):
-            raise StoreError(f"{self._bucket.address}/{self._name}: is shorter than it was.")
+            raise StoreError(f"{self._bucket.address}/{self._name}: {SIZE_CHANGED}")
         return block
 
     def _start(self, number: int) -> None:

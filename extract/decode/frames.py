@@ -161,7 +161,7 @@ def sample_frames(
             yield _sampled(convert(), ticks)
         convert = this_convert
     if convert is None:
-        raise VideoError("no frame could be decoded.")
+        raise VideoError("no frame could be decoded. Get the file again.")
     end = clock.end(source)
     ticks = sampler.finish(end)
     if ticks:

@@ -125,7 +125,7 @@ class _Frames:
             ) from error
         shown = self._shown or self._next
         if shown is None:
-            raise VideoError("no frame could be decoded.")
+            raise VideoError("no frame could be decoded. Get the file again.")
         return shown.frame
 
     def _is_near(self, instant: Fraction) -> bool:

@@ -269,7 +269,7 @@ def video_stream(container: av.container.InputContainer) -> VideoStream:
             container.close()
             raise VideoError(f"has no decoder for its codec (PyAV {av.__version__}).")
     container.close()
-    raise VideoError("holds no video stream.")
+    raise VideoError("holds no video stream. Move it out of the folder.")
 
 
 def _declared_duration(
@@ -311,7 +311,7 @@ def _last_second(path: Place) -> Fraction:
 
 def _skipped() -> Frame:
     """Stand for a frame that no tick falls on, unless the frame behind it does not decode."""
-    raise VideoError("its packets tell of a frame that does not decode. Get the file again.")
+    raise VideoError("its index lists a frame that cannot be decoded. Get the file again.")
 
 
 def _check_times(times: Sequence[Fraction], given: Sequence[Fraction]) -> None:

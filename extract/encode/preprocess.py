@@ -143,5 +143,8 @@ def _normalize(frames_NCHW: Tensor, recipe: PreprocessRecipe) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _levels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return a number for each channel as (C, 1, 1); to bring one to a GPU means to wait for it."""
+    """Return a number for each channel as (C, 1, 1).
+
+    Cached: copying it to the GPU would synchronise.
+    """
     return torch.tensor(values, device=device).view(-1, 1, 1) * 255

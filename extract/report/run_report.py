@@ -138,9 +138,14 @@ class RunReport:
             f"{self.num_done} videos extracted, {self.num_skipped} already there, "
             f"{facts['videos_failed']} failed"
             + (f", {before} failed before and not tried again." if before else "."),
-            f"{self.num_rows} rows from {facts['video_hours']:.3f} video-hours in "
-            f"{facts['wall_seconds']:.1f} s: {facts['video_hours_per_hour']:.1f} video-hours per "
-            f"hour (busy: {stages or 'nothing'}).",
+        ]
+        if stages:  # else nothing was done
+            lines.append(
+                f"{self.num_rows} rows from {facts['video_hours']:.3f} video-hours in "
+                f"{facts['wall_seconds']:.1f} s: {facts['video_hours_per_hour']:.1f} video-hours "
+                f"per hour (busy: {stages})."
+            )
+        lines += [
             f"Store: {self.store} (stream{'s' if len(self.streams) > 1 else ''} "
             f"{', '.join(self.streams)})",
         ]

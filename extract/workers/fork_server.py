@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "6640",
     # Modules are not taken from the folder that happens to be the current one.
     "PYTHONSAFEPATH": "1",
-    # Whoever asks whether there is a GPU asks its driver, and does not begin to use it.
+    # GPU availability is asked of the driver, without initialising CUDA.
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
 """Of that process, and so of the workers."""

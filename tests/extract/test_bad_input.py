@@ -30,7 +30,7 @@ NO_B_FRAMES = {"bf": "0"}
 BAD_PACKETS = range(30, 40)
 
 SENTENCES = {
-    "audio": "holds no video stream",
+    "audio": "holds no video stream. Move it out of the folder.",
     "backwards": "timestamps do not increase: frame 21 at 0.667 s follows 0.700 s",
     "channels": "gives frames of shape (4, 6, 4) and type uint8",
     "codec": "has no decoder for its codec",

@@ -31,5 +31,6 @@ def lock_pages(memory: FrameMemory, device: torch.device) -> None:
         if status == runtime.cudaError.success:
             memory.before_end = partial(runtime.cudaHostUnregister, address)
             return
-        with suppress(RuntimeError):  # it is told once more, to whatever comes next
+        # CUDA reports the error again at the next call; consume it here.
+        with suppress(RuntimeError):
             torch.zeros(1, device=device)

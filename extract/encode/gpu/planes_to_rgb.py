@@ -54,7 +54,10 @@ def levels_of_planes(planes_NPW: Tensor, matrix: YuvMatrix, rows: slice, columns
 
 @lru_cache(maxsize=64)
 def _offsets(matrix: YuvMatrix, device: torch.device) -> tuple[Tensor, ...]:
-    """Return what is added to ``8 * factor * sample``, int32; to bring it a GPU is waited for."""
+    """Return what is added to ``8 * factor * sample``, int32.
+
+    Cached: copying it to the GPU would synchronise.
+    """
     blacks = (matrix.black, *[8 * 128] * 4)
     numbers = [-black * factor for black, factor in zip(blacks, matrix[1:], strict=True)]
     return torch.tensor(numbers, dtype=torch.int32, device=device).view(-1, 1).unbind()

@@ -1,10 +1,11 @@
 import io
+from concurrent.futures import Future
 
 import pytest
 
 from cache_schema.errors import StoreError
 from cache_schema.object_backend import object_file
-from cache_schema.object_backend.bucket import Bucket
+from cache_schema.object_backend.bucket import Bucket, NoRangesError
 from cache_schema.object_backend.object_file import ObjectFile
 
 DATA = bytes(range(256)) * 5
@@ -48,6 +49,32 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error(place, address)
         file.seek(1000)
         with pytest.raises(StoreError, match="was replaced while it was read"):
             file.read(10)
+
+
+@pytest.mark.parametrize("sends_ranges", [True, False])
+def test_an_object_whose_size_changes_while_it_is_read_says_what_to_do(
+    place, monkeypatch, sends_ranges
+):
+    def fetch(*_):
+        if not sends_ranges:
+            raise NoRangesError
+        return [done(b"short")]
+
+    monkeypatch.setattr(Bucket, "fetch", fetch)
+    monkeypatch.setattr(Bucket, "copy_to", lambda *_: None)
+    with (
+        ObjectFile(place) as file,
+        pytest.raises(
+            StoreError, match=r"x\.bin: changed size while it was read\. Run the command"
+        ),
+    ):
+        file.read(10)
+
+
+def done(block):
+    future = Future[bytes]()
+    future.set_result(block)
+    return future
 
 
 def test_another_version_than_the_one_that_is_meant_is_an_error(place):

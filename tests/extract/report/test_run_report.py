@@ -37,6 +37,15 @@ def test_a_run_says_which_bytes_it_moved(videos, tmp_path):
     assert facts["feature_bytes"] == open_store(tmp_path / "f.zarr").stream().num_rows * 16 * 2
 
 
+def test_a_run_that_did_nothing_says_nothing_of_its_speed(videos, tmp_path):
+    assert "video-hours per hour (busy: decode" in run(videos, tmp_path / "f.zarr").text()
+    nothing = run(videos, tmp_path / "f.zarr").text()
+    assert nothing.splitlines() == [
+        "0 videos extracted, 2 already there, 0 failed.",
+        f"Store: {tmp_path}/f.zarr (stream fake)",
+    ]
+
+
 def test_workers_add_up_but_for_memory():
     report = RunReport(store="f.zarr", streams=["x"])
     for seconds, peak in ((1.5, 300), (2.0, 200)):
