@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cache_schema.recipe import EncoderRecipe, PreprocessRecipe
     from extract.decode.pictures import pictures_at, plays_in_browsers
     from extract.encode.encoders.base import Encoder, single_frame
+    from extract.encode.encoders.kept import KeptEncoders
     from extract.encode.encoders.options import EncoderOptions
     from extract.encode.encoders.placement import choose_device, choose_dtype
     from extract.encode.encoders.weights import weights_sha256
@@ -38,6 +39,7 @@ __all__ = [
     "EncoderRecipe",
     "Failure",
     "FrameEncoder",
+    "KeptEncoders",
     "LiveCounts",
     "LiveFeed",
     "LiveRow",
@@ -63,6 +65,7 @@ _HOMES = {
     "cache_schema.recipe": ["EncoderRecipe", "PreprocessRecipe"],
     "extract.decode.pictures": ["pictures_at", "plays_in_browsers"],
     "extract.encode.encoders.base": ["Encoder", "single_frame"],
+    "extract.encode.encoders.kept": ["KeptEncoders"],
     "extract.encode.encoders.options": ["EncoderOptions"],
     "extract.encode.encoders.placement": ["choose_device", "choose_dtype"],
     "extract.encode.encoders.weights": ["weights_sha256"],

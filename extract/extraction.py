@@ -12,6 +12,7 @@ from cache_schema.parsing import parse, to_mapping
 from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
 from extract.config import ExtractConfig, ExtractSettings, settings_of_call
+from extract.encode.encoders.kept import KeptEncoders
 from extract.encode.encoders.whereabouts import found_encoder
 from extract.plan.targets import config_of
 from extract.report.progress import Progress
@@ -77,6 +78,7 @@ def extract_like(
     device: str = "auto",
     workers: int = 1,
     hides_progress: bool = True,
+    kept: KeptEncoders | None = None,
 ) -> RunReport:
     """Make features by the recipe of others: what a trained model needs of new videos.
 
@@ -90,6 +92,7 @@ def extract_like(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: Processes on this machine.
         hides_progress: Whether no bar is shown on standard error.
+        kept: Encoders that this process has loaded before; this one stays there for later calls.
 
     Returns:
         As ``extract``; ``streams`` names the one stream that was filled.
@@ -102,9 +105,12 @@ def extract_like(
     settings = to_mapping(config_of(recipe, recipe.encoder.id, device)) | {"workers": workers}
     config = parse(ExtractConfig, settings, where="settings [extract]")
     # Settings are checked: what can be wrong in the block is about the encoder.
-    with found_encoder(recipe.encoder, encoder, encoder_source) as name:
+    with (
+        found_encoder(recipe.encoder, encoder, encoder_source) as name,
+        (kept or KeptEncoders()).lent() as load,
+    ):
         options = _options(videos, out, replace(config, encoders=(name,)))
-        options = replace(options, recipe=recipe, hides_progress=hides_progress)
+        options = replace(options, recipe=recipe, hides_progress=hides_progress, load=load)
         return run_extraction(options, tell=_log.info)
 
 

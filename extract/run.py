@@ -20,6 +20,8 @@ from cache_schema.store import (
 )
 from extract.config import ExtractConfig
 from extract.decode.process import DecoderProcess
+from extract.encode.encoders.kept import Load
+from extract.encode.encoders.remembered import load_and_remember
 from extract.plan.committed import committed_videos
 from extract.plan.jobs import Plan, plan_jobs
 from extract.plan.remaining import Remaining
@@ -66,6 +68,8 @@ class RunOptions:
     """What all rows must be made by, but for the decoder's version; None takes the settings'."""
     progress: Callable[[Progress], object] = lambda progress: None
     """Told of every bit of work that was done."""
+    load: Load = load_and_remember
+    """Gives an encoder by its name and options, where this process encodes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +142,7 @@ def _look(options: RunOptions, ledger: Ledger, processes: _Processes) -> _Outloo
             return _Outlook(plan=plan, streams=streams, targets=[])
         _begin(plan, options, processes)
     with nothing_collected():
-        targets = build_targets(options.config, store)
+        targets = build_targets(options.config, store, options.load)
     _check_recipes(options, [target.recipe for target in targets])
     streams = streams_of(targets)
     # A hub's model may have moved on since: what was loaded counts.

@@ -17,6 +17,7 @@ from extract.encode.encoders.remembered import EncoderFacts, facts_of, load_and_
 
 if TYPE_CHECKING:
     from extract.encode.encoders.base import Encoder
+    from extract.encode.encoders.kept import Load
 
 __all__ = [
     "Target",
@@ -62,15 +63,22 @@ def remembered_recipes(config: ExtractConfig) -> list[Recipe] | None:
     return list(recipes.values())
 
 
-def build_targets(config: ExtractConfig, store: Store | None) -> list[Target]:
+def build_targets(
+    config: ExtractConfig, store: Store | None, load: "Load" = load_and_remember
+) -> list[Target]:
     """Load every encoder and find or choose its stream's name.
 
     An encoder that is named twice, in whatever way, is one target.
 
+    Args:
+        config: Names the encoders.
+        store: Where the streams are to be, if it is there.
+        load: Gives an encoder by its name and options.
+
     Raises:
         ConfigError: on an unknown encoder or an option it does not have.
     """
-    encoders = [load_and_remember(name, _encoder_options(config)) for name in config.encoders]
+    encoders = [load(name, _encoder_options(config)) for name in config.encoders]
     recipes = [_recipe(facts_of(encoder), config) for encoder in encoders]
     sources = map(absolute_name, config.encoders)
     made = zip(encoders, recipes, stream_names(store, recipes), sources, strict=True)

