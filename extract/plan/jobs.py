@@ -1,12 +1,13 @@
 """What is left to do: which video lacks which stream. The store's commits are the only truth."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
 from cache_schema.errors import PassingVideoError, VideoError
-from cache_schema.place import Place
+from cache_schema.place import Place, is_address
 from cache_schema.records import VideoRecord
 from cache_schema.store import Store
 from cache_schema.stream import Stream
@@ -85,9 +86,10 @@ def plan_jobs(
 ) -> Plan:
     """Compare the videos with the store's commits and open those that need work.
 
-    A video is complete in a stream if it was committed there under its id with the size it has
-    now, or under another id with the same content (it was moved). A file that changed is an
-    entry among the failures: its old rows stay untouched.
+    A video is complete in a stream if it was committed there under its id, from the place and with
+    the size it has now, or from another place or under another id with the same content (it was
+    moved). A file that changed is an entry among the failures, as is another one of the same id:
+    the old rows stay untouched.
 
     Args:
         videos: Those to look at.
@@ -139,6 +141,7 @@ class _Planner:
         self._wanted = wanted
         self._ledger = ledger
         self._streams = {stream.name: stream for stream in streams}
+        self._paths = {stream.name: _paths(stream, wanted) for stream in streams}
         self._by_digest: dict[str, dict[str, str]] = {}
 
     def learn_digests(self) -> None:
@@ -148,7 +151,7 @@ class _Planner:
             self._by_digest[name] = {video.digest: video.id for video in sorted(stream.listing())}
 
     def lacking(self, video: VideoFile, streams: Sequence[str]) -> list[str]:
-        """Return the streams that do not hold a video of this id and size."""
+        """Return the streams that do not hold a video of this id, size and place."""
         return [name for name in streams if not self._is_stored(video, name)]
 
     def look(self, video: VideoFile, streams: Sequence[str]) -> Outcome:
@@ -170,14 +173,9 @@ class _Planner:
         except VideoError as error:
             return failure_of(video, to_try, "open", str(error), stands=error.stands)
         known = {name: self._known(name, video, digest) for name in streams}
-        if any(record is not None and record.digest != digest for record in known.values()):
-            return failure_of(
-                video,
-                to_try,
-                "open",
-                "has changed since it was extracted: its content differs from the stored one's. "
-                "Extract it under another name, or into a new store.",
-            )
+        for record in filter(None, known.values()):
+            if record.digest != digest:
+                return failure_of(video, to_try, "open", _differs(video, record))
         missing = frozenset(name for name in to_try if known[name] is None)
         if not missing:
             records = filter(None, known.values())
@@ -192,11 +190,17 @@ class _Planner:
         )
 
     def _is_stored(self, video: VideoFile, stream: str) -> bool:
-        """Tell whether a stream holds a video of this id and size."""
+        """Tell whether a stream holds a video of this id and size that lay in the same place.
+
+        Elsewhere there may be another one: two cameras number their videos alike, and without
+        compression the sizes are equal, too. Then the content has to tell.
+        """
         present = self._streams.get(stream)
         if present is None or video.id not in present:
             return False
-        return present.size_bytes(video.id) == video.size_bytes
+        if present.size_bytes(video.id) != video.size_bytes:
+            return False
+        return _is_same_path(self._paths[stream][video.id], str(video.path))
 
     def _standing(self, video: VideoFile, streams: Sequence[str]) -> dict[str, Failure]:
         """Return the ledger's entry for each stream that this very file failed for."""
@@ -219,6 +223,34 @@ class _Planner:
             return present.commit(video.id).video
         twin = self._by_digest[stream].get(digest)
         return present.commit(twin).video if twin and twin not in self._wanted else None
+
+
+def _paths(stream: Stream, wanted: Collection[str]) -> dict[str, str]:
+    """Return where the stored ones of these videos lay, by their id."""
+    if not any(video_id in stream for video_id in wanted):
+        return {}
+    return {one.id: one.path for one in stream.listing() if one.id in wanted}
+
+
+def _is_same_path(stored: str, path: str) -> bool:
+    """Tell whether two texts name one place, be one of them relative to the working folder."""
+    if stored == path or is_address(stored) or is_address(path):
+        return stored == path
+    return os.path.abspath(stored) == os.path.abspath(path)  # noqa: PTH100 - no link is followed
+
+
+def _differs(video: VideoFile, record: VideoRecord) -> str:
+    """Say that the store holds other content under a video's id, and what to do."""
+    if _is_same_path(record.path, str(video.path)):
+        return (
+            "has changed since it was extracted: its content differs from the stored one's. "
+            "Extract it under another name, or into a new store."
+        )
+    return (
+        f"is not the video that the store holds under this id, which lay at {record.path}: their "
+        "contents differ. Name the folder that both are in, so that ids keep them apart, or use a "
+        "new store."
+    )
 
 
 def _is_text(video: VideoFile) -> bool:

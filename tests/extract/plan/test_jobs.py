@@ -27,7 +27,10 @@ def commit(store: Path, video_id: str, path: Path):
     stream = writer.stream(STREAM, make_recipe(), (4,))
     stream.append(make_rows(1))
     record = replace(
-        make_video(video_id), digest=content_digest(path), size_bytes=path.stat().st_size
+        make_video(video_id),
+        path=str(path),
+        digest=content_digest(path),
+        size_bytes=path.stat().st_size,
     )
     stream.commit(record, make_times(1))
     writer.close()
@@ -69,6 +72,35 @@ def test_a_changed_file_fails_and_names_the_way_out(videos, tmp_path):
     (failure,) = plan(videos, tmp_path / "f.zarr").failures
     assert failure.video_id == "long"
     assert "has changed since it was extracted" in failure.error
+
+
+def test_another_video_of_the_same_id_and_size_is_not_taken_for_the_stored_one(videos, tmp_path):
+    commit(tmp_path / "f.zarr", "long", videos / "long.mp4")
+    (tmp_path / "other").mkdir()
+    data = (videos / "long.mp4").read_bytes()
+    (tmp_path / "other" / "long.mp4").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    result = plan(tmp_path / "other", tmp_path / "f.zarr")
+    assert (result.jobs, result.num_complete) == ([], 0)
+    (failure,) = result.failures
+    assert f"the store holds under this id, which lay at {videos}/long.mp4" in failure.error
+    assert "Name the folder that both are in" in failure.error
+
+
+def test_a_folder_that_was_moved_is_complete(videos, tmp_path):
+    for name in ("long", "short"):
+        commit(tmp_path / "f.zarr", name, videos / f"{name}.mp4")
+    videos.rename(tmp_path / "moved")
+    result = plan(tmp_path / "moved", tmp_path / "f.zarr")
+    assert (result.jobs, result.num_complete, result.moved) == ([], 2, [])
+
+
+def test_a_file_of_the_stored_place_and_size_is_not_read(videos, tmp_path, monkeypatch):
+    commit(tmp_path / "f.zarr", "long", videos / "long.mp4")
+    (videos / "short.mp4").unlink()
+    monkeypatch.setattr("extract.plan.jobs.content_digest", None)
+    monkeypatch.chdir(tmp_path)
+    for typed in (videos, Path("videos"), "../" + tmp_path.name + "/videos"):
+        assert plan(typed, tmp_path / "f.zarr").num_complete == 1
 
 
 def test_what_cannot_be_opened_fails_without_stopping_the_plan(videos):
