@@ -1,10 +1,9 @@
 """Videos that are objects: those below an address, or one."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
-from cache_schema.errors import SourceError, StoreError
+from cache_schema.errors import SourceError
 from cache_schema.object_backend.bucket import Bucket, requests
 from cache_schema.object_backend.object_file import key_of, object_facts
 from cache_schema.place import Address, Place
@@ -39,15 +38,19 @@ def named_objects(address: Address, suffixes: Collection[str]) -> Iterator[Found
 
 
 def listed_objects(addresses: Sequence[Address]) -> Iterator[Found]:
-    """Yield the objects of these addresses; one that cannot be had has no bytes.
+    """Yield the objects of these addresses; one that is not there has no bytes.
 
-    Whoever opens it will be told why.
+    Whoever opens it will be told so.
+
+    Raises:
+        StoreError: if one cannot be asked for. Without its size the tasks of a job array would
+            split the videos each in its own way, and some would be in nobody's share.
     """
     yield from requests().map(_listed, addresses)
 
 
 def _listed(address: Address) -> Found:
-    with suppress(StoreError):
-        if (facts := object_facts(address)) is not None:
-            return Found(address.at(facts.version), key_of(address), facts.num_bytes)
-    return Found(address, key_of(address), 0)
+    facts = object_facts(address)
+    if facts is None:
+        return Found(address, key_of(address), 0)
+    return Found(address.at(facts.version), key_of(address), facts.num_bytes)

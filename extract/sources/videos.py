@@ -6,6 +6,7 @@ folder). An id is the path below the searched root without suffix; two files tha
 keep their suffix in it.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -31,6 +32,9 @@ SUFFIXES = frozenset({".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", "
 DIGEST_BLOCKS = 16
 DIGEST_BLOCK_BYTES = 2**18
 
+NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What a file system says of a broken link, whenever it is asked."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoFile:
@@ -39,7 +43,7 @@ class VideoFile:
     id: str
     path: Place
     size_bytes: int
-    """0 also where it cannot be found out, such as behind a broken link."""
+    """0 also where nothing is, such as behind a broken link."""
 
 
 class FileState(NamedTuple):
@@ -71,7 +75,9 @@ def find_videos(inputs: str | Path | Iterable[str | Path]) -> list[VideoFile]:
         inputs: One or several, as the head of this file says.
 
     Raises:
-        SourceError: if an input does not exist or names no video, or if two files claim one id.
+        SourceError: if an input does not exist or names no video, if two files claim one id, or if
+            the size of one cannot be found out.
+        StoreError: if a bucket cannot be read.
     """
     found: dict[str, Found] = {}  # by real path or address
     for text in map(str, [inputs] if isinstance(inputs, str | Path) else inputs):
@@ -235,7 +241,17 @@ def _without_suffix(name: str) -> str:
 
 
 def _size(path: Path) -> int:
+    """Return a file's size; 0 if it is not there.
+
+    Raises:
+        SourceError: if it cannot be found out now. The tasks of a job array must agree on it.
+    """
     try:
         return path.stat().st_size
-    except OSError:
-        return 0
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return 0
+        raise SourceError(
+            f"{path}: its size cannot be found out: {error.strerror}. Check the file system and "
+            "the rights on its folder, and run the same command again."
+        ) from error

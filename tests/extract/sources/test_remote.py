@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from cache_schema.errors import SourceError
+from cache_schema.errors import SourceError, StoreError
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.place import Address
 from cache_schema.proof.digest import store_digest
@@ -13,6 +13,7 @@ from extract.sources.videos import content_digest, find_videos
 from extract.tools.recompute import recompute_rows
 from tests.extract.running import run
 from tests.extract.videos import constant_pts, write_video
+from tests.faulty_server import faulty_server
 from tests.object_servers import BUCKET, s3_client
 
 
@@ -82,6 +83,23 @@ def test_an_object_that_is_gone_or_was_replaced_is_a_failure_and_the_others_are_
     errors = {failure.video_id: failure.error for failure in report.failures}
     assert "gone.mp4: is not there (any more)" in errors["gone"]
     assert "was replaced since it was found" in errors["b"]
+
+
+def test_an_object_of_a_list_that_cannot_be_asked_for_ends_the_search(
+    prefix, moto, tmp_path, monkeypatch
+):
+    """With 0 for its size, this task of a job array would split the videos unlike the others."""
+    with faulty_server(moto) as faulty:
+        faulty.always("AccessDenied", on=lambda method, path: path.endswith("a.mp4"))
+        place = str(prefix).replace(moto, faulty.endpoint)
+        (tmp_path / "list.txt").write_text(f"{place}/a.mp4\n{place}/deep/b.mkv\n")
+        with pytest.raises(StoreError, match=r"a\.mp4: cannot be read \(403 Forbidden\)"):
+            find_videos([str(tmp_path / "list.txt")])
+        faulty.at_random(0)
+        assert [video.size_bytes > 0 for video in find_videos([str(tmp_path / "list.txt")])] == [
+            True,
+            True,
+        ]
 
 
 class NoRanges(http.server.SimpleHTTPRequestHandler):

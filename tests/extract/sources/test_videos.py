@@ -1,8 +1,10 @@
+import errno
 import os
 
 import pytest
 
 from cache_schema.errors import SourceError, VideoError
+from extract.sources import videos as sources
 from extract.sources.videos import content_digest, find_videos
 
 
@@ -153,3 +155,17 @@ def test_one_input_may_stand_alone(tree):
     expected = find_videos([str(tree)])
     assert expected
     assert find_videos(str(tree)) == find_videos(tree) == find_videos(iter([tree])) == expected
+
+
+def test_a_size_that_cannot_be_found_out_ends_the_search(tmp_path, monkeypatch):
+    """With 0 in its place, this task of a job array would split the videos unlike the others."""
+    (tmp_path / "a.mp4").write_bytes(b"1")
+
+    def stale(path):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(sources.Path, "stat", stale)
+    with pytest.raises(
+        SourceError, match=r"a\.mp4: its size cannot be found out: Stale file handle"
+    ):
+        sources._below(tmp_path, tmp_path / "a.mp4")
