@@ -14,7 +14,12 @@ from cache_schema.object_backend.bucket_errors import (
 )
 from cache_schema.object_backend.forked import check_not_forked
 from cache_schema.object_backend.needed_package import needed_package
-from cache_schema.object_backend.open_bucket import RETRY_SECONDS, open_bucket
+from cache_schema.object_backend.open_bucket import (
+    REQUEST_SECONDS,
+    RETRY_SECONDS,
+    open_bucket,
+    wait_for_server,
+)
 from cache_schema.place import Address
 
 if TYPE_CHECKING:
@@ -90,7 +95,7 @@ class Bucket:
 
     def get_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Yield what ``get`` does for each key, in their order."""
-        self._open()  # here, or each thread would open a client of its own
+        self._open_for_threads()
         return requests().map(self.get, keys)
 
     def facts(self, key: str) -> "StoredObject | None":
@@ -251,13 +256,20 @@ class Bucket:
 
     def fetch(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Future[bytes]]:
         """See ``ByteRanges``."""
-        self._open()
+        self._open_for_threads()
         return [requests().submit(self.get_range, key, start, end) for start, end in spans]
+
+    def _open_for_threads(self) -> None:
+        """Open the client, or each thread would open one of its own."""
+        with bucket_errors(str(self.address), doing="read"):
+            self._open()
 
     def _open(self) -> "ObjectStore":
         check_not_forked()
         if self._client is None:
-            self._client = open_bucket(self.address, self._retry_seconds)
+            request_seconds = min(REQUEST_SECONDS, self._retry_seconds)
+            wait_for_server(self.address, request_seconds)
+            self._client = open_bucket(self.address, self._retry_seconds, request_seconds)
         return self._client
 
 

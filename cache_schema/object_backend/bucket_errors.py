@@ -13,7 +13,7 @@ from typing import TypeVar
 from cache_schema.errors import StoreError, StoreNotFoundError
 from cache_schema.object_backend.providers import Provider, provider_of
 
-__all__ = ["bucket_errors", "despite_cuts", "is_no_bucket", "object_gone"]
+__all__ = ["bucket_errors", "despite_cuts", "is_answer", "is_no_bucket", "object_gone"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,11 @@ def despite_cuts(call: Callable[[], T]) -> T:
 def is_no_bucket(error: FileNotFoundError) -> bool:
     """Tell whether it is the bucket that is not there, and not an object of it."""
     return _found(CODE, str(error)) in NO_BUCKET
+
+
+def is_answer(error: Exception) -> bool:
+    """Tell whether a request failed because a server said so, and not for want of one."""
+    return isinstance(error, FileNotFoundError) or STATUS.search(str(error)) is not None
 
 
 @contextmanager

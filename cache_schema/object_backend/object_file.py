@@ -24,8 +24,9 @@ MOST_BLOCKS = 16
 """Kept and coming, of one file: containers jump between an index, pictures and sound."""
 MOST_SPOOLED_BYTES = 16 * 2**30
 """Of a file whose server sends no ranges; larger ones are refused."""
-RETRY_SECONDS = 30
-"""Less than a decoder may be silent before it is taken for hung."""
+RETRY_SECONDS = 25
+"""With the last try, which may take as long, less than a decoder may be silent before it is taken
+for hung."""
 
 SIZE_CHANGED = "changed size while it was read. Run the command again."
 
@@ -35,10 +36,8 @@ def key_of(address: Address) -> str:
     return unquote(address.name) if address.scheme in ("http", "https") else address.name
 
 
-def _bucket_of(address: Address) -> Bucket:
-    """Return the objects beside one."""
-    parent = Address(address.url.rpartition("/")[0])
-    return Bucket(parent, retry_seconds=RETRY_SECONDS)
+def _parent(address: Address) -> Address:
+    return Address(address.url.rpartition("/")[0])
 
 
 def object_facts(address: Address) -> StoredObject | None:
@@ -47,7 +46,7 @@ def object_facts(address: Address) -> StoredObject | None:
     Raises:
         StoreError: if it cannot be asked.
     """
-    return _bucket_of(address).facts(key_of(address))
+    return Bucket(_parent(address)).facts(key_of(address))
 
 
 class ObjectFile(io.RawIOBase):
@@ -63,7 +62,7 @@ class ObjectFile(io.RawIOBase):
             StoreError: if it is not there, or is another version than the address says.
         """
         super().__init__()
-        self._bucket = _bucket_of(address)
+        self._bucket = Bucket(_parent(address), retry_seconds=RETRY_SECONDS)
         self._name = key_of(address)
         facts = self._bucket.facts(self._name)
         if facts is None:

@@ -1,5 +1,6 @@
 """The client of one address: which server, which bucket, and whose credentials."""
 
+import math
 import os
 import socket
 from datetime import timedelta
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cache_schema.errors import ConfigError
+from cache_schema.layout import ZARR_JSON
 from cache_schema.object_backend import aws_profile
+from cache_schema.object_backend.bucket_errors import is_answer
 from cache_schema.object_backend.needed_package import needed_package
 from cache_schema.object_backend.providers import provider_of
 from cache_schema.place import Address
@@ -15,12 +18,18 @@ from cache_schema.place import Address
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["RETRY_SECONDS", "open_bucket"]
+__all__ = ["REQUEST_SECONDS", "RETRY_SECONDS", "open_bucket", "wait_for_server"]
 
-MOST_RETRIES = 8
 RETRY_SECONDS = 120
-"""Errors of the server, cut connections and timeouts are tried again, waiting longer each time."""
+"""Errors of the server, broken connections and timeouts are tried again for so long."""
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SHARE = 1 / 8
+"""Of the time for all tries."""
+WAIT_GROWTH = 4
+"""A wait is drawn between the first one and the last one times this: twice as long on average."""
 REQUEST_SECONDS = 60
+FIRST_ANSWER_SECONDS = 5
+"""A server that never answered is most likely another one than was meant."""
 ROLE_SECONDS = 2
 ROLES = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -33,7 +42,38 @@ OTHER_SERVER = {
 }
 
 
-def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "ObjectStore":
+_ANSWERED: set[str] = set()
+"""Servers and buckets that this process has had an answer from."""
+
+
+def wait_for_server(address: Address, request_seconds: float = REQUEST_SECONDS) -> None:
+    """Ask for something, whatever the answer; not again in this process.
+
+    Later requests are tried for minutes, and the client cannot tell a server that is away from one
+    that never was there. So a wrong address is told after seconds.
+
+    Raises:
+        BaseError: (obstore's) if there is no answer.
+    """
+    server = address.url.split("/", 3)[2]
+    if f"{address.scheme}://{server}" in _ANSWERED:
+        return
+    import obstore
+
+    client = open_bucket(address, min(FIRST_ANSWER_SECONDS, request_seconds), request_seconds)
+    try:
+        obstore.head(client, ZARR_JSON)
+    except (obstore.exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+        if not is_answer(error):
+            raise
+    _ANSWERED.add(f"{address.scheme}://{server}")
+
+
+def open_bucket(
+    address: Address,
+    retry_seconds: float = RETRY_SECONDS,
+    request_seconds: float = REQUEST_SECONDS,
+) -> "ObjectStore":
     """Return a client whose names of objects follow the address.
 
     Credentials are found the standard way: environment, profile, role of the machine.
@@ -41,6 +81,7 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
     Args:
         address: Where objects lie.
         retry_seconds: What may go away by itself is tried again for so long.
+        request_seconds: One try may take so long.
 
     Raises:
         ConfigError: if a package is missing, or credentials that are named are not there or are
@@ -48,7 +89,7 @@ def open_bucket(address: Address, retry_seconds: float = RETRY_SECONDS) -> "Obje
     """
     obstore_store = needed_package("obstore.store", address)
     _check_environment(address)
-    url, options = address.url, _options(address, retry_seconds)
+    url, options = address.url, _options(address, retry_seconds, request_seconds)
     if address.scheme in ("gs", "az", "http", "https"):
         from obstore.exceptions import BaseError
 
@@ -86,17 +127,27 @@ def _credential_provider(address: Address) -> object | None:
     )
 
 
-def _options(address: Address, retry_seconds: float) -> dict[str, Any]:
+def _options(address: Address, retry_seconds: float, request_seconds: float) -> dict[str, Any]:
     client = {
-        "timeout": timedelta(seconds=min(REQUEST_SECONDS, retry_seconds)),
+        "timeout": timedelta(seconds=request_seconds),
         "connect_timeout": timedelta(seconds=10),
         "allow_http": address.scheme == "http" or _other_server(address).startswith("http://"),
     }
-    retry = {
-        "max_retries": MOST_RETRIES,
-        "retry_timeout": timedelta(seconds=retry_seconds),
+    return {"client_options": client, "retry_config": _retries(retry_seconds)}
+
+
+def _retries(seconds: float) -> dict[str, Any]:
+    """Return how often the client tries again: for this time, which no number of tries ends."""
+    longest = max(FIRST_WAIT_SECONDS, seconds * LONGEST_WAIT_SHARE)
+    return {
+        "max_retries": math.ceil(seconds / FIRST_WAIT_SECONDS),
+        "retry_timeout": timedelta(seconds=seconds),
+        "backoff": {
+            "init_backoff": timedelta(seconds=FIRST_WAIT_SECONDS),
+            "max_backoff": timedelta(seconds=longest),
+            "base": WAIT_GROWTH,
+        },
     }
-    return {"client_options": client, "retry_config": retry}
 
 
 def _check_environment(address: Address) -> None:

@@ -61,7 +61,7 @@ def quick(monkeypatch):
             "init_backoff": timedelta(milliseconds=5),
             "max_backoff": timedelta(milliseconds=50),
         }
-        made["retry_config"]["backoff"] = {**wait, "base": 2}
+        made["retry_config"] |= {"max_retries": 8, "backoff": {**wait, "base": 2}}
         return made
 
     monkeypatch.setattr(open_bucket, "_options", hasty)

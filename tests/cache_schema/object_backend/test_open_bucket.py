@@ -1,15 +1,19 @@
 import json
 import sys
+import time
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from cache_schema.errors import ConfigError, StoreError
+from cache_schema.object_backend import open_bucket as module
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.open_bucket import open_bucket
 from cache_schema.place import to_place
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
+from tests.faulty_server import faulty_server
 from tests.object_servers import BUCKET, s3_client
 from tests.web_server import served
 
@@ -195,3 +199,48 @@ def test_a_package_that_is_missing_is_named(address, monkeypatch, package, tmp_p
         ConfigError, match=rf"\({name}\): pip install 'video-feature-llm\[remote\]'"
     ):
         open_store(address)
+
+
+def test_a_busy_server_is_asked_again_for_the_whole_time(moto, address, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.02)
+    Bucket(address).put("x", b"1")
+    asked = []
+    with faulty_server(moto) as faulty:
+        place = to_place(str(address).replace(moto, faulty.endpoint))
+        assert Bucket(place).get("x") == b"1"
+        faulty.choose = lambda method, path: asked.append(time.monotonic()) or "SlowDown"
+        with pytest.raises(StoreError, match="busy or broken"):
+            Bucket(place, retry_seconds=1).get("x")
+        assert 0.7 < asked[-1] - asked[0] < 2
+        assert len(asked) > 9
+        ends = time.monotonic() + 0.5
+        faulty.choose = lambda method, path: "SlowDown" if time.monotonic() < ends else None
+        assert Bucket(place, retry_seconds=30).get("x") == b"1"
+
+
+def test_the_time_ends_the_tries_and_not_their_number():
+    made = module._retries(120)
+    wait = made["backoff"]
+    assert (made["retry_timeout"], wait["max_backoff"]) == (timedelta(minutes=2), timedelta(0, 15))
+    assert made["max_retries"] * wait["init_backoff"] >= made["retry_timeout"]
+
+
+def test_a_server_that_is_not_there_is_told_soon(credentials, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_ANSWER_SECONDS", 0.1)
+    begun = time.monotonic()
+    bucket = Bucket(to_place("s3+http://127.0.0.1:1/b/x"))
+    for call in (lambda: bucket.get("y"), lambda: bucket.fetch("y", [(0, 1)])):
+        with pytest.raises(StoreError, match=r"\(no answer\)\. The server cannot be reached"):
+            call()
+    assert time.monotonic() - begun < 5
+
+
+def test_a_server_that_is_busy_at_first_is_waited_for(moto, address, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "FIRST_ANSWER_SECONDS", 0.1)
+    Bucket(address).put("x", b"1")
+    with faulty_server(moto) as faulty:
+        ends = time.monotonic() + 1
+        faulty.choose = lambda method, path: "SlowDown" if time.monotonic() < ends else None
+        place = to_place(str(address).replace(moto, faulty.endpoint))
+        assert Bucket(place).get("x") == b"1"
