@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from cache_schema.errors import SourceError
-from cache_schema.object_backend.bucket import Bucket, requests
+from cache_schema.object_backend.bucket import Bucket, StoredObject, requests
 from cache_schema.object_backend.object_file import key_of, object_facts
 from cache_schema.place import Address, Place
 
@@ -32,9 +32,18 @@ def named_objects(address: Address, suffixes: Collection[str]) -> Iterator[Found
         return
     if address.scheme in ("http", "https"):
         raise SourceError(f"{address}: no such file. Check the address.")
-    for key, one in sorted(Bucket(address).objects().items()):
-        if f".{key.rpartition('.')[2].lower()}" in suffixes and one.num_bytes:
+    bucket = Bucket(address)
+    for key, one in sorted(bucket.objects().items()):
+        if f".{key.rpartition('.')[2].lower()}" in suffixes and _is_object(bucket, key, one):
             yield Found((address / key).at(one.version), key, one.num_bytes)
+
+
+def _is_object(bucket: Bucket, key: str, found: StoredObject) -> bool:
+    """Tell an empty object, such as of an upload that failed, from the mark of a folder.
+
+    Listings name both without the slash that a mark ends in, and under which it is no object.
+    """
+    return found.num_bytes > 0 or bucket.facts(key) is not None
 
 
 def listed_objects(addresses: Sequence[Address]) -> Iterator[Found]:

@@ -102,6 +102,17 @@ def test_an_object_of_a_list_that_cannot_be_asked_for_ends_the_search(
         ]
 
 
+def test_an_empty_object_is_a_failure_and_the_mark_of_a_folder_is_not(prefix, moto, tmp_path):
+    below = str(prefix).partition(f"/{BUCKET}/")[2]
+    client = s3_client(moto)
+    for name in ("upload_failed.mp4", "deep/", "marked.mp4/"):
+        client.put_object(Bucket=BUCKET, Key=f"{below}/{name}", Body=b"")
+    client.close()
+    report = run(prefix, tmp_path / "f.zarr")
+    assert report.num_done == 2
+    assert [failure.video_id for failure in report.failures] == ["upload_failed"]
+
+
 class NoRanges(http.server.SimpleHTTPRequestHandler):
     """Answers a request for a range with all there is."""
 
