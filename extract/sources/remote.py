@@ -20,18 +20,34 @@ class Found(NamedTuple):
     size_bytes: int
 
 
-def named_objects(address: Address, suffixes: Collection[str]) -> Iterator[Found]:
+def named_objects(
+    address: Address, suffixes: Collection[str], *, is_folder: bool = False
+) -> Iterator[Found]:
     """Yield the object of this address, or all videos below it.
+
+    Args:
+        address: Of either.
+        suffixes: What names of videos below it end in.
+        is_folder: Whether the address was typed with a slash at its end. Then what lies below it
+            is meant, whatever has its own name; as it is if that is an empty object, which some
+            tools make to mark a folder.
 
     Raises:
         SourceError: if a web server, which lists nothing, has no such file.
         StoreError: if the bucket cannot be read.
     """
-    if (facts := object_facts(address)) is not None:
-        yield Found(address.at(facts.version), key_of(address), facts.num_bytes)
-        return
-    if address.scheme in ("http", "https"):
+    is_listed = address.scheme not in ("http", "https")
+    facts = None if is_folder and is_listed else object_facts(address)
+    if facts is None and not is_listed:
         raise SourceError(f"{address}: no such file. Check the address.")
+    is_whole = facts is not None and (facts.num_bytes > 0 or not is_listed)
+    below = [] if is_whole else list(_below(address, suffixes))
+    if facts is not None and not below:
+        yield Found(address.at(facts.version), key_of(address), facts.num_bytes)
+    yield from below
+
+
+def _below(address: Address, suffixes: Collection[str]) -> Iterator[Found]:
     bucket = Bucket(address)
     for key, one in sorted(bucket.objects().items()):
         if f".{key.rpartition('.')[2].lower()}" in suffixes and _is_object(bucket, key, one):

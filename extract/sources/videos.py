@@ -132,7 +132,7 @@ def _expand(text: str) -> Iterator[Found]:
     """Yield the videos of one input."""
     place = to_place(text)
     if isinstance(place, Address):
-        yield from named_objects(place, SUFFIXES)
+        yield from named_objects(place, SUFFIXES, is_folder=text.endswith("/"))
     else:
         yield from _expand_path(place, text)
 

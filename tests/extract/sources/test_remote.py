@@ -113,6 +113,15 @@ def test_an_empty_object_is_a_failure_and_the_mark_of_a_folder_is_not(prefix, mo
     assert [failure.video_id for failure in report.failures] == ["upload_failed"]
 
 
+@pytest.mark.parametrize(("data", "plain"), [(b"1", ["videos"]), (b"", ["a", "deep/b"])])
+def test_a_slash_at_the_end_means_what_lies_below(prefix, data, plain):
+    Bucket(Address(str(prefix).rpartition("/")[0])).put(
+        "videos", data
+    )  # an object of the folder's own name
+    assert [video.id for video in find_videos([f"{prefix}/"])] == ["a", "deep/b"]
+    assert [video.id for video in find_videos([str(prefix)])] == plain
+
+
 class NoRanges(http.server.SimpleHTTPRequestHandler):
     """Answers a request for a range with all there is."""
 
