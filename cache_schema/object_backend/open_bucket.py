@@ -5,7 +5,7 @@ import os
 import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from cache_schema.errors import ConfigError
 from cache_schema.layout import ZARR_JSON
@@ -94,7 +94,7 @@ def open_bucket(
         from obstore.exceptions import BaseError
 
         try:
-            return obstore_store.from_url(url, **options)  # type: ignore[no-any-return]
+            return obstore_store.from_url(_spelt_out(address), **options)  # type: ignore[no-any-return]
         except BaseError:  # not told: it may quote a key
             known = provider_of(url).credentials
             raise ConfigError(
@@ -134,6 +134,17 @@ def _options(address: Address, retry_seconds: float, request_seconds: float) -> 
         "allow_http": address.scheme == "http" or _other_server(address).startswith("http://"),
     }
     return {"client_options": client, "retry_config": _retries(retry_seconds)}
+
+
+def _spelt_out(address: Address) -> str:
+    """Return the URL whose decoded path is the address's; a web server's is as it was typed.
+
+    A name in a bucket may hold ``%20`` or ``#``, which a URL has for other things.
+    """
+    if address.scheme in ("http", "https"):
+        return address.url
+    scheme, _, rest = address.url.partition("://")
+    return f"{scheme}://{quote(rest)}"
 
 
 def _retries(seconds: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cache_schema.errors import ConfigError, StoreError
 from cache_schema.object_backend import open_bucket as module
 from cache_schema.object_backend.bucket import Bucket
 from cache_schema.object_backend.open_bucket import open_bucket
-from cache_schema.place import to_place
+from cache_schema.place import Address, to_place
 from cache_schema.store import open_store
 from cache_schema.testing import make_store
 from tests.faulty_server import faulty_server
@@ -244,3 +244,12 @@ def test_a_server_that_is_busy_at_first_is_waited_for(moto, address, monkeypatch
         faulty.choose = lambda method, path: "SlowDown" if time.monotonic() < ends else None
         place = to_place(str(address).replace(moto, faulty.endpoint))
         assert Bucket(place).get("x") == b"1"
+
+
+@pytest.mark.parametrize("scheme", ["az", "gs"])
+@pytest.mark.parametrize("name", ["pct%20d", "hash#d", "ä b+c?"])
+def test_a_name_in_a_bucket_is_not_decoded(scheme, name, monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "me")
+    for provider in ("AZURE", "GOOGLE"):
+        monkeypatch.setenv(f"{provider}_SKIP_SIGNATURE", "true")
+    assert open_bucket(Address(f"{scheme}://lab/x/{name}")).prefix == f"x/{name}"
