@@ -6,6 +6,7 @@ A server that sends whole objects only is asked for all of it once, into a tempo
 import io
 import tempfile
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import IO
@@ -106,6 +107,35 @@ class ObjectFile(io.RawIOBase):
             self._at += len(pieces[-1])
         return b"".join(pieces)
 
+    def read_spans(self, spans: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield the bytes of each span of first byte and the one behind the last.
+
+        Nothing else is fetched or kept, and the spans behind the first come side by side. The
+        first alone tells whether the server sends ranges.
+
+        Raises:
+            StoreError: as ``read`` does.
+        """
+        try:
+            yield from self._spans(spans[:1])
+        except NoRangesError:
+            self._spool = self._whole()
+            for start, end in spans:
+                self._spool.seek(start)
+                yield self._spool.read(end - start)
+            return
+        yield from self._spans(spans[1:])
+
+    def _spans(self, spans: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        coming = self._bucket.fetch(self._name, spans)
+        for (start, end), future in zip(spans, coming, strict=True):
+            yield self._checked(future.result(), end - start)
+
+    def _checked(self, data: bytes, num_bytes: int) -> bytes:
+        if len(data) != num_bytes:
+            raise StoreError(f"{self._bucket.address}/{self._name}: {SIZE_CHANGED}")
+        return data
+
     def close(self) -> None:
         """Let go of what was fetched."""
         if not self.closed and self._spool is not None:
@@ -143,10 +173,8 @@ class ObjectFile(io.RawIOBase):
         is_next = number - 1 in self._blocks or number == 0
         for wanted in range(number, number + (BLOCKS_AHEAD if is_next else 0) + 1):
             self._start(wanted)
-        block = self._blocks[number].result()
-        if len(block) != min(BLOCK_BYTES, self._size - number * BLOCK_BYTES):
-            raise StoreError(f"{self._bucket.address}/{self._name}: {SIZE_CHANGED}")
-        return block
+        expected = min(BLOCK_BYTES, self._size - number * BLOCK_BYTES)
+        return self._checked(self._blocks[number].result(), expected)
 
     def _start(self, number: int) -> None:
         """Begin to fetch a block, unless it is here or behind the end."""

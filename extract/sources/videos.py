@@ -104,27 +104,38 @@ def content_digest(path: Place) -> str:
     try:
         if isinstance(path, Address):
             with ObjectFile(path) as remote:
-                return _digest(remote, remote.seek(0, os.SEEK_END))
+                size = remote.seek(0, os.SEEK_END)
+                return _digest(size, remote.read_spans(_digest_spans(size)))
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
             raise VideoError("is no regular file. Move it out of the folder.")
         with path.open("rb") as file:
-            return _digest(file, facts.st_size)
+            return _digest(facts.st_size, _read_spans(file, _digest_spans(facts.st_size)))
     except StoreError as error:
         raise PassingVideoError(f"cannot be read: {error}") from error
     except OSError as error:
         raise PassingVideoError(f"cannot be read: {error.strerror}.") from error
 
 
-def _digest(file: BinaryIO | ObjectFile, size: int) -> str:
-    digest = hashlib.sha256(size.to_bytes(8, "little"))
+def _digest_spans(size: int) -> list[tuple[int, int]]:
+    """Return first byte, and the one behind the last, of each block that a digest is made of."""
     starts = list(range(0, size, DIGEST_BLOCK_BYTES))
     if len(starts) > DIGEST_BLOCKS:
         last = size - DIGEST_BLOCK_BYTES
         starts = [last * block // (DIGEST_BLOCKS - 1) for block in range(DIGEST_BLOCKS)]
-    for start in starts:
+    return [(start, min(start + DIGEST_BLOCK_BYTES, size)) for start in starts]
+
+
+def _read_spans(file: BinaryIO, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    for start, end in spans:
         file.seek(start)
-        digest.update(file.read(DIGEST_BLOCK_BYTES))
+        yield file.read(end - start)
+
+
+def _digest(size: int, blocks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256(size.to_bytes(8, "little"))
+    for block in blocks:
+        digest.update(block)
     return f"sha256-16x256k:{digest.hexdigest()}"
 
 

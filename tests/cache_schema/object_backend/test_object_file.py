@@ -85,3 +85,12 @@ def test_another_version_than_the_one_that_is_meant_is_an_error(place):
 def test_what_is_not_there_is_an_error(address):
     with pytest.raises(StoreError, match=r"is not there \(any more\)"):
         ObjectFile(address / "none")
+
+
+def test_spans_are_read_as_of_a_file_and_missed_bytes_are_an_error(place):
+    spans = [(0, 10), (700, 900), (50, 60)]
+    with ObjectFile(place) as file:
+        assert list(file.read_spans(spans)) == [DATA[start:end] for start, end in spans]
+        assert list(file.read_spans([])) == []
+        with pytest.raises(StoreError, match="is shorter than it was"):
+            list(file.read_spans([(0, 1), (1000, 2000)]))

@@ -1,4 +1,5 @@
 import http.server
+import random
 import threading
 from functools import partial
 
@@ -9,6 +10,7 @@ from cache_schema.object_backend.bucket import Bucket
 from cache_schema.place import Address
 from cache_schema.proof.digest import store_digest
 from cache_schema.store import open_store
+from extract.sources import videos as sources
 from extract.sources.videos import content_digest, find_videos
 from extract.tools.recompute import recompute_rows
 from tests.extract.running import run
@@ -120,6 +122,22 @@ def test_a_slash_at_the_end_means_what_lies_below(prefix, data, plain):
     )  # an object of the folder's own name
     assert [video.id for video in find_videos([f"{prefix}/"])] == ["a", "deep/b"]
     assert [video.id for video in find_videos([str(prefix)])] == plain
+
+
+def test_for_a_digest_no_more_is_fetched_than_it_is_made_of(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "DIGEST_BLOCK_BYTES", 1000)
+    data = random.Random(0).randbytes(3 * 2**20)
+    (tmp_path / "x.mp4").write_bytes(data)
+    Bucket(address).put("x.mp4", data)
+    fetched, get_range = [], Bucket.get_range
+
+    def counted(self, key, start, end):
+        fetched.append(end - start)
+        return get_range(self, key, start, end)
+
+    monkeypatch.setattr(Bucket, "get_range", counted)
+    assert content_digest(address / "x.mp4") == content_digest(tmp_path / "x.mp4")
+    assert fetched == [1000] * 16
 
 
 class NoRanges(http.server.SimpleHTTPRequestHandler):
