@@ -49,8 +49,7 @@ def compact_bucket(
         if len(merged) > 1 or any(has_dead_rows(stream, part) for part in merged):
             _move(bucket, stream, merged, done[-1], progress)
             # The newest first: of two copies the older one counts until both are gone.
-            for part in reversed(merged):
-                _remove(bucket, _folder(stream, part.id))
+            _remove(bucket, stream, [part.id for part in reversed(merged)])
     now = open_store(address)
     for one in done:
         one.parts_after = len(now.streams[one.stream].parts)
@@ -82,8 +81,7 @@ def _move(
         # Copies nobody reads would be merged again by every other compaction.
         writer.discard()
         with suppress(StoreError):
-            for part in writer.parts:
-                _remove(bucket, _folder(stream, part))
+            _remove(bucket, stream, writer.parts)
         raise
 
 
@@ -137,10 +135,13 @@ def _finish_removal(bucket: Bucket, folder: str, keys: set[str], modified_second
         bucket.remove([mark])
 
 
-def _remove(bucket: Bucket, folder: str) -> None:
-    """Take a committed part away: at once for readers, then its bytes."""
-    bucket.remove([f"{folder}/{layout.COMMITS}"])
-    bucket.remove(list(bucket.objects(folder)))
+def _remove(bucket: Bucket, stream: Stream, parts: Sequence[str]) -> None:
+    """Take committed parts away: one after the other for readers, then the bytes of all."""
+    folders = [_folder(stream, part) for part in parts]
+    for folder in folders:
+        bucket.remove([f"{folder}/{layout.COMMITS}"])
+    there = bucket.objects(f"{stream.name}/{layout.PARTS}") if parts else {}
+    bucket.remove([key for key in there if key.startswith(tuple(f"{one}/" for one in folders))])
 
 
 def _folder(stream: Stream, part: str) -> str:

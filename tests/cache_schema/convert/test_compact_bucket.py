@@ -8,10 +8,12 @@ from cache_schema.convert import compact_bucket
 from cache_schema.convert.compact import compact_store
 from cache_schema.errors import StoreError
 from cache_schema.object_backend.bucket import Bucket
+from cache_schema.place import to_place
 from cache_schema.proof.digest import store_digest
 from cache_schema.proof.verify import verify_store
 from cache_schema.store import create_store, open_store
 from cache_schema.testing import add_video, make_recipe, make_rows
+from tests.faulty_server import faulty_server
 
 LEFT = "tiny/parts/0000000000000-00000000"
 
@@ -56,7 +58,7 @@ def test_big_parts_stay_where_they_are(address, monkeypatch):
     assert (done.videos_moved, parts_of(address)) == (0, [["a"], ["b"]])
 
 
-# Copying the first and the last video; taking away the first part, in two steps; the third.
+# Copying the first and the last video; taking away the last part, the one before it, all bytes.
 @pytest.mark.parametrize("instant", [0, 2, 3, 4, 7])
 def test_a_compaction_that_dies_at_any_step_changes_nothing(address, monkeypatch, instant):
     write_parts(address, "abca")
@@ -116,3 +118,15 @@ def test_a_part_that_is_committed_while_a_compaction_looks_stays(address):
     compact_bucket.compact_bucket(address, store, quiet_seconds=0, progress=lambda rows: None)
     assert parts_of(address) == [["a"], ["b"]]
     np.testing.assert_array_equal(open_store(address).stream().read("b").values, make_rows(10))
+
+
+def test_objects_of_all_parts_are_listed_once_and_removed_by_few_requests(address, moto):
+    write_parts(address, "abcdefgh")
+    asked = []
+    with faulty_server(moto) as server:
+        server.choose = lambda method, path: asked.append(f"{method} {path}")
+        compact_store(to_place(str(address).replace(moto, server.endpoint)))
+    removals = [one for one in asked if one.startswith(("DELETE", "POST"))]
+    assert len(removals) == 8 + 1  # what commits a part is taken away by itself, in order
+    assert len([one for one in asked if "list-type" in one and "delimiter" not in one]) < 5
+    assert len(Bucket(address).folders("tiny/parts")) == 1
