@@ -27,19 +27,49 @@ NO_ROLE = re.compile(r"performing \w+ http://(169\.254\.|metadata)")
 REFUSED = re.compile(r"performing token request.*?status code: 4", re.DOTALL)
 """Credentials that Google's or Azure's server exchanges for others, and does not here."""
 
+BAD_NAME = re.compile(r'invalid path: (?:Error parsing )?Path "(.*?)"')
+"""An object that a listing ends at, because of its name."""
+NO_LOCATION = "redirect without LOCATION"
+
 NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
-EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
-UNKNOWN_KEY = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "InvalidToken",
-    "AuthFailure",
-    "AuthenticationFailed",
-    "InvalidAuthenticationInfo",
-    "NoAuthenticationInformation",
-}
-BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"}
 AGAIN = "What was committed is kept: run the same command again."
+EXPIRED = f"The credentials have expired: get new ones. {AGAIN}"
+UNKNOWN_KEY = "The server does not take these credentials: check {credentials}."
+REGION = "The bucket lies in another region: set {region}."
+BUSY = f"The server is busy or broken, also after several tries. {AGAIN}"
+FULL = f"There is no room left: make some, or ask for a larger quota. {AGAIN}"
+HINTS = {
+    "ExpiredToken": EXPIRED,
+    "RequestExpired": EXPIRED,
+    "TokenRefreshRequired": EXPIRED,
+    "InvalidAccessKeyId": UNKNOWN_KEY,
+    "SignatureDoesNotMatch": UNKNOWN_KEY,
+    "InvalidToken": UNKNOWN_KEY,
+    "AuthFailure": UNKNOWN_KEY,
+    "AuthenticationFailed": UNKNOWN_KEY,
+    "InvalidAuthenticationInfo": UNKNOWN_KEY,
+    "NoAuthenticationInformation": UNKNOWN_KEY,
+    "RequestTimeTooSkewed": "The clock of this machine is wrong: set it.",
+    "InvalidObjectState": "The object lies in an archive: restore it first.",
+    "QuotaExceeded": FULL,
+    "AuthorizationHeaderMalformed": REGION,
+    "SlowDown": BUSY,
+    "ServiceUnavailable": BUSY,
+    "InternalError": BUSY,
+    "RequestTimeout": BUSY,
+    "OperationAborted": BUSY,
+    "400": f"Check the address, and whether the credentials have expired. {AGAIN}",
+    "401": UNKNOWN_KEY,
+    "403": "These credentials do not allow it: use others, or ask for the right.{listing}",
+    "301": REGION,
+    "307": REGION,
+    "429": BUSY,
+    "501": "The server does not know what is asked for. Writing needs one that knows conditional "
+    "puts (If-None-Match).",
+    "507": FULL,
+    "5": BUSY,
+}
+"""By the code of an answer, else its status, else the status's first digit."""
 
 
 def despite_cuts(call: Callable[[], T]) -> T:
@@ -103,7 +133,15 @@ def _sentence(where: str, doing: str, error: Exception) -> StoreError | None:
             f"{where}: cannot be {doing} (no credentials). None were found: set "
             f"{provider.credentials}."
         )
+    if name := _found(BAD_NAME, text):
+        return StoreError(
+            f"{where}: cannot be {doing}, because of the name of an object there: '{name}'. Parts "
+            "of a name between slashes cannot be empty, '.' or '..'. Rename it, or name a folder "
+            "without it."
+        )
     status, code = _found(STATUS, text), _found(CODE, text)
+    if NO_LOCATION in text:
+        status = "301"
     reason = code or status or "no answer"
     start = f"{where}: cannot be {doing} ({reason})."
     if code in NO_BUCKET:
@@ -118,32 +156,23 @@ def _sentence(where: str, doing: str, error: Exception) -> StoreError | None:
 
 
 def _hint(provider: Provider, doing: str, status: str, code: str) -> str:
-    if code in EXPIRED:
-        return f"The credentials have expired: get new ones. {AGAIN}"
-    if code in UNKNOWN_KEY or status.startswith("401"):
-        return _not_taken(provider)
-    if not provider.credentials and status.startswith("403"):
-        return _not_taken(provider)
-    if status.startswith("403"):
-        needed = f" A store is found by listing, so {provider.listing} is needed."
-        return (
-            "These credentials do not allow it: use others, or ask for the right."
-            f"{needed * (doing == 'listed')}"
-        )
-    if status.startswith(("301", "307")) and provider.region:
-        return f"The bucket lies in another region: set {provider.region}."
-    if code in BUSY or status.startswith(("429", "5")):
-        return f"The server is busy or broken, also after several tries. {AGAIN}"
-    if not status:
+    if not status and not code:
         known = f"the address and {provider.server}" if provider.server else "the address"
         return f"The server cannot be reached: check {known}. {AGAIN}"
-    return f"Check the address. {AGAIN}"
+    keys = (code, status[:3], status[:1])
+    hint = next((HINTS[key] for key in keys if key in HINTS), "")
+    if hint == UNKNOWN_KEY or (not provider.credentials and status.startswith("403")):
+        return _not_taken(provider)
+    if not hint or (hint == REGION and not provider.region):
+        return f"Check the address. {AGAIN}"
+    needed = f" A store is found by listing, so {provider.listing} is needed."
+    return hint.format(region=provider.region, listing=needed * (doing == "listed"))
 
 
 def _not_taken(provider: Provider) -> str:
     if not provider.credentials:
         return "A web server is asked without credentials: check that everybody may read there."
-    return f"The server does not take these credentials: check {provider.credentials}."
+    return UNKNOWN_KEY.format(credentials=provider.credentials)
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:

@@ -90,6 +90,7 @@ def open_bucket(
     obstore_store = needed_package("obstore.store", address)
     _check_environment(address)
     url, options = address.url, _options(address, retry_seconds, request_seconds)
+    _check_server(address, _other_server(address))
     if address.scheme in ("gs", "az", "http", "https"):
         from obstore.exceptions import BaseError
 
@@ -101,6 +102,7 @@ def open_bucket(
                 f"{address}: credentials are missing or cannot be read. Set {known}."
             ) from None
     endpoint, bucket, prefix = _s3_parts(address)
+    _check_server(address, endpoint)
     config: dict[str, str] = {}
     if endpoint:
         options["client_options"]["allow_http"] = endpoint.startswith("http://")
@@ -162,7 +164,7 @@ def _retries(seconds: float) -> dict[str, Any]:
 
 
 def _check_environment(address: Address) -> None:
-    """Refuse what cannot be sent, such as the line's end of a file that a key was read from.
+    """Refuse half of a key, and what cannot be sent, such as the end of a line of a file with it.
 
     Raises:
         ConfigError: if there is such a variable; the client would end the program.
@@ -174,6 +176,29 @@ def _check_environment(address: Address) -> None:
                 f"{address}: {name} holds a line break or another character that is none of a "
                 "key. Set it again, without."
             )
+
+    has_key, has_secret = (
+        bool(os.environ.get(f"AWS_{name}")) for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+    )
+    if mine == "AWS_" and has_key and not has_secret:
+        raise ConfigError(
+            f"{address}: AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not. Set both, or "
+            "none of them for other credentials."
+        )
+
+
+def _check_server(address: Address, server: str) -> None:
+    """Refuse a server that is no URL.
+
+    Raises:
+        ConfigError: if it is none; the client would end the program.
+    """
+    if server and not server.startswith(("http://", "https://")):
+        names = provider_of(address.url).server
+        raise ConfigError(
+            f"{address}: its server does not begin with http:// or https://. Correct {names}, or "
+            "the endpoint_url of the profile."
+        )
 
 
 def _other_server(address: Address) -> str:

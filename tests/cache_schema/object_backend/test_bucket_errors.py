@@ -90,6 +90,33 @@ def test_one_of_many_that_cannot_be_removed_has_its_status():
     assert "(403). These credentials do not allow it" in sentence("az", refused, doing="removed")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        ("403 Forbidden", "InvalidObjectState", "lies in an archive: restore it first."),
+        ("403 Forbidden", "RequestTimeTooSkewed", "The clock of this machine is wrong: set it."),
+        ("403 Forbidden", "QuotaExceeded", "There is no room left"),
+        ("507 Insufficient Storage", "", "There is no room left"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", "another region: set AWS_REGION."),
+        ("400 Bad Request", "", "and whether the credentials have expired."),
+        ("501 Not Implemented", "NotImplemented", "conditional puts (If-None-Match)"),
+        ("502 Bad Gateway", "", "The server is busy or broken"),
+        ("405 Method Not Allowed", "", "). Check the address. What was committed"),
+    ],
+)
+def test_what_to_do_follows_from_the_code_else_the_status(status, code, said):
+    text = sentence("s3", ANSWER.format(STATUS.format(status, code)), doing="written")
+    assert f"({code or status})" in text
+    assert said in text
+
+
+def test_a_redirect_without_a_place_is_another_region():
+    text = "Received redirect without LOCATION, this normally indicates a region"
+    assert "(301). The bucket lies in another region: set AWS_REGION." in sentence(
+        "s3", ANSWER.format(text)
+    )
+
+
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
 def test_a_web_server_is_asked_without_credentials(status):
     text = sentence("https", ANSWER.format(f"Server returned non-2xx status code: {status}: "))

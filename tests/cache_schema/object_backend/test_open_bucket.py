@@ -253,3 +253,33 @@ def test_a_name_in_a_bucket_is_not_decoded(scheme, name, monkeypatch):
     for provider in ("AZURE", "GOOGLE"):
         monkeypatch.setenv(f"{provider}_SKIP_SIGNATURE", "true")
     assert open_bucket(Address(f"{scheme}://lab/x/{name}")).prefix == f"x/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("AWS_ENDPOINT_URL", "s3://b/x"),
+        ("GOOGLE_BASE_URL", "gs://b/x"),
+        ("AZURE_STORAGE_ENDPOINT", "az://b/x"),
+    ],
+)
+def test_a_server_that_is_no_url_is_named(credentials, monkeypatch, name, url):
+    monkeypatch.setenv(name, "localhost:9000")
+    with pytest.raises(ConfigError, match=f"does not begin with http:// or https://.*{name}"):
+        Bucket(to_place(url)).get("y")
+
+
+def test_half_of_a_key_is_named(address, monkeypatch):
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(ConfigError, match=r"AWS_SECRET_ACCESS_KEY is not\. Set both"):
+        Bucket(address).get("x")
+
+
+@pytest.mark.parametrize("name", ["x//y.mp4", "./z.mp4"])
+def test_a_name_that_a_listing_ends_at_is_told(address, moto, name):
+    key = f"{str(address).partition(f'/{BUCKET}/')[2]}/{name}"
+    client = s3_client(moto)
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    client.close()
+    with pytest.raises(StoreError, match=f"cannot be listed, because of .* there: '{key}'"):
+        Bucket(address).objects()
