@@ -161,6 +161,7 @@ def _job_script(context: click.Context, config: "TrainConfig") -> str:
         binaries=binaries,
         folder=Path.cwd(),
         runs=None if config.out else runs_folder(config),
+        device=config.device,
     )
 
 

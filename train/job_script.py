@@ -68,6 +68,7 @@ def job_script(
     binaries: Path,
     folder: Path,
     runs: Path | None = None,
+    device: str = "auto",
 ) -> str:
     """Return a script for ``sbatch`` that starts a training run, or goes on with it.
 
@@ -78,6 +79,7 @@ def job_script(
         folder: Where relative paths start.
         runs: Where the job makes its run, ``job-<id>``: a number would be another run's if that one
             were started between two turns. None if arguments or settings say where it lies.
+        device: That arguments or settings say.
     """
     processes = max(1, config.gpus)
     resuming = [] if "--resume" in arguments else ["--resume"]
@@ -92,8 +94,14 @@ def job_script(
         cores=config.cores,
         threads=max(1, config.cores // processes),
         folder=shlex.quote(os.fspath(folder)),
-        arguments=shlex.join([*arguments, *resuming]) + _own_folder(runs),
+        arguments=_device(config, device) + shlex.join([*arguments, *resuming]) + _own_folder(runs),
     )
+
+
+def _device(config: JobConfig, device: str) -> str:
+    # Without a GPU the processes would not look for each other.
+    is_on_cpu = not config.gpus and not any("gpu" in line for line in config.directives)
+    return "--device cpu \\\n    " if is_on_cpu and device == "auto" else ""
 
 
 def _own_folder(runs: Path | None) -> str:

@@ -120,6 +120,21 @@ def test_the_command_prints_the_script_for_its_own_words(tmp_path, monkeypatch):
     assert '--resume --out runs/moment_query/job-"$SLURM_JOB_ID" &' in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("device", "directives", "said"),
+    [
+        ("auto", (), ["--device", "cpu"]),
+        ("cuda", (), []),
+        ("auto", ("--gres=gpu:4",), []),
+    ],
+)
+def test_without_gpus_the_processes_are_told_to_work_on_the_cpu(cluster, device, directives, said):
+    config = JobConfig(gpus=0, directives=directives)
+    script = job_script(WORDS, config, binaries=cluster / "bin", folder=cluster, device=device)
+    _, calls = run(cluster, script)
+    assert calls[1][calls[1].index("vllm-train") + 1 :] == [*said, *WORDS, "--resume"]
+
+
 @pytest.mark.parametrize("how", [["--out", "mine"], ["--set", "train.out=mine"]])
 def test_a_folder_that_is_named_stays(tmp_path, monkeypatch, how):
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cache_schema.errors import ConfigError
 
-__all__ = ["check_launch"]
+__all__ = ["check_launch", "check_meeting"]
 
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 VARIABLES = (*NUMBERS, "MASTER_ADDR", "MASTER_PORT")
@@ -43,6 +43,25 @@ def check_launch(environment: Mapping[str, str]) -> None:
         raise ConfigError(
             f"RANK={rank}, WORLD_SIZE={size}, LOCAL_RANK={numbers['LOCAL_RANK']} in the "
             f"environment: expected 0 <= LOCAL_RANK <= RANK < WORLD_SIZE. {WAY_OUT}"
+        )
+
+
+def check_meeting(environment: Mapping[str, str], num_processes: int) -> None:
+    """Refuse to train alone beside others that do the same, each in its own way.
+
+    Args:
+        environment: One that ``check_launch`` took.
+        num_processes: How many have met.
+
+    Raises:
+        ConfigError: if these are not as many as were started.
+    """
+    started = environment.get("WORLD_SIZE", "1")
+    if int(started) > num_processes:
+        raise ConfigError(
+            f"WORLD_SIZE is {started} in the environment, but {num_processes} of these processes "
+            "have met: without a GPU they look for each other only if they are told to work on the "
+            "CPU. Add --device cpu."
         )
 
 

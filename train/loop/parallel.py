@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from cache_schema.errors import CheckpointError
 from train.checkpoints.checkpoint import load_optimizer, optimizer_tensors
 from train.device import choose_device
-from train.loop.launch import check_launch
+from train.loop.launch import check_launch, check_meeting
 from train.model.trained_weights import TrainedWeights, load_trained, trained_weights
 from train.model.video_llm import VideoLLM
 
@@ -56,7 +56,8 @@ def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator
         several_tasks: A step then uses one of several heads, which processes must allow for.
 
     Raises:
-        ConfigError: if a GPU is asked for and there is none, or what a launcher says is not whole.
+        ConfigError: if a GPU is asked for and there is none, if what a launcher says is not whole,
+            or if its processes have not met.
     """
     check_launch(os.environ)
     choose_device(device)
@@ -64,7 +65,9 @@ def make_accelerator(device: str, *, several_tasks: bool = False) -> Accelerator
         DistributedDataParallelKwargs(find_unused_parameters=several_tasks),
         InitProcessGroupKwargs(timeout=LONGEST_WAIT),
     ]
-    return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=options)
+    made = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=options)
+    check_meeting(os.environ, made.num_processes)
+    return made
 
 
 def leave_group() -> None:

@@ -1,8 +1,11 @@
 """Variables of a launcher, whole or not."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from cache_schema.errors import ConfigError
+from train.loop import parallel
 from train.loop.launch import check_launch
 from train.loop.parallel import make_accelerator
 
@@ -69,3 +72,16 @@ def test_a_process_asks_before_it_looks_for_the_others(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="LOCAL_RANK, MASTER_ADDR, MASTER_PORT are not set"):
         make_accelerator("cpu")
+
+
+def test_processes_that_have_not_met_do_not_train_each_alone(monkeypatch):
+    for name, value in WHOLE.items():
+        monkeypatch.setenv(name, value)
+    for met in (1, 8):
+        made = SimpleNamespace(num_processes=met)
+        monkeypatch.setattr(parallel, "Accelerator", lambda made=made, **options: made)
+        if met == 8:
+            assert make_accelerator("auto") is made
+        else:
+            with pytest.raises(ConfigError, match=r"WORLD_SIZE is 8 .* but 1 .* Add --device cpu"):
+                make_accelerator("auto")
