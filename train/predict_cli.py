@@ -61,8 +61,7 @@ __all__ = ["main", "predict"]
 @click.option(
     "--format",
     "format_name",
-    default="jsonl",
-    show_default=True,
+    show_default="by the suffix of --out, else jsonl",
     help="jsonl, csv, vtt or eaf (docs/predictions.md).",
 )
 @click.option(

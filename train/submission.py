@@ -49,14 +49,15 @@ def submission_files(
         out: Named ``.zip`` where an archive is wanted.
 
     Raises:
-        ConfigError: The task lacks a subset, or they make no submission.
+        ConfigError: The task lacks a subset, they make no submission, or ``out`` is named like
+            something else.
     """
     if "test" in subsets:
         challenge_of(facts)
     archive = facts.challenge.archive if facts.challenge is not None else {}
-    out.parent.mkdir(parents=True, exist_ok=True)
     if archive and out.suffix == ARCHIVE:
         _check_archived(archive, subsets, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".vllm-") as folder:
             files = {subset: Path(folder) / archive[subset] for subset in subsets}
             yield files
@@ -65,7 +66,30 @@ def submission_files(
     if len(subsets) > 1:
         hint = f"name --out FILE{ARCHIVE}, which holds both" if archive else "ask for one of them"
         raise ConfigError(f"--out {out}: is one file for {' and '.join(subsets)}; {hint}.")
+    _check_name(facts, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     yield {subsets[0]: out}
+
+
+def _check_name(facts: TaskFacts, out: Path) -> None:
+    """Refuse a place that is, or is named like, something else than the task's submission."""
+    if not facts.submission:
+        # A date or a version behind a dot is no suffix of a file.
+        if out.is_file() or (out.suffix[1:].isalpha() and not out.is_dir()):
+            raise ConfigError(
+                f"--out {out}: a submission of {facts.name} is a folder with one file per video. "
+                f"Name a folder, such as {out.with_suffix('')}."
+            )
+    elif out.is_dir():
+        raise ConfigError(
+            f"--out {out}: is a folder, and a submission of {facts.name} is one file. Name a file "
+            f"in it, such as {out / (facts.name + facts.submission)}."
+        )
+    elif not (out.name.lower().endswith(facts.submission) or out.exists()):
+        raise ConfigError(
+            f"--out {out}: a submission of {facts.name} is a {facts.submission} file. Name it "
+            f"{out.with_suffix(facts.submission)}."
+        )
 
 
 def _check_archived(archive: Mapping[str, str], subsets: Sequence[Subset], out: Path) -> None:

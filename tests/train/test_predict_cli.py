@@ -76,10 +76,8 @@ def test_a_folder_of_runs_gives_its_newest_one_and_says_so_once(run):
     (root / "run").rename(runs / "1")
     (runs / "2").mkdir()
     for name in ("runs/toy", "runs/toy/latest"):
-        for more in ([], ["--subset", "val"]):
-            result = typed(
-                root / name, "--features", root / "f.zarr", "--out", root / "p.json", *more
-            )
+        for out, more in (("a.jsonl", []), ("p.json", ["--subset", "val"])):
+            result = typed(root / name, "--features", root / "f.zarr", "--out", root / out, *more)
             assert result.stderr.count(f"{root / name}: run {runs / '1'}") == 1
             assert " predicted, " in result.stdout
 
@@ -126,6 +124,7 @@ def test_an_option_without_a_value_is_refused(run):
         (["--videos", "d"], "--subset val takes videos and queries from the annotations"),
         (["--query", "who?"], "--subset val takes videos and queries from the annotations"),
         (["--scores", "s.npz"], "--scores is for whole videos"),
+        (["--format", "csv"], "--format is for answers; a submission has the official format"),
     ],
 )
 def test_a_subset_is_a_whole_one(run, more, message):
@@ -163,6 +162,12 @@ def test_named_videos_of_a_store_also_by_the_last_part_of_their_id(run):
     assert sorted(answers(root / "a.jsonl")) == ["hall/d", "kitchen/a"]
     with pytest.raises(StoreError, match="no video 'zz' among 3"):
         typed(root / "run", *options, "--videos", "zz")
+
+
+def test_a_place_named_csv_gets_a_table(run):
+    root, _ = run
+    typed(root / "run", "--features", root / "f.zarr", "--out", root / "a.csv")
+    assert (root / "a.csv").read_text().startswith("video,task,kind,")
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "-"]])

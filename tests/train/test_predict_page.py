@@ -8,7 +8,7 @@ import pytest
 from cache_schema.errors import ConfigError
 from tests.train.predicting import answers, typed
 from tests.train.test_predict_all_tasks import queries, root, trained
-from train.tasks import TASKS
+from train.tasks import TASKS, task_class
 
 __all__ = ["root", "trained"]
 
@@ -44,10 +44,10 @@ def kinds(view):
 @pytest.mark.parametrize("trained", TASKS, indirect=True)
 def test_a_subset_is_shown_beside_its_annotations(root, trained, tmp_path):
     name, run = trained
-    page = tmp_path / "page.html"
+    page, suffix = tmp_path / "page.html", task_class(name).answers_type.facts.submission
     result = typed(
         *(run, "--features", root / "f.zarr", "--subset", "val", "--html", page),
-        *("--annotations", root / "own.jsonl", "--out", tmp_path / "submission"),
+        *("--annotations", root / "own.jsonl", "--out", tmp_path / f"submission{suffix}"),
     )
     assert f"Look at it: {page}" in result.stdout
     (view,) = views(page).values()

@@ -293,6 +293,8 @@ def test_what_a_stream_has_no_use_for_is_refused(root, plain, tmp_path):
         asked = [plain, root / "x.mkv", *source[1:]] if name == "VIDEOS" else [*source, *more]
         with pytest.raises(ConfigError, match=f"a line of JSON for every row; leave {name} out"):
             typed(*asked)
+    with pytest.raises(ConfigError, match=r"a\.csv: --stream writes lines of JSON"):
+        typed(*source[:-1], tmp_path / "a.csv")
     with pytest.raises(ConfigError, match="online_action_detection has no queries"):
         typed(*source, "--query", "who?")
     with pytest.raises(ConfigError, match="answered by one run; leave the others out"):

@@ -13,6 +13,7 @@ from train.task import TaskFacts
 from train.tasks import load_task, task_class
 
 PLAIN = TaskFacts(name="plain", submission=".json")
+FOLDER = TaskFacts(name="plain")
 HIGHLIGHTS = task_class("highlight_detection").answers_type.facts
 MOMENTS = task_class("moment_query").answers_type.facts
 MEMBERS = {"val": "hl_val_submission.jsonl", "test": "hl_test_submission.jsonl"}
@@ -86,6 +87,35 @@ def test_subsets_that_make_no_submission_are_refused(tmp_path, facts, subsets, o
     files = submission_files(facts, subsets, tmp_path / out)
     with pytest.raises(ConfigError, match=message), files:
         pass
+
+
+@pytest.mark.parametrize(
+    ("facts", "out", "message"),
+    [
+        (FOLDER, "v.csv", r"is a folder with one file per video\. Name a folder, such as .*/v\.$"),
+        (FOLDER, "file", "is a folder with one file per video"),
+        (PLAIN, "v.csv", r"a submission of plain is a \.json file\. Name it .*/v\.json\.$"),
+        (PLAIN, "v", r"Name it .*/v\.json\.$"),
+        (PLAIN, "folder", r"is a folder, .* such as .*/folder/plain\.json\.$"),
+        (HIGHLIGHTS, "v.json", r"is a \.jsonl file"),
+    ],
+)
+def test_a_place_that_promises_something_else_is_refused(tmp_path, facts, out, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    files = submission_files(facts, ["val"], tmp_path / out)
+    with pytest.raises(ConfigError, match=message), files:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("facts", "out"), [(FOLDER, "new"), (FOLDER, "new.2024"), (FOLDER, "f.csv"), (PLAIN, "file")]
+)
+def test_a_place_that_suits_or_is_there_as_such_is_taken(tmp_path, facts, out):
+    (tmp_path / "f.csv").mkdir()
+    (tmp_path / "file").touch()
+    with submission_files(facts, ["val"], tmp_path / out) as files:
+        assert files == {"val": tmp_path / out}
 
 
 def test_what_was_written_is_checked_where_a_challenge_looks_at_it(tmp_path, task):

@@ -14,7 +14,7 @@ from cache_schema.place import Place
 from cache_schema.store import open_store
 from cache_schema.stream import Stream
 from extract import Failure
-from train.formats import open_format
+from train.formats import format_of, open_format
 from train.formats.scores import ScoreWriter
 from train.pages.sample_views import viewed
 from train.pages.showing import view_of
@@ -42,7 +42,8 @@ class Asked:
     features: Place | None
     video_ids: tuple[str, ...]
     queries: tuple[str, ...]
-    format_name: str
+    format_name: str | None
+    """None takes what the suffix of ``out`` says."""
     scores: Path | None
     html: Path | None
     annotations: str
@@ -162,6 +163,11 @@ def _check_submitted(asked: Asked, subsets: Sequence[Subset]) -> Place:
         )
     if asked.scores is not None:
         raise ConfigError("--scores is for whole videos; leave --subset out.")
+    if asked.format_name is not None:
+        raise ConfigError(
+            "--format is for answers; a submission has the official format of its task. Leave "
+            "--format or --subset out."
+        )
     return asked.features
 
 
@@ -232,11 +238,13 @@ def follow(asked: Asked, source: str, *, realtime: bool, subsets: Sequence[Subse
         "--text-features": asked.text_features,
         "--allow-missing": asked.allow_missing,
         "--workers": asked.workers != 1,
-        "--format": asked.format_name != "jsonl",
+        "--format": asked.format_name not in {None, "jsonl"},
         "--html": asked.html,
     }
     if names := [name for name, is_given in useless.items() if is_given]:
         raise ConfigError(f"--stream writes a line of JSON for every row; leave {names[0]} out.")
+    if format_of(asked.format_name, Path(asked.out)) != "jsonl":
+        raise ConfigError(f"--out {asked.out}: --stream writes lines of JSON. Name it .jsonl.")
     ensemble = _open(asked)
     check_streamed(ensemble)
     check_queries(ensemble.facts, asked.queries)

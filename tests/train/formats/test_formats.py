@@ -6,7 +6,8 @@ import pytest
 
 from cache_schema.errors import ConfigError
 from tests.train.formats.hand_made import ALL, AWKWARD, of_video
-from train.formats import FORMATS, open_format
+from train.formats import FOLDERS as FORMATS_OF_FOLDERS
+from train.formats import FORMATS, format_of, open_format
 from train.tasks import TASKS
 
 STREAMS, FOLDERS = ("jsonl", "csv"), ("vtt", "eaf")
@@ -20,6 +21,7 @@ def files(folder):
 def test_the_answers_of_these_tests_are_of_all_tasks_and_the_formats_are_all_tried():
     assert {answer.task for answer in ALL} == set(TASKS)
     assert set(STREAMS + FOLDERS) == set(FORMATS)
+    assert FORMATS_OF_FOLDERS == FOLDERS
 
 
 def test_an_unknown_format_is_refused_with_the_nearest_name(tmp_path):
@@ -27,6 +29,46 @@ def test_an_unknown_format_is_refused_with_the_nearest_name(tmp_path):
         open_format("jsnl", tmp_path / "out")
     with pytest.raises(ConfigError, match="Known: csv, eaf, jsonl, vtt"):
         open_format("parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "expected"),
+    [
+        (None, "-", "jsonl"),
+        (None, "answers", "jsonl"),
+        (None, "answers.JSONL", "jsonl"),
+        (None, "answers.csv", "csv"),
+        ("csv", "answers.txt", "csv"),
+        ("vtt", "holiday", "vtt"),
+        ("eaf", "holiday.2024", "eaf"),
+    ],
+)
+def test_the_suffix_says_what_is_written_where_no_format_is_named(tmp_path, name, out, expected):
+    place = Path(out) if out == "-" else tmp_path / out
+    assert format_of(name, place) == expected
+
+
+def test_a_folder_that_is_there_may_be_named_like_a_file(tmp_path):
+    (tmp_path / "holiday.vtt").mkdir()
+    assert format_of(None, tmp_path / "holiday.vtt") == "vtt"
+    assert format_of("eaf", tmp_path / "holiday.vtt") == "eaf"
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "message"),
+    [
+        (None, "a.xlsx", r"'\.xlsx' is no format of answers\. Name it \.jsonl, or \.csv"),
+        (None, "a.json", r"'\.json' is no format of answers"),
+        (None, "a.vtt", r"\.vtt files are one per video .* --format vtt --out .*/a\.$"),
+        ("eaf", "a.eaf", r"--format eaf --out .*/a\.$"),
+        ("jsonl", "a.csv", r"a\.csv: is named like csv, and --format says jsonl"),
+        ("vtt", "a.csv", r"is named like csv, and --format says vtt"),
+    ],
+)
+def test_a_name_that_promises_something_else_is_refused(tmp_path, name, out, message):
+    with pytest.raises(ConfigError, match=message):
+        open_format(name, tmp_path / out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_naming_the_formats_imports_nothing_heavy():
