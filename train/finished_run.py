@@ -9,7 +9,6 @@ from train.checkpoints.folder import BEST
 from train.checkpoints.result import METRICS, CacheUse
 from train.data.fit import Fit, fits_json
 from train.feature_cache import cache_text
-from train.loop.validation import PREDICTIONS
 from train.predict.predictor import Scores, score_table
 
 __all__ = ["FinishedRun"]
@@ -27,6 +26,8 @@ class FinishedRun:
     seconds: float
     """Of this call."""
     best_epoch: int | float | None
+    predictions: Mapping[str, Path]
+    """Task -> its submission of the validation subset, as ``vllm-score`` takes it."""
     missing: list[str]
     fits: list[Fit] = field(default_factory=list)
     """Of each task's annotations."""
@@ -44,6 +45,7 @@ class FinishedRun:
             "steps": self.steps,
             "seconds": round(self.seconds, 3),
             "best_epoch": self.best_epoch,
+            "predictions": {task: str(path) for task, path in self.predictions.items()},
             "missing_videos": self.missing,
             **fits_json(self.fits),
             "cache": None if self.cache is None else to_mapping(self.cache),
@@ -59,7 +61,7 @@ class FinishedRun:
         lines += [
             f"best epoch   {self.best_epoch}",
             f"checkpoint   {self.run / BEST}",
-            f"predictions  {self.run / PREDICTIONS / 'val'}",
+            *(f"predictions  {path}" for path in self.predictions.values()),
             f"metrics      {self.run / METRICS}",
         ]
         if self.cache is not None:

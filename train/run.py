@@ -28,7 +28,7 @@ from train.loop.logs import show_progress
 from train.loop.parallel import main_process_first, make_accelerator
 from train.loop.settling import settle
 from train.loop.trainer import Trainer
-from train.loop.validation import PREDICTIONS, joined
+from train.loop.validation import PREDICTIONS, joined, submission_path
 from train.predict.predictor import Scores
 from train.prepare import Prepared, prepare
 from train.report import TurnCost, leave_report, watch_outputs
@@ -110,6 +110,7 @@ def _trained(
         steps=trainer.progress.step,
         seconds=time.perf_counter() - since,
         best_epoch=trainer.progress.best_epoch,
+        predictions=_submissions(prepared, folder),
         missing=prepared.missing,
         fits=prepared.fits,
         cache=None if prepared.cache is None else cache_use(prepared.cache),
@@ -121,6 +122,12 @@ def _trained(
 def _gpus(accelerator: Accelerator) -> list[str] | None:
     """Return the GPUs in use by their names in NVML; None where other processes use some too."""
     return gpu_uuids(accelerator.device) if accelerator.num_processes == 1 else None
+
+
+def _submissions(prepared: Prepared, folder: Path) -> dict[str, Path]:
+    """Return task -> the best checkpoint's submission."""
+    facts = [data.task.facts for data in prepared.tasks]
+    return {one.name: submission_path(folder, "val", one) for one in facts}
 
 
 def _baselines(prepared: Prepared, folder: Path) -> dict[str, Scores]:

@@ -75,6 +75,7 @@ def command(
 
     Exit codes: 0 scored, or no rule is broken; 1 a rule is broken; 2 wrong usage or files.
     """  # noqa: D301 - \b is click's mark for a paragraph to leave as it is
+    from train.submission import check_is_submission
     from train.tasks import load_task
 
     chosen = _read_options(options) if options else {}
@@ -83,15 +84,17 @@ def command(
     loaded = load_task(task, annotations, chosen)
     if subset == "test":
         context.exit(_check(loaded, predictions, as_json=as_json))
+    check_is_submission(loaded.facts, predictions)
     scores = loaded.score(predictions)
     click.echo(json.dumps(scores, indent=1) if as_json else _table(scores))
 
 
 def _check(task: "AnyTask", predictions: Path, *, as_json: bool) -> int:
     """Tell which rules a submission breaks, and return the exit code."""
-    from train.submission import challenge_of, first_of, violations_of
+    from train.submission import challenge_of, check_is_submission, first_of, violations_of
 
     challenge = challenge_of(task.facts)
+    check_is_submission(task.facts, predictions)
     wrong = list(violations_of(task, predictions))
     if as_json:
         click.echo(json.dumps({"challenge": challenge.name, "violations": wrong}, indent=1))

@@ -15,7 +15,14 @@ from train.challenges import Challenge
 from train.task import Subset, TaskFacts
 from train.tasks import AnyTask
 
-__all__ = ["challenge_of", "check_written", "first_of", "submission_files", "violations_of"]
+__all__ = [
+    "challenge_of",
+    "check_is_submission",
+    "check_written",
+    "first_of",
+    "submission_files",
+    "violations_of",
+]
 
 ARCHIVE = ".zip"
 MOST_TOLD = 20
@@ -121,6 +128,27 @@ def check_written(task: AnyTask, path: Path, subset: Subset) -> None:
     if wrong:
         told = "\n".join(first_of(wrong))
         raise AnnotationError(f"{path}: breaks the rules of {challenge.name}.\n{told}")
+
+
+def check_is_submission(facts: TaskFacts, place: Path) -> None:
+    """Refuse a folder that submissions lie in, and say which of them is meant.
+
+    Args:
+        facts: Of the task.
+        place: What was given as its submission.
+
+    Raises:
+        AnnotationError: It is such a folder, as the ``predictions/val`` of a run.
+    """
+    own = place / f"{facts.name}{facts.submission}"
+    if own.exists():
+        raise AnnotationError(f"{place}: is the folder that submissions lie in. Give {own}.")
+    if facts.submission and place.is_dir():
+        found = ", ".join(sorted(path.name for path in place.iterdir())[:MOST_TOLD])
+        raise AnnotationError(
+            f"{place}: is a folder, expected a {facts.submission} file. It holds "
+            f"{found or 'nothing'}."
+        )
 
 
 def violations_of(task: AnyTask, predictions: Path) -> Iterator[str]:

@@ -79,7 +79,8 @@ def test_json_is_one_object_with_the_numbers(arguments, tmp_path):
     assert {"metrics", "baselines", "run", "steps", "seconds"} <= result.keys()
     assert result["steps"] == 6
     assert result["metrics"]["accuracy"] > 0
-    assert (tmp_path / result["run"] / "predictions" / "val").exists()
+    assert result["predictions"] == {"toy": "run/predictions/val/toy.json"}
+    assert (tmp_path / result["predictions"]["toy"]).is_file()
 
 
 def test_a_dry_run_counts_and_writes_nothing(arguments, tmp_path):
@@ -243,9 +244,13 @@ def test_missing_videos_are_reported(tmp_path):
         steps=1,
         seconds=1.0,
         best_epoch=1,
+        predictions={"toy": tmp_path / "toy.json", "dish": tmp_path / "dish"},
         missing=["x", "y"],
     )
     assert "without 2 videos" in report.text()
+    lines = report.text().splitlines()
+    assert f"predictions  {tmp_path}/toy.json" in lines
+    assert f"predictions  {tmp_path}/dish" in lines
     assert report.to_json()["missing_videos"] == ["x", "y"]
 
 

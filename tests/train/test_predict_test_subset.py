@@ -28,7 +28,7 @@ from tests.train.runs import make_trainer
 from tests.train.test_predict_page import views
 from train.config import DataConfig, LlmConfig, OptimConfig, TrainConfig
 from train.score_cli import command
-from train.tasks import load_task
+from train.tasks import load_task, task_class
 
 VIDEOS = {"train": "P01_01", "val": "P02_01", "test": "P03_01"}
 """Five seconds each."""
@@ -228,7 +228,8 @@ FORMS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_submission_has_the_servers_form(root, runs, tmp_path, name):
-    out, page = tmp_path / "p.json", tmp_path / "p.html"
+    out = tmp_path / f"p{task_class(name).answers_type.facts.submission}"
+    page = tmp_path / "p.html"
     result = predict(root, runs(name), "--subset", "test", "--out", out, "--html", page)
     assert result.exit_code == 0
     assert "its labels are not public. Upload it " in result.stdout
@@ -238,7 +239,7 @@ def test_the_submission_has_the_servers_form(root, runs, tmp_path, name):
     assert "truth" not in {lane["kind"] for lane in lanes}
     checked = check(root, name, out)
     assert checked.exit_code == 0
-    assert "p.json: follows the rules of " in checked.output
+    assert f"{out.name}: follows the rules of " in checked.output
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -104,6 +104,15 @@ def test_an_empty_or_missing_label_folder_is_refused(tmp_path):
         segmentation(tmp_path / "none")
 
 
+def test_a_folder_of_submissions_tells_which_of_them_is_meant(tmp_path):
+    (tmp_path / "action_segmentation").mkdir()
+    with pytest.raises(AnnotationError, match=r"lie in\. Give .*/action_segmentation\.$"):
+        segmentation(tmp_path)
+    assert refused_detection(tmp_path).endswith("npz file. It holds action_segmentation.")
+    (tmp_path / "online_action_detection.npz").touch()
+    assert refused_detection(tmp_path).endswith(f"Give {tmp_path}/online_action_detection.npz.")
+
+
 def test_wrong_label_files_are_refused(labels):
     lines = (labels / "S01_a.txt").read_text().splitlines()
     (labels / "S01_a.txt").write_text("\n".join(lines[:-1]))

@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from train.data.samples import SampleRows
 from train.predict.predictor import Predictor, Scores, write_and_score
 from train.prepare import Prepared, TaskData
-from train.task import SampleOutput
+from train.task import SampleOutput, TaskFacts
 from train.tasks import AnyTask
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Watch",
     "joined",
     "judged_part",
+    "submission_path",
 ]
 
 PREDICTIONS = "predictions"
@@ -140,7 +141,7 @@ class Validation:
         predictions = self.predictor(task).predict(_by_query(val))
         scores: Scores = {}
         if self.accelerator.is_main_process:
-            path = self.folder / PREDICTIONS / name / f"{task.facts.name}{task.facts.submission}"
+            path = submission_path(self.folder, name, task.facts)
             outputs = predictions.outputs
             if watch is not None:
                 outputs = watch(task, outputs)
@@ -164,6 +165,17 @@ class Validation:
             num_processes=self.accelerator.num_processes,
             together=self.together,
         )
+
+
+def submission_path(run: Path, name: str, facts: TaskFacts) -> Path:
+    """Return where a run's submission of a task is: a file, or a folder where the task writes one.
+
+    Args:
+        run: Folder of the run.
+        name: ``val``, the best checkpoint's; ``last``, that of the last evaluation.
+        facts: Of the task.
+    """
+    return run / PREDICTIONS / name / f"{facts.name}{facts.submission}"
 
 
 def judged_part(samples: list[One], num_rows: int) -> list[One]:
