@@ -78,8 +78,12 @@ def chosen_run(path: Path) -> Path:
     """Return the run that a path means: itself, or the newest one of a folder of runs.
 
     Raises:
-        CheckpointError: if the folder has runs, but none with a number.
+        CheckpointError: if it is a file, or a folder that has runs, but none with a number.
     """
+    if path.is_file():
+        raise CheckpointError(
+            f"{path}: is a file, expected the folder of a run, such as runs/action_segmentation."
+        )
     if _is_run(path):
         return path
     runs = path.parent if path.name == LATEST else path

@@ -217,6 +217,20 @@ def test_an_old_checkpoint_says_what_to_do(run):
             typed(root / "run", "--features", root / "f.zarr", "--out", root / "a", *more)
 
 
+def test_a_video_before_the_run_is_told_from_one(run):
+    root, _ = run
+    (root / "b.webm").touch()
+    (root / "videos").mkdir()
+    for first, others, expected in (
+        ("b.webm", ["run"], "{0}/b.webm: is no run. RUN comes first: vllm-predict {0}/run {0}/b."),
+        ("videos", ["run"], "{0}/videos: is no run. RUN comes first: vllm-predict {0}/run {0}/v"),
+        ("b.webm", [], "{0}/b.webm: is no run. RUN comes first: vllm-predict RUN {0}/b.webm."),
+    ):
+        with pytest.raises(ConfigError, match="RUN comes first") as caught:
+            typed(root / first, *(root / other for other in others), "--out", root / "a.jsonl")
+        assert str(caught.value).startswith(expected.format(root))
+
+
 def test_neither_videos_nor_a_store(run):
     with pytest.raises(ConfigError, match="Nothing to predict: give videos, a store"):
         typed(run[0] / "run", "--out", "a.jsonl")

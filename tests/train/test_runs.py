@@ -110,3 +110,9 @@ def test_runs_are_told_from_videos(tmp_path, place, expected):
     (tmp_path / "videos" / "1").mkdir(parents=True)
     (tmp_path / "videos" / "a.mp4").touch()
     assert is_run(str(tmp_path / place)) is expected
+
+
+def test_a_file_is_no_run(tmp_path):
+    (tmp_path / "b.webm").touch()
+    with pytest.raises(CheckpointError, match=r"b\.webm: is a file, expected the folder of a run"):
+        chosen_run(tmp_path / "b.webm")

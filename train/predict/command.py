@@ -280,7 +280,20 @@ def _check_options(asked: Asked) -> None:
         )
 
 
+def _check_order(asked: Asked) -> None:
+    """Raise where a video stands in the place of the run."""
+    first, *others = asked.places
+    if is_run(first):
+        return
+    run = next(filter(is_run, others), None)
+    if run is not None or Path(first).is_file():
+        raise ConfigError(
+            f"{first}: is no run. RUN comes first: vllm-predict {run or 'RUN'} {first}."
+        )
+
+
 def _open(asked: Asked) -> Ensemble:
+    _check_order(asked)
     return open_runs(
         asked.runs,
         device=asked.device,
