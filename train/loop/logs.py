@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +46,7 @@ class RunLog:
         num_steps: int,
         enabled: bool,
         config: TrainConfig | None = None,
+        shown: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the log.
@@ -56,12 +57,15 @@ class RunLog:
             num_steps: Of the whole run.
             enabled: False writes nothing.
             config: Of the run; says whether Weights & Biases gets the numbers too.
+            shown: Names of an epoch's numbers that its line tells, since some tasks have dozens;
+                all are written.
             clock: Seconds that pass.
 
         Raises:
             ConfigError: if Weights & Biases is asked for and not installed.
         """
         self._enabled = enabled
+        self._shown = shown
         self._path = folder / METRICS
         self._tensorboard: SummaryWriter | None = None
         self._wandb: WandbLog | None = None
@@ -125,7 +129,8 @@ class RunLog:
         kind = "epoch" if epoch == int(epoch) else "evaluation"
         self._write(kind, step, {"epoch": epoch, **values, **cost})
         if self._enabled:
-            text = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
+            told = {name: value for name, value in values.items() if name in self._shown}
+            text = ", ".join(f"{name} {_short(value)}" for name, value in told.items())
             logger.info("epoch %.4g, step %d%s", epoch, step, f": {text}" if text else "")
 
     def _write(self, kind: str, step: int, values: Mapping[str, float | None]) -> None:

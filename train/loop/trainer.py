@@ -40,7 +40,7 @@ from train.loop.optim import (
 )
 from train.loop.parallel import ParallelModel
 from train.loop.stopping import StopRequest
-from train.loop.validation import EpochResult, Validation, Watch
+from train.loop.validation import EpochResult, Validation, Watch, main_metrics
 from train.model.trained_weights import pretrained_identities
 from train.predict.predictor import Scores
 from train.prepare import Prepared, labels_of
@@ -112,6 +112,7 @@ class Trainer:
             num_steps=self.num_steps,
             enabled=self.accelerator.is_main_process,
             config=self.config,
+            shown={"evaluation_loss", *main_metrics(data.task for data in self.run.tasks)},
         )
         with log, self._stop:
             if self.progress.step == 0 and not self.config.start_from:

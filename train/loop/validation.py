@@ -23,6 +23,7 @@ __all__ = [
     "Watch",
     "joined",
     "judged_part",
+    "main_metrics",
     "submission_path",
 ]
 
@@ -165,6 +166,15 @@ class Validation:
             num_processes=self.accelerator.num_processes,
             together=self.together,
         )
+
+
+def main_metrics(tasks: Iterable[AnyTask]) -> set[str]:
+    """Return what the tasks' main metrics may be called in ``joined`` scores."""
+    return {
+        name
+        for task in tasks
+        for name in (task.main_metric, f"{task.facts.name}/{task.main_metric}")
+    }
 
 
 def submission_path(run: Path, name: str, facts: TaskFacts) -> Path:

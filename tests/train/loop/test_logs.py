@@ -55,13 +55,16 @@ def test_a_log_whose_rewriting_is_cut_off_is_whole(tmp_path, monkeypatch):
 def test_epochs_are_lines_for_a_reader(tmp_path, caplog):
     with (
         caplog.at_level(logging.INFO, logger="train"),
-        RunLog(tmp_path, first_step=0, num_steps=1, enabled=True) as log,
+        RunLog(
+            tmp_path, first_step=0, num_steps=1, enabled=True, shown={"loss", "Acc", "b/Acc"}
+        ) as log,
     ):
-        log.epoch(7, 2, {"loss": 0.51234, "Acc": None}, {"total_seconds": 3.0})
+        log.epoch(7, 2, {"loss": 0.51234, "Acc": None, "F1": 3.0}, {"total_seconds": 3.0})
     assert caplog.messages == ["epoch 2, step 7: loss 0.5123, Acc -"]
     entry = json.loads((tmp_path / METRICS).read_text())
     assert entry == {
-        "kind": "epoch", "step": 7, "epoch": 2, "loss": 0.51234, "Acc": None, "total_seconds": 3.0
+        "kind": "epoch", "step": 7, "epoch": 2, "loss": 0.51234, "Acc": None, "F1": 3.0,
+        "total_seconds": 3.0,
     }  # fmt: skip
 
 

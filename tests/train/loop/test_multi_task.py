@@ -13,7 +13,7 @@ from tests.train.toy import CLASSES, ToyAnswers, ToyTask, labels_of
 from train.checkpoints.checkpoint import read_checkpoint
 from train.checkpoints.folder import LAST
 from train.config import TrainConfig
-from train.loop.validation import joined
+from train.loop.validation import joined, main_metrics
 from train.predict.ensemble import open_runs
 from train.run import train
 
@@ -38,7 +38,9 @@ class Shifted(ToyTask):
 @pytest.fixture(autouse=True)
 def tasks(monkeypatch):
     shifted = Shifted(answers=ToyAnswers(name="shifted"))
-    use_tasks(monkeypatch, {"toy": ToyTask(), "shifted": shifted})
+    made = {"toy": ToyTask(), "shifted": shifted}
+    use_tasks(monkeypatch, made)
+    return made
 
 
 def config_of_two(root, **settings):
@@ -128,3 +130,13 @@ def test_wrong_lists_of_tasks_are_refused(settings, message):
 def test_scores_of_one_task_keep_their_names():
     assert joined({"a": {"x": 1.0}}) == {"x": 1.0}
     assert joined({"a": {"x": 1.0}, "b": {"x": None}}) == {"a/x": 1.0, "b/x": None}
+
+
+def test_the_main_metrics_of_several_tasks_have_their_names_in_joined_scores(tasks):
+    scores = {"toy": {"accuracy": 1.0, "other": 2.0}, "shifted": {"accuracy": 3.0}}
+    names = main_metrics(tasks.values())
+    assert [name for name in joined(scores) if name in names] == [
+        "toy/accuracy",
+        "shifted/accuracy",
+    ]
+    assert [name for name in joined({"toy": scores["toy"]}) if name in names] == ["accuracy"]

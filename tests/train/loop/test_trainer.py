@@ -154,6 +154,15 @@ def test_every_epoch_writes_a_submission_and_its_scores(tmp_path):
     assert epochs[-1]["undefined"] is None
 
 
+def test_the_line_of_an_epoch_tells_its_loss_and_the_main_metric(tmp_path, caplog):
+    trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
+    with caplog.at_level("INFO", logger="train"):
+        trainer.train()
+    (line,) = [one for one in caplog.messages if one.startswith("epoch 2, ")]
+    told = [part.split()[0] for part in line.partition(": ")[2].split(", ")]
+    assert told == ["evaluation_loss", "accuracy"]
+
+
 def test_statistics_come_from_the_training_rows(tmp_path):
     trainer = make_trainer(make_config(tmp_path), tmp_path / "run")
     trainer.train()
