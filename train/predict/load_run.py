@@ -14,7 +14,7 @@ from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
 from cache_schema.store import Store, open_store
 from cache_schema.stream import Stream
-from extract import KeptEncoders
+from extract import Failure, KeptEncoders
 from train.answer import Answer, StreamedRow
 from train.checkpoints.checkpoint import check_stream
 from train.predict.answering import answer_videos
@@ -118,6 +118,7 @@ class Run:
         queries: str | Iterable[str] = (),
         encoder: str | None = None,
         workers: int = 1,
+        failures: list[Failure] | None = None,
     ) -> Iterator[Answer]:
         """Say something about video files; those that cannot be used are named in the log.
 
@@ -129,6 +130,7 @@ class Run:
             queries: What is asked, one text or several, for tasks that have queries.
             encoder: Where to load the run's encoder from, if its name in the recipe is no place.
             workers: Processes that decode and encode.
+            failures: Gets an entry for each video that cannot be used, before the first answer.
         """
         from train.predict.from_videos import features_of
 
@@ -145,6 +147,8 @@ class Run:
         ) as made:
             for failure in made.failures:
                 logger.warning("%s (%s): %s", failure.video_id, failure.path, failure.error)
+            if failures is not None:
+                failures += made.failures
             yield from self._answers(made.streams, made.video_ids, _texts(queries))
 
     def _answers(

@@ -184,6 +184,9 @@ def test_video_files_are_answered_and_bad_ones_named_in_the_log(tmp_path, monkey
     assert answers == stored
     (said,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert said.startswith(f"bad ({tmp_path}/videos/bad.mp4): ")
+    failures = []
+    assert list(run.predict_videos(tmp_path / "videos" / "bad.mp4", failures=failures)) == []
+    assert [one.video_id for one in failures] == ["bad"]
 
 
 def test_a_store_keeps_the_features_of_videos(tmp_path, monkeypatch):
