@@ -17,6 +17,9 @@ from cache_schema.errors import PipelineError
 
 __all__ = ["run"]
 
+DISTRIBUTION = "video-feature-llm"
+"""Name under which all packages of this repository are installed."""
+
 YOUNG_OBJECTS = 10_000
 """New objects after which Python looks for garbage among them (700 by itself)."""
 
@@ -28,8 +31,8 @@ def run(
 ) -> None:
     """Run a command with the arguments of this process, and leave the process.
 
-    A command says what it returns with ``context.exit(code)``. ``--debug`` is added to it and to
-    its sub-commands.
+    A command says what it returns with ``context.exit(code)``. ``--version`` is added to it, and
+    ``--debug`` to it and its sub-commands.
 
     Args:
         command: What to run.
@@ -39,7 +42,14 @@ def run(
     _collect_rarely()
     debug = _Debug()
     debug.add_to(command)
+    _add_version(command)
     sys.exit(_exit_code(command, debug, interrupted))
+
+
+def _add_version(command: click.Command) -> None:
+    click.version_option(
+        package_name=DISTRIBUTION, message="%(prog)s %(version)s", help="Show the version."
+    )(command)
 
 
 def _open_closed_streams() -> None:

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from importlib.metadata import entry_points, version
 
 import click
 import pytest
@@ -46,6 +47,20 @@ def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "Traceback" in shown
     assert shown.endswith("Error: gone\n")
+
+
+def test_every_command_tells_the_installed_version(monkeypatch, capsys):
+    def body():
+        pytest.fail("the command has run")
+
+    assert exit_code(monkeypatch, body, "--version") == 0
+    assert capsys.readouterr().out == f"vllm-x {version('video-feature-llm')}\n"
+    names = []
+    monkeypatch.setattr("cache_schema.cli_edge.run", lambda command, **_: names.append(command))
+    scripts = [one for one in entry_points(group="console_scripts") if one.name[:5] == "vllm-"]
+    for script in scripts:
+        script.load()()
+    assert len(names) == 7
 
 
 @pytest.fixture
