@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from cache_schema.errors import ConfigError
+from cache_schema.parsing import nearest
 from train.config import LlmConfig
 from train.model.attention import causal_attention, eager_attention, most_eager_tokens
 from train.model.branches import BranchLayout
 from train.model.identity import LlmIdentity
 from train.model.pretrained import llm_source, read_weights, weights_sha256
 from train.model.quiet_loading import quiet_loading
+from train.model.small import SMALL
 from train.model.tuning import SIZED, blocks_of, multiply_in_autocast, parse_tuning, tune
 
 __all__ = ["LanguageModel", "load_llm", "native_dtype"]
@@ -31,6 +33,9 @@ if TYPE_CHECKING:  # slow to import, and not every run has an adapter
 BRANCHING_FAMILIES = ("llama", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox")
 """Whose positions and masks can be told. Others find them in the input alone (BLOOM), or have
 blocks that see a part of it (Gemma 3, Mistral)."""
+
+SHORT_NAMES = ("smollm2", *SMALL, "none")
+"""What may stand where an LLM is named, and is neither on a hub nor on this machine's disk."""
 
 BLOCKS_OF_SMOLLM2 = 8
 """Kept by default: on 2 cores all 30 take minutes where 8 take one."""
@@ -284,8 +289,9 @@ def _read_settings(config: LlmConfig, source: str) -> PretrainedConfig:
         settings: PretrainedConfig = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"llm '{config.name}': no local folder or hub id that can be read. Give a folder with "
-            f"config.json and safetensors, 'smollm2', or 'none'. {str(error).splitlines()[0]}"
+            f"llm '{config.name}': no local folder or hub id that can be read. "
+            f"{nearest(config.name, SHORT_NAMES)} Or give a folder with config.json and "
+            f"safetensors, a .gguf file, or a hub id. {str(error).splitlines()[0]}"
         ) from error
     if config.stack == "encoder" and not settings.is_encoder_decoder:
         raise ConfigError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoModel, T5Model
 
 from cache_schema.errors import ConfigError
@@ -14,6 +15,7 @@ from train.model import gguf_file as gguf_module
 from train.model import llm as llm_module
 from train.model.llm import load_llm
 from train.model.pretrained import llm_source
+from train.model.quiet_loading import quiet_loading
 from train.model.tuning import blocks_of
 
 CPU = torch.device("cpu")
@@ -202,8 +204,24 @@ def test_too_many_blocks_are_refused(tmp_path):
 
 
 def test_an_unknown_llm_says_what_is_expected(tmp_path):
-    with pytest.raises(ConfigError, match=r"Give a folder with config\.json"):
+    with pytest.raises(
+        ConfigError, match=r"give a folder with config\.json .* a \.gguf file"
+    ) as caught:
         load(tmp_path / "nothing-here")
+    assert "Known: gru, none, smollm2, tcn." in str(caught.value)
+
+
+def test_a_misspelt_short_name_is_told_the_nearest():
+    with pytest.raises(ConfigError, match=r"llm 'smolm2': .* Did you mean 'smollm2'\?"):
+        load("smolm2")
+
+
+def test_each_try_to_reach_a_hub_is_no_line_on_the_console():
+    hub = hub_logging.get_logger("huggingface_hub.utils._http")
+    assert hub.isEnabledFor(hub_logging.WARNING)
+    with quiet_loading():
+        assert not hub.isEnabledFor(hub_logging.WARNING)
+    assert hub.isEnabledFor(hub_logging.WARNING)
 
 
 def test_a_decoder_has_no_bidirectional_half(tmp_path):
