@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cache_schema.stream import Stream
-from train.data.fit import Fit, Misfit, RowEnds, Words, checked
+from train.data.fit import OTHER_LABEL_RATE, Fit, Misfit, RowEnds, Words, checked
 from train.data.samples import FoundVideo, find_video
 from train.task import Sample
 
@@ -33,7 +33,7 @@ class Durations(Fit):
         if_few="Their labels may meet the wrong rows.",
         if_many=(
             "Look for a wrong rate or layout of imported features (vllm-store import --preset, "
-            "--seconds-per-row, --fps, --transpose), another label_fps, or another cut of the "
+            f"--seconds-per-row, --fps, --transpose), {OTHER_LABEL_RATE}, or another cut of the "
             "videos."
         ),
     )

@@ -15,7 +15,7 @@ from cache_schema.errors import AnnotationError
 from cache_schema.stream import Stream
 from train.data.samples import FoundVideo
 
-__all__ = ["Fit", "Misfit", "RowEnds", "Words", "checked", "fits_json"]
+__all__ = ["OTHER_LABEL_RATE", "Fit", "Misfit", "RowEnds", "Words", "checked", "fits_json"]
 
 TOLERANCE_SECONDS = 1.0
 """What rows may differ by without a word, or a row's length if that is more: annotators and
@@ -23,6 +23,12 @@ containers round, and a video's last window may not be whole."""
 MOST_MISFITS = 0.5
 """Share; with more, times and videos do not belong together."""
 NUM_NAMED = 5
+
+OTHER_LABEL_RATE = (
+    "frame labels at another rate (--set train.tasks.action_segmentation.label_fps=30, if that is "
+    "theirs)"
+)
+"""What may be wrong with labels that are one line a frame, and how it is put right."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

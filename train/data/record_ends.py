@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cache_schema.stream import Stream
-from train.data.fit import Fit, Misfit, RowEnds, Words, checked
+from train.data.fit import OTHER_LABEL_RATE, Fit, Misfit, RowEnds, Words, checked
 from train.data.samples import find_video
 from train.task import Sample
 
@@ -29,7 +29,7 @@ class RecordEnds(Fit):
         if_few="What lies behind the rows is not learned.",
         if_many=(
             "Times are seconds from the start of the video: look for frame numbers instead of "
-            "seconds, another frame rate (label_fps), or features of another cut of the videos."
+            f"seconds, {OTHER_LABEL_RATE}, or features of another cut of the videos."
         ),
     )
 

@@ -81,6 +81,7 @@ def test_more_than_half_are_refused_with_what_may_be_wrong(stream):
     assert str(refused.value) == (
         "toy: 2 of 3 annotated records end behind the rows of their video: a at 200 s (rows end at "
         "10 s), b at 300 s (rows end at 4 s). Times are seconds from the start of the video: look "
-        "for frame numbers instead of seconds, another frame rate (label_fps), or features of "
-        "another cut of the videos."
+        "for frame numbers instead of seconds, frame labels at another rate (--set "
+        "train.tasks.action_segmentation.label_fps=30, if that is theirs), or features of another "
+        "cut of the videos."
     )
