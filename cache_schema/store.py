@@ -27,6 +27,7 @@ __all__ = [
     "StoreWriter",
     "StreamWriter",
     "beside_store",
+    "check_name",
     "create_store",
     "is_hdf5",
     "open_store",
@@ -138,6 +139,22 @@ class Store:
 def is_hdf5(path: Place) -> bool:
     """Tell by its suffix whether a path names an HDF5 store."""
     return isinstance(path, Path) and path.suffix.lower() in HDF5_SUFFIXES
+
+
+def check_name(path: Place) -> None:
+    """Refuse a name for a new store that does not say what it will be: a folder or a file.
+
+    What is there may have any name: an empty folder made for a store, too.
+
+    Raises:
+        ConfigError: naming what would do.
+    """
+    if isinstance(path, Address) or path.exists():
+        return
+    if path.suffix.lower() not in {".zarr", *HDF5_SUFFIXES}:
+        raise ConfigError(
+            f"{path}: a new store is a folder named .zarr or a file named .h5. Name it {path}.zarr."
+        )
 
 
 def store_exists(path: Place) -> bool:

@@ -12,6 +12,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.store import (
     Store,
     StoreWriter,
+    check_name,
     create_store,
     is_hdf5,
     open_store,
@@ -98,6 +99,7 @@ def run_extraction(options: RunOptions, *, tell: Callable[[str], object]) -> Run
         options: The run.
         tell: Called with lines for the user that are no part of the summary.
     """
+    check_name(options.out)
     if options.shard is not None:
         refuse_shards(options.out, options.shard.count)
     with DecoderProcess() as decoder, ForkServer() as forks:

@@ -34,6 +34,16 @@ def test_the_first_run_extracts_and_the_second_has_nothing_to_do(videos):
     assert (second["videos_done"], second["videos_skipped"]) == (0, 2)
 
 
+def test_a_new_store_is_named_by_what_it_is(videos):
+    result = vllm_extract("videos", "--out", "feats")
+    assert isinstance(result.exception, ConfigError)
+    assert "Name it feats.zarr." in str(result.exception)
+    assert not Path("feats").exists()
+    Path("feats").mkdir()
+    assert vllm_extract("videos", "--out", "feats").exit_code == 0
+    assert json.loads(vllm_extract("videos", "--out", "feats", "--json").stdout)["videos_done"] == 0
+
+
 def test_the_summary_says_where_the_store_is(videos):
     result = vllm_extract("videos", "--out", "feats.zarr")
     assert result.exit_code == 0

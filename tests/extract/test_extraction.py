@@ -90,7 +90,7 @@ def test_every_setting_is_a_keyword():
         ("", {"fps": "fast"}, ConfigError, "fps"),
         ("", {"workers": 0}, ConfigError, "workers is 0, must be at least 1"),
         ("", {"encoders": []}, ConfigError, "encoders is empty"),
-        ("", {"encoders": "fak"}, ConfigError, "Did you mean 'fake'"),
+        ("", {"encoders": "efficientnet"}, ConfigError, "Did you mean 'efficientnet_lite0'"),
         ("", {"config": "gone.toml"}, ConfigError, "gone.toml: cannot be read"),
     ],
 )

@@ -38,7 +38,7 @@ def test_every_built_in_encoder_loads_by_its_name(name):
     ("name", "message"),
     [
         ("efficientnet_lite", "Did you mean 'efficientnet_lite0'"),
-        ("clip", "Known: efficientnet_lite0, fake. A hub id looks like openai/"),
+        ("clip", "Known: efficientnet_lite0. A hub id looks like openai/"),
         ("/no/such/folder", "nor an existing folder"),
     ],
 )
