@@ -1,6 +1,6 @@
 """Videos that nobody has labelled: rows of a stream -> what the runs say about each video."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,7 +10,7 @@ from train.answer import Answer
 from train.predict.ensemble import Ensemble
 from train.task import SampleOutput, TaskFacts, whole_video
 
-__all__ = ["Answered", "answer_videos", "check_queries"]
+__all__ = ["Answered", "answer_videos", "check_queries", "named_videos"]
 
 VIDEOS_AT_ONCE = 64
 """Whose row times are in memory; windows of videos of about one length share a batch."""
@@ -50,6 +50,11 @@ def answer_videos(
     ids = iter(video_ids)
     while some := list(islice(ids, VIDEOS_AT_ONCE)):
         yield from _answer(ensemble, streams, some, queries)
+
+
+def named_videos(stream: Stream, names: Iterable[str]) -> list[str]:
+    """Return the ids that names are short for, such as the last part of one; others as they are."""
+    return [stream.resolve(name) or name for name in names]
 
 
 def check_queries(facts: TaskFacts, queries: Sequence[str]) -> None:

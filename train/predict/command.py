@@ -20,7 +20,7 @@ from train.pages.sample_views import viewed
 from train.pages.showing import view_of
 from train.pages.view_file import ViewWriter
 from train.predict.answer_page import known_truth, open_views, write_answer_page
-from train.predict.answering import answer_videos, check_queries
+from train.predict.answering import answer_videos, check_queries, named_videos
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.from_videos import MadeFeatures, features_of
 from train.predict.live import StreamReport, check_streamed, stream
@@ -330,4 +330,4 @@ def _chosen(streams: Sequence[Stream], asked: Asked) -> list[str]:
     """Return the videos that were named, or all."""
     if not asked.video_ids:
         return streams[0].video_ids
-    return [streams[0].resolve(name) or name for name in asked.video_ids]
+    return named_videos(streams[0], asked.video_ids)

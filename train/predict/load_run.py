@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cache_schema.errors import ConfigError, RecipeMismatchError, StoreError
+from cache_schema.errors import (
+    ConfigError,
+    RecipeMismatchError,
+    StoreError,
+    StoreNotFoundError,
+)
 from cache_schema.memory import memory_stream
 from cache_schema.place import Place, to_place
 from cache_schema.recipe import Recipe
@@ -17,7 +22,7 @@ from cache_schema.stream import Stream
 from extract import Failure, KeptEncoders
 from train.answer import Answer, StreamedRow
 from train.checkpoints.checkpoint import check_stream
-from train.predict.answering import answer_videos
+from train.predict.answering import answer_videos, named_videos
 from train.predict.ensemble import Ensemble, open_runs
 from train.predict.live import Source, feed_of, name_of, row_stream_of
 from train.runs import local_run
@@ -67,7 +72,8 @@ class Run:
 
         Args:
             features: A store, its path, or a stream.
-            videos: Ids, or one; None takes all.
+            videos: Ids, or one; the last part of an id will do where it is the only one so named.
+                None takes all.
             queries: What is asked, one text or several, for tasks that have queries.
 
         Raises:
@@ -76,7 +82,7 @@ class Run:
             StoreError: if a video is not there.
         """
         streams = self._streams(features)
-        ids = streams[0].video_ids if videos is None else _texts(videos)
+        ids = streams[0].video_ids if videos is None else named_videos(streams[0], _texts(videos))
         yield from self._answers(streams, ids, _texts(queries))
 
     def predict_rows(
@@ -171,7 +177,7 @@ class Run:
             realtime: Play a file at its own speed, and drop what the machine is too slow for.
 
         Raises:
-            ConfigError: if the task looks at whole videos, or there are several runs.
+            ConfigError: if the task answers for whole videos, or there are several runs.
             VideoError: if the source cannot be read.
         """
         rows = row_stream_of(self._ensemble)
@@ -183,7 +189,7 @@ class Run:
             for run in self._ensemble.runs:
                 check_stream(features, run.checkpoint)
             return [features] * len(self._ensemble.runs)
-        store = features if isinstance(features, Store) else open_store(features)
+        store = features if isinstance(features, Store) else _open_store(features)
         return [run.choose_stream(store) for run in self._ensemble.runs]
 
 
@@ -213,6 +219,19 @@ def load_run(
         )
     folders = [local_run(run) for run in runs]
     return Run(open_runs(folders, device=device, task_name=task, options=options or {}))
+
+
+def _open_store(place: str | Place) -> Store:
+    try:
+        return open_store(place)
+    except StoreNotFoundError as error:
+        where = to_place(place)
+        if not (isinstance(where, Path) and where.exists()):
+            raise
+        raise StoreNotFoundError(
+            f"{place}: is no feature store. If it is a video, or a folder of them, ask "
+            "predict_videos."
+        ) from error
 
 
 def _texts(given: str | Iterable[str]) -> list[str]:

@@ -12,7 +12,13 @@ import psutil
 import pytest
 import torch
 
-from cache_schema.errors import CheckpointError, ConfigError, RecipeMismatchError, StoreError
+from cache_schema.errors import (
+    CheckpointError,
+    ConfigError,
+    RecipeMismatchError,
+    StoreError,
+    StoreNotFoundError,
+)
 from cache_schema.store import open_store
 from tests.extract.videos import constant_pts, naive_frames, numbered_frame, write_video
 from tests.train.runs import make_config, make_trainer, make_video_run, use_toy_task
@@ -54,6 +60,21 @@ def test_some_videos_of_a_store(root, run):
     assert [one.video for one in run.predict(root / "f.zarr", ["e", "d"])] == ["d", "e"]
     with pytest.raises(StoreError, match="no video 'zz'"):
         list(run.predict(root / "f.zarr", ["zz"]))
+
+
+def test_a_video_of_a_store_may_be_named_by_the_last_part_of_its_id(root, run):
+    make_features(root / "folders.zarr", ToyTask(train={"kitchen/a": 20}, val={"hall/d": 30}))
+    assert [one.video for one in run.predict(root / "folders.zarr", ["d"])] == ["hall/d"]
+
+
+def test_a_video_in_the_place_of_a_store_is_sent_to_predict_videos(root, run):
+    (root / "b.webm").touch()
+    (root / "videos").mkdir()
+    for name in ("b.webm", "videos"):
+        with pytest.raises(StoreNotFoundError, match=f"{name}: is no .* ask predict_videos"):
+            next(run.predict(root / name))
+    with pytest.raises(StoreNotFoundError, match="no such store"):
+        next(run.predict(root / "gone.zarr"))
 
 
 @pytest.mark.parametrize("videos", ["d", iter(["d"]), ("d",)])
