@@ -312,8 +312,10 @@ def test_what_a_stream_has_no_use_for_is_refused(root, plain, tmp_path):
     ids=lambda one: one[0],
     indirect=True,
 )
-def test_a_task_that_looks_at_whole_videos_is_refused_whatever_is_asked(root, trained):
-    with pytest.raises(ConfigError, match=r"looks at whole videos, so it cannot be streamed"):
+def test_a_task_that_answers_for_whole_videos_is_refused_whatever_is_asked(root, trained):
+    with pytest.raises(
+        ConfigError, match=r"answers for whole videos, not row by row, so it cannot"
+    ):
         typed(trained, "--stream", root / "x.mkv")
 
 

@@ -153,7 +153,7 @@ def row_stream_of(ensemble: Ensemble) -> RowStream:
     """Return what answers the rows of a source, one by one.
 
     Raises:
-        ConfigError: if the task looks at whole videos, or there are several runs.
+        ConfigError: if the task answers for whole videos, or there are several runs.
     """
     check_streamed(ensemble)
     (run,) = ensemble.runs
@@ -172,13 +172,14 @@ def check_streamed(ensemble: Ensemble) -> None:
     """Check that rows of a source can be answered at all.
 
     Raises:
-        ConfigError: if the task looks at whole videos, or there are several runs.
+        ConfigError: if the task answers for whole videos, or there are several runs.
     """
     facts = ensemble.facts
     if not facts.online:
         raise ConfigError(
-            f"{facts.name} looks at whole videos, so it cannot be streamed. Predict the file with "
-            "vllm-predict RUN VIDEO."
+            f"{facts.name} answers for whole videos, not row by row, so it cannot be streamed. "
+            "Predict the file with vllm-predict RUN VIDEO, or train online_action_detection, which "
+            "names what goes on in each row."
         )
     if len(ensemble.runs) > 1:
         raise ConfigError("A stream is answered by one run; leave the others out.")
