@@ -6,10 +6,13 @@ METEOR are Java programs. Without Java the tokens are made here and METEOR is No
 
 import io
 import logging
+import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import Any
 
@@ -18,6 +21,9 @@ from cache_schema.errors import ConfigError
 __all__ = ["caption_scores", "penn_tokens"]
 
 logger = logging.getLogger(__name__)
+
+STANDARD_ERROR = 2
+"""Descriptor that a program inherits, whatever ``sys.stderr`` is."""
 
 Captions = Mapping[str, Sequence[str]]
 """Id -> captions."""
@@ -87,7 +93,9 @@ def _java_tokens(captions: Mapping[Key, Sequence[str]]) -> dict[Key, list[str]]:
         for key, texts in captions.items()
     }
     try:
-        tokens: dict[Key, list[str]] = PTBTokenizer().tokenize(lines)
+        with _no_standard_error() as said:
+            tokens: dict[Key, list[str]] = PTBTokenizer().tokenize(lines)
+            errors = said()
     except OSError as error:
         raise ConfigError(
             f"pycocoevalcap's tokenizer cannot run: {error}. It writes a file beside itself, so "
@@ -97,9 +105,32 @@ def _java_tokens(captions: Mapping[Key, Sequence[str]]) -> dict[Key, list[str]]:
         key: len(texts) for key, texts in lines.items()
     }:
         raise ConfigError(
-            "java was found but did not tokenise all captions. Check that 'java -version' works."
+            "java was found but did not tokenise all captions. Check that 'java -version' works. "
+            f"{errors}".rstrip()
         )
     return tokens
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[Callable[[], str]]:
+    """Keep what programs that are started meanwhile write to standard error, and give a look at it.
+
+    The tokenizer writes how fast it was, once for each epoch, and has no switch for that.
+    """
+    sys.stderr.flush()
+    before = os.dup(STANDARD_ERROR)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), STANDARD_ERROR)
+
+        def said() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(before, STANDARD_ERROR)
+            os.close(before)
 
 
 def _meteor_score(wanted: Tokens, got: Tokens) -> float:

@@ -2,13 +2,14 @@ import functools
 import json
 import logging
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from cache_schema.errors import ConfigError
 from train.metrics import captions as captions_module
-from train.metrics.captions import caption_scores, penn_tokens
+from train.metrics.captions import _java_tokens, caption_scores, penn_tokens
 from train.tasks import load_task
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "online_captioning"
@@ -117,6 +118,32 @@ def test_a_java_that_does_not_run_is_told(monkeypatch):
     monkeypatch.setattr(PTBTokenizer, "tokenize", lambda self, captions: {})
     with pytest.raises(ConfigError, match="did not tokenise all captions"):
         caption_scores({"x": ["a"]}, {"x": "a"})
+
+
+@pytest.fixture
+def java(tmp_path, monkeypatch):
+    """Put a program in Java's place that reads a file and says how fast it was."""
+
+    def put(body):
+        program = tmp_path / "java"
+        program.write_text(f"#!/bin/sh\necho 'PTBTokenizer tokenized 2 tokens' >&2\n{body}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return put
+
+
+def test_what_the_tokenizer_says_of_its_speed_is_not_shown(java, capfd):
+    java('for last; do :; done; cat "$last"')
+    assert _java_tokens({("got", "x"): ["b c"]}) == {("got", "x"): ["b c"]}
+    sys.stderr.write("after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_what_java_says_is_told_if_it_fails(java):
+    java("echo 'no room for the heap' >&2")
+    with pytest.raises(ConfigError, match=r"(?s)did not tokenise all .*no room for the heap"):
+        _java_tokens({("got", "x"): ["b c"], ("got", "y"): ["d"]})
 
 
 def test_a_meteor_that_dies_is_told_and_started_anew(monkeypatch):
