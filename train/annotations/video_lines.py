@@ -7,11 +7,11 @@
      "captions":   [{"time": 2.0, "text": "#C C stirs the soup"}],
      "highlights": [{"query": "the soup boils", "saliency": [0, 0, 3, 4]}]}
 
-A file (``.jsonl``) serves every task whose field its lines have. Times are seconds from the start
-of the video. Unknown keys are errors. File in, ``VideoLine`` by video out.
+A file (``.jsonl``) serves every task whose field its lines have. An empty list says that there is
+nothing in the video. Times are seconds from its start. Unknown keys are errors. File in,
+``VideoLine`` by video out.
 """
 
-from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -122,18 +122,21 @@ class HighlightLine:
 
 @record
 class VideoLine:
-    """Everything that is annotated of one video."""
+    """Everything that is annotated of one video.
+
+    An empty list says that there is nothing in the video, None that nobody has looked for it.
+    """
 
     video: str
     """Its id in the store: the path below the extracted folder, without suffix."""
     subset: Literal["train", "val"]
     duration: Annotated[float, Field(gt=0)] | None = None
     """Seconds; moments, queries and the frames of actions need it."""
-    actions: list[ActionLine] = field(default_factory=list)
-    moments: list[MomentLine] = field(default_factory=list)
-    queries: list[QueryLine] = field(default_factory=list)
-    captions: list[CaptionLine] = field(default_factory=list)
-    highlights: list[HighlightLine] = field(default_factory=list)
+    actions: list[ActionLine] | None = None
+    moments: list[MomentLine] | None = None
+    queries: list[QueryLine] | None = None
+    captions: list[CaptionLine] | None = None
+    highlights: list[HighlightLine] | None = None
 
     def __post_init__(self) -> None:
         path = PurePosixPath(self.video)
@@ -173,18 +176,20 @@ class VideoLines:
         return self._lines
 
     def of(self, subset: str, kind: str) -> list[VideoLine]:
-        """Return the videos of a subset that have annotations of a kind, such as ``actions``.
+        """Return the videos of a subset that were annotated for a kind, such as ``actions``.
+
+        Also those in which there is none: their list is empty.
 
         Raises:
-            AnnotationError: There are none.
+            AnnotationError: There is none in any of them.
         """
         check_subset(subset)
-        found = [line for line in self.all() if line.subset == subset and getattr(line, kind)]
-        if not found:
+        lines = [line for line in self.all() if line.subset == subset]
+        if not any(getattr(line, kind) for line in lines):
             raise AnnotationError(
                 f"{self.path}: no line of subset '{subset}' has '{kind}', which the task needs."
             )
-        return found
+        return [line for line in lines if getattr(line, kind) is not None]
 
     def durations(self) -> dict[str, float]:
         """Return the seconds of each video whose line says them."""

@@ -46,7 +46,7 @@ class LabelledVideos:
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Background and the labels of both subsets, sorted."""
-        names = {action.name for line in self._lines.all() for action in line.actions}
+        names = {action.name for line in self._lines.all() for action in line.actions or ()}
         return (BACKGROUND, *sorted(names - {BACKGROUND}))
 
     @cached_property
@@ -64,14 +64,14 @@ class LabelledVideos:
         num_frames = math.ceil(self._lines.duration(line) * self._label_fps)
         middles_F = (np.arange(num_frames) + 0.5) / self._label_fps
         labels_F = np.zeros(num_frames, np.int64)
-        for action in sorted(line.actions, key=lambda one: one.start):
+        for action in sorted(line.actions or (), key=lambda one: one.start):
             covered_F = (action.start <= middles_F) & (middles_F < action.end)
             labels_F[covered_F] = self.class_ids[action.name]
         return labels_F
 
     def record_ends(self, video_id: str, *, labelled_seconds: float) -> tuple[float, ...]:
         """Return when each action of a video ends; labels stop at the duration that is given."""
-        return tuple(action.end for action in self._by_video[video_id].actions)
+        return tuple(action.end for action in self._by_video[video_id].actions or ())
 
     @cached_property
     def _by_video(self) -> dict[str, VideoLine]:
@@ -96,12 +96,15 @@ class VideoActions:
         return self.actions(subset)
 
     def classified_actions(self, subset: str) -> dict[str, list[Action]]:
-        """Return the actions of each video of a subset."""
-        return by_video(self.actions(subset))
+        """Return the actions of each video of a subset, none of one in which there is none."""
+        nothing: dict[str, list[Action]] = {
+            line.video: [] for line in self._lines.of(subset, "actions")
+        }
+        return nothing | by_video(self.actions(subset))
 
     def action_classes(self) -> list[VerbNoun]:
         """Return every pair that occurs, sorted."""
-        names = {action.pair for line in self._lines.all() for action in line.actions}
+        names = {action.pair for line in self._lines.all() for action in line.actions or ()}
         return sorted((self._verbs[verb], self._nouns[noun]) for verb, noun in names)
 
     def action_names(self) -> list[str]:
@@ -149,7 +152,7 @@ class VideoActions:
         return LtaTaxonomy(verbs=tuple(self._verbs), nouns=tuple(self._nouns))
 
     def clips(self, subset: str) -> list[LtaClip]:
-        """Return every video with actions as one clip."""
+        """Return every video with actions as one clip: without one there is no future to tell."""
         return [
             LtaClip(
                 clip_id=line.video,
@@ -168,6 +171,7 @@ class VideoActions:
                 ),
             )
             for line in sorted(self._lines.of(subset, "actions"), key=lambda line: line.video)
+            if line.actions
         ]
 
     def _action(self, line: VideoLine, index: int, action: ActionLine) -> Action:
@@ -183,11 +187,11 @@ class VideoActions:
 
     @cached_property
     def _verbs(self) -> dict[str, int]:
-        return _ids({action.pair[0] for line in self._lines.all() for action in line.actions})
+        return _ids({action.pair[0] for line in self._lines.all() for action in line.actions or ()})
 
     @cached_property
     def _nouns(self) -> dict[str, int]:
-        return _ids({action.pair[1] for line in self._lines.all() for action in line.actions})
+        return _ids({action.pair[1] for line in self._lines.all() for action in line.actions or ()})
 
 
 class VideoClips:
@@ -210,13 +214,13 @@ class VideoMoments(VideoClips):
     """Moments of whole videos."""
 
     def clips(self, subset: str) -> list[MomentClip]:
-        """Return the videos of a subset that have moments."""
+        """Return the videos of a subset, also those in which there is no moment."""
         return [
             MomentClip(
                 clip=self._clip(line),
                 moments=tuple(
                     Moment(label=one.label, start_seconds=one.start, end_seconds=one.end)
-                    for one in line.moments
+                    for one in line.moments or ()
                 ),
             )
             for line in self._lines.of(subset, "moments")
@@ -238,7 +242,7 @@ class VideoQueries(VideoClips):
                 end_seconds=one.end,
             )
             for line in self._lines.of(subset, "queries")
-            for index, one in enumerate(line.queries)
+            for index, one in enumerate(line.queries or ())
         ]
 
 
@@ -258,6 +262,7 @@ class VideoCaptions:
                 np.arange(len(line.captions), dtype=np.int32)[:, None],
             )
             for line in self._lines.of(subset, "captions")
+            if line.captions
         }
 
     def durations(self) -> dict[str, float]:
@@ -279,7 +284,7 @@ class VideoHighlights:
     def queries(self, subset: str) -> list[HighlightQuery]:
         """Return the queries of a subset in the order of the file."""
         wanted = {line.video for line in self._lines.of(subset, "highlights")}
-        numbered = [(line, one) for line in self._lines.all() for one in line.highlights]
+        numbered = [(line, one) for line in self._lines.all() for one in line.highlights or ()]
         return [
             _highlight_query(qid, line.video, one.query, one.saliency)
             for qid, (line, one) in enumerate(numbered)
@@ -323,7 +328,7 @@ def _windows(clips: list[int]) -> list[tuple[float, float]]:
 
 
 def _by_start(line: VideoLine) -> list[tuple[int, ActionLine]]:
-    return sorted(enumerate(line.actions), key=lambda pair: (pair[1].start, pair[0]))
+    return sorted(enumerate(line.actions or ()), key=lambda pair: (pair[1].start, pair[0]))
 
 
 def _ids(names: set[str]) -> dict[str, int]:

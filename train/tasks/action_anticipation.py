@@ -99,7 +99,11 @@ class ActionAnticipation(Task[EpicFolder | VideoActions, ActionAnticipationOptio
                 _sample(*one, self._columns, durations, annotated=False) for one in unknown.items()
             ]
         known = self.source.classified_actions(subset)
-        return [_sample(*one, self._columns, durations, annotated=True) for one in known.items()]
+        return [
+            _sample(*one, self._columns, durations, annotated=True)
+            for one in known.items()
+            if one[1]
+        ]
 
     # --- targets --------------------------------------------------------------------------------
 

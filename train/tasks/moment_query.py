@@ -8,6 +8,7 @@ Shapes: B batch, M moments a window can name, G true moments, K classes, N segme
 start and end seconds.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ from train.task import LossSum, Sample, SampleOutput, Subset, Task, Tensors, Win
 
 __all__ = ["MomentQuery", "MomentQueryOptions"]
 
+logger = logging.getLogger(__name__)
+
 VISIBLE_SHARE = 0.5
 """A moment cut by a window's border counts there if at least this much of it is left."""
 
@@ -77,15 +80,17 @@ class MomentQuery(Task[MomentSource, MomentQueryOptions]):
     @cache  # noqa: B019 - a task lives as long as its process
     def _clips(self, subset: Subset) -> Mapping[str, MomentClip]:
         """Return the clips that have a moment, of which alone are scored, or all of ``test``."""
-        clips = {
-            one.clip.clip_id: one
-            for one in self.source.clips(subset)
-            if one.moments or subset == "test"
-        }
+        known = self.source.clips(subset)
+        clips = {one.clip.clip_id: one for one in known if one.moments or subset == "test"}
         if not clips and subset == "test":
             raise AnnotationError(f"{self.source.path}: its test file has no clip of a test video.")
         if not clips:
             raise AnnotationError(f"{self.source.path}: no {subset} clip has a primary label.")
+        if num_left_out := sum(one.clip.clip_id not in clips for one in known):
+            logger.info(
+                "%s: %d of %d %s clips have no moment and are left out, as in Ego4D's evaluation",
+                *(self.source.path, num_left_out, len(known), subset),
+            )
         return clips
 
     # --- samples --------------------------------------------------------------------------------
