@@ -12,12 +12,12 @@ from train.annotations.ego4d_clips import Ego4dMoments, Ego4dQueries, MomentSour
 from train.annotations.ego4d_lta import Ego4dLta, LtaSource
 from train.annotations.epic import EpicFolder
 from train.annotations.narrations import NarrationFiles, NarrationSource
+from train.annotations.own_labels import is_own_labels
 from train.annotations.qvhighlights import (
     HighlightSource,
     QVHighlightsFiles,
     is_qvhighlights,
 )
-from train.annotations.video_lines import is_video_lines
 from train.annotations.video_sources import (
     LabelledVideos,
     VideoActions,
@@ -44,37 +44,37 @@ LabelSource = BreakfastFolder | BreakfastCoarse | LabelledVideos
 
 def open_labels(path: Path, label_fps: Fraction) -> LabelSource:
     """Return labels of frames (Breakfast)."""
-    if is_video_lines(path):
+    if is_own_labels(path):
         return LabelledVideos(path, label_fps)
     return BreakfastCoarse(path) if is_coarse(path) else BreakfastFolder(path)
 
 
 def open_actions(path: Path) -> EpicFolder | VideoActions:
     """Return actions by verb and noun (EPIC-KITCHENS-100)."""
-    return VideoActions(path) if is_video_lines(path) else EpicFolder(path)
+    return VideoActions(path) if is_own_labels(path) else EpicFolder(path)
 
 
 def open_future_actions(path: Path) -> LtaSource:
     """Return clips of actions in their order (Ego4D)."""
-    return VideoActions(path) if is_video_lines(path) else Ego4dLta(path)
+    return VideoActions(path) if is_own_labels(path) else Ego4dLta(path)
 
 
 def open_moments(path: Path) -> MomentSource:
     """Return moments of clips (Ego4D)."""
-    return VideoMoments(path) if is_video_lines(path) else Ego4dMoments(path)
+    return VideoMoments(path) if is_own_labels(path) else Ego4dMoments(path)
 
 
 def open_queries(path: Path) -> QuerySource:
     """Return queries about clips (Ego4D)."""
-    return VideoQueries(path) if is_video_lines(path) else Ego4dQueries(path)
+    return VideoQueries(path) if is_own_labels(path) else Ego4dQueries(path)
 
 
 def open_narrations(path: Path) -> NarrationSource:
     """Return narrations (Ego4D)."""
-    return VideoCaptions(path) if is_video_lines(path) else NarrationFiles(path)
+    return VideoCaptions(path) if is_own_labels(path) else NarrationFiles(path)
 
 
 def open_highlights(path: Path) -> HighlightSource:
     """Return queries and the saliency of clips (QVHighlights)."""
-    is_own = is_video_lines(path) and not is_qvhighlights(path)
+    is_own = is_own_labels(path) and not is_qvhighlights(path)
     return VideoHighlights(path) if is_own else QVHighlightsFiles(path)

@@ -15,6 +15,7 @@ from cache_schema.parsing import nearest
 
 __all__ = [
     "ALL_SUBSETS",
+    "OWN_FORMS",
     "CsvRow",
     "check_folder",
     "check_ids",
@@ -30,6 +31,10 @@ __all__ = [
 SUBSETS = ("train", "val")
 ALL_SUBSETS = (*SUBSETS, "test")
 """Of official files that come with a subset without labels."""
+OWN_FORMS = (
+    "Labels of your own are one .csv, .tsv, .jsonl or ActivityNet .json file (docs/labels.md), "
+    "official ones the folder of a release (docs/tasks.md)."
+)
 MOST_COMPARED = 1000
 """Ids that a misspelt one is compared with, and that a message may list."""
 
@@ -42,7 +47,9 @@ def check_folder(folder: Path) -> Path:
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
-        raise AnnotationError(f"{folder}: found {found}, expected a folder of annotation files.")
+        raise AnnotationError(
+            f"{folder}: found {found}, expected a folder of annotation files. {OWN_FORMS}"
+        )
     return folder
 
 

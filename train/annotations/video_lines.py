@@ -9,7 +9,7 @@
 
 A file (``.jsonl``) serves every task whose field its lines have. An empty list says that there is
 nothing in the video. Times are seconds from its start. Unknown keys are errors. File in,
-``VideoLine`` by video out.
+a ``VideoLine`` of each video out.
 """
 
 from pathlib import Path, PurePosixPath
@@ -17,10 +17,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from cache_schema.errors import AnnotationError
 from cache_schema.parsing import record
 from train.annotations.json_file import read_json_lines
-from train.annotations.reading import check_subset, line_error
+from train.annotations.reading import line_error
 
 __all__ = [
     "ActionLine",
@@ -29,8 +28,7 @@ __all__ = [
     "MomentLine",
     "QueryLine",
     "VideoLine",
-    "VideoLines",
-    "is_video_lines",
+    "read_video_lines",
 ]
 
 
@@ -144,65 +142,17 @@ class VideoLine:
             raise ValueError(f"video is '{self.video}', expected a relative path without '..'")
 
 
-def is_video_lines(path: Path) -> bool:
-    """Tell our format by the suffix, so that a damaged file is read and its line named.
+def read_video_lines(path: Path) -> list[VideoLine]:
+    """Return the videos in the order of the file.
 
-    QVHighlights' files, which have the same suffix, are told by ``is_qvhighlights``.
+    Raises:
+        AnnotationError: naming file, line and field.
     """
-    return path.suffix == ".jsonl" and not path.is_dir()
-
-
-class VideoLines:
-    """One file; it is read when asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines: list[VideoLine] | None = None
-
-    def all(self) -> list[VideoLine]:
-        """Return the videos in the order of the file.
-
-        Raises:
-            AnnotationError: naming file, line and field.
-        """
-        if self._lines is None:
-            self._lines = read_json_lines(self.path, VideoLine)
-            seen: dict[str, int] = {}
-            for number, line in enumerate(self._lines, start=1):
-                if line.video in seen:
-                    message = f"video '{line.video}' is in line {seen[line.video]} already."
-                    raise line_error(self.path, number, message)
-                seen[line.video] = number
-        return self._lines
-
-    def of(self, subset: str, kind: str) -> list[VideoLine]:
-        """Return the videos of a subset that were annotated for a kind, such as ``actions``.
-
-        Also those in which there is none: their list is empty.
-
-        Raises:
-            AnnotationError: There is none in any of them.
-        """
-        check_subset(subset)
-        lines = [line for line in self.all() if line.subset == subset]
-        if not any(getattr(line, kind) for line in lines):
-            raise AnnotationError(
-                f"{self.path}: no line of subset '{subset}' has '{kind}', which the task needs."
-            )
-        return [line for line in lines if getattr(line, kind) is not None]
-
-    def durations(self) -> dict[str, float]:
-        """Return the seconds of each video whose line says them."""
-        return {line.video: line.duration for line in self.all() if line.duration is not None}
-
-    def duration(self, line: VideoLine) -> float:
-        """Return the length of a video in seconds.
-
-        Raises:
-            AnnotationError: The line does not say it.
-        """
-        if line.duration is None:
-            raise AnnotationError(
-                f"{self.path}: video '{line.video}' has no 'duration', which the task needs."
-            )
-        return line.duration
+    lines = read_json_lines(path, VideoLine)
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.video in seen:
+            message = f"video '{line.video}' is in line {seen[line.video]} already."
+            raise line_error(path, number, message)
+        seen[line.video] = number
+    return lines

@@ -17,8 +17,9 @@ from train.annotations.ego4d_clips import Clip, ClipQuery, Moment, MomentClip
 from train.annotations.ego4d_lta import LtaAction, LtaClip, LtaTaxonomy
 from train.annotations.epic import Action, VerbNoun, by_video
 from train.annotations.narrations import Narrations
+from train.annotations.own_labels import OwnLabels
 from train.annotations.qvhighlights import CLIP_SECONDS, HighlightQuery, VideoQuery
-from train.annotations.video_lines import ActionLine, VideoLine, VideoLines
+from train.annotations.video_lines import ActionLine, VideoLine
 
 __all__ = [
     "LabelledVideos",
@@ -40,7 +41,7 @@ class LabelledVideos:
     test_splits = (1,)
 
     def __init__(self, path: Path, label_fps: Fraction) -> None:
-        self._lines = VideoLines(path)
+        self._lines = OwnLabels(path)
         self._label_fps = float(label_fps)
 
     @cached_property
@@ -82,7 +83,7 @@ class VideoActions:
     """Actions by verb and noun, as EPIC-KITCHENS' folder has them."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = VideoLines(path)
+        self._lines = OwnLabels(path)
 
     def actions(self, subset: str) -> list[Action]:
         """Return the actions of a subset, by video, then start."""
@@ -199,7 +200,7 @@ class VideoClips:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines = VideoLines(path)
+        self._lines = OwnLabels(path)
 
     def _clip(self, line: VideoLine) -> Clip:
         return Clip(
@@ -250,7 +251,7 @@ class VideoCaptions:
     """Captions of whole videos, as Ego4D's narrations."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = VideoLines(path)
+        self._lines = OwnLabels(path)
 
     def narrations(self, subset: str) -> dict[str, Narrations]:
         """Return the captions of each video of a subset, by time; ids are ``<video>:<index>``."""
@@ -279,7 +280,7 @@ class VideoHighlights:
     """Highlights of whole videos, as QVHighlights' queries; qids count all lines' queries."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = VideoLines(path)
+        self._lines = OwnLabels(path)
 
     def queries(self, subset: str) -> list[HighlightQuery]:
         """Return the queries of a subset in the order of the file."""

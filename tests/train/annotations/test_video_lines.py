@@ -16,8 +16,8 @@ from train.annotations.opening import (
     open_narrations,
     open_queries,
 )
+from train.annotations.own_labels import OwnLabels, is_own_labels
 from train.annotations.qvhighlights import QVHighlightsFiles
-from train.annotations.video_lines import VideoLines, is_video_lines
 from train.annotations.video_sources import VideoHighlights
 
 TRAIN = {
@@ -54,8 +54,8 @@ def path(tmp_path):
 def test_our_format_is_told_from_official_files(tmp_path, path):
     official = save(tmp_path / "highlight_val.jsonl", {"qid": 1, "vid": "a", "query": "q"})
     (tmp_path / "folder.jsonl").mkdir()
-    assert is_video_lines(path)
-    assert not any(map(is_video_lines, [tmp_path, tmp_path / "folder.jsonl", tmp_path / "a.json"]))
+    assert is_own_labels(path)
+    assert not any(map(is_own_labels, [tmp_path, tmp_path / "folder.jsonl", tmp_path / "a.json"]))
     assert isinstance(open_highlights(official), QVHighlightsFiles)
     assert isinstance(open_highlights(path), VideoHighlights)
 
@@ -161,7 +161,7 @@ def test_one_saliency_stands_for_three_annotators(path):
 def test_a_wrong_line_is_named(tmp_path, change, message):
     path = save(tmp_path / "own.jsonl", TRAIN, {**VAL, **change})
     with pytest.raises(AnnotationError, match=message):
-        VideoLines(path).all()
+        OwnLabels(path).all()
 
 
 def test_a_task_whose_field_no_line_has_is_refused(tmp_path):
@@ -184,7 +184,7 @@ def test_what_is_around_a_label_does_not_count(tmp_path):
     ]
     moments = [{"start": 0.0, "end": 1.0, "label": "cooking "}]
     line = {**TRAIN, "actions": actions, "moments": moments}
-    (read,) = VideoLines(save(tmp_path / "own.jsonl", line)).all()
+    (read,) = OwnLabels(save(tmp_path / "own.jsonl", line)).all()
     assert [action.name for action in read.actions] == ["red", "red", "cut_egg"]
     assert [moment.label for moment in read.moments] == ["cooking"]
 
@@ -193,4 +193,4 @@ def test_what_is_around_a_label_does_not_count(tmp_path):
 def test_a_label_is_one_line(tmp_path, label):
     line = {**TRAIN, "actions": [{"start": 0.0, "end": 1.0, "label": label}]}
     with pytest.raises(AnnotationError, match=r"own\.jsonl, line 1: .*has a line break"):
-        VideoLines(save(tmp_path / "own.jsonl", line)).all()
+        OwnLabels(save(tmp_path / "own.jsonl", line)).all()
