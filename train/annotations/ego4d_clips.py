@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from cache_schema.errors import AnnotationError
 from train.annotations.json_file import json_record, read_json
-from train.annotations.reading import ALL_SUBSETS, check_subset
+from train.annotations.reading import ALL_SUBSETS, check_subset, no_file_beside
 
 __all__ = [
     "Clip",
@@ -271,7 +271,10 @@ def _subset_file(path: Path, name: str, subset: str) -> Path:
     if path.is_file() and subset == "val":
         return path
     folder = path.parent if path.is_file() else path
-    return folder / f"{name}_{'test_unannotated' if subset == 'test' else subset}.json"
+    found = folder / f"{name}_{'test_unannotated' if subset == 'test' else subset}.json"
+    if path.is_file() and not found.exists():
+        raise no_file_beside(path, found)
+    return found
 
 
 def _entries(file: _File[Entry]) -> Iterator[tuple[str, str, Entry]]:

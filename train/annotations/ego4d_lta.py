@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from cache_schema.errors import AnnotationError
 from train.annotations.json_file import json_record, read_json
-from train.annotations.reading import ALL_SUBSETS, check_folder, check_subset
+from train.annotations.reading import ALL_SUBSETS, check_folder, check_subset, no_file_beside
 
 __all__ = ["Ego4dLta", "LtaAction", "LtaClip", "LtaSource", "LtaTaxonomy"]
 
@@ -105,6 +105,8 @@ class Ego4dLta:
         """
         is_file = path.is_file()
         self._folder = path.parent if is_file else check_folder(path)
+        if is_file and not (self._folder / TAXONOMY_FILE).exists():
+            raise no_file_beside(path, self._folder / TAXONOMY_FILE)
         self._files = {
             "train": self._folder / "fho_lta_train.json",
             "val": path if is_file else self._folder / "fho_lta_val.json",

@@ -21,6 +21,7 @@ __all__ = [
     "check_ids",
     "check_subset",
     "line_error",
+    "no_file_beside",
     "read_csv",
     "read_lines",
     "read_text",
@@ -51,6 +52,13 @@ def check_folder(folder: Path) -> Path:
             f"{folder}: found {found}, expected a folder of annotation files. {OWN_FORMS}"
         )
     return folder
+
+
+def no_file_beside(path: Path, missing: Path) -> AnnotationError:
+    """Return an error about a single file that was taken for an official one among others."""
+    return AnnotationError(
+        f"{path}: taken for an official file, but {missing.name} is not beside it. {OWN_FORMS}"
+    )
 
 
 def check_subset(subset: str, known: Sequence[str] = SUBSETS) -> str:

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from cache_schema.errors import AnnotationError
 from cache_schema.parsing import parse
-from train.annotations.reading import OWN_FORMS, CsvRow, line_error, read_text
+from train.annotations.reading import CsvRow, line_error, read_text
 from train.annotations.video_lines import ActionLine, MomentLine, QueryLine, VideoLine
 
 __all__ = ["read_video_table"]
@@ -79,7 +79,7 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         named = ", ".join(map(_with_nearest, unknown))
         raise AnnotationError(
             f"{where}: nothing is known of the column {named}. Known: {', '.join(COLUMNS)}. Rename "
-            f"or remove others. A table is taken for labels of your own. {OWN_FORMS}"
+            "or remove others (docs/labels.md). Official csv files are given as their folder."
         )
     if twice := [name for name in COLUMNS if columns.count(name) > 1]:
         raise AnnotationError(f"{where}: column '{twice[0]}' is there twice. Remove one.")
@@ -97,7 +97,7 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
 
 
 def _with_nearest(name: str) -> str:
-    nearest = get_close_matches(name, COLUMNS, n=1)
+    nearest = get_close_matches(name, COLUMNS, n=1, cutoff=0.75)
     return f"'{name}' (did you mean '{nearest[0]}'?)" if nearest else f"'{name}'"
 
 

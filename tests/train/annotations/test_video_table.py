@@ -101,7 +101,7 @@ def test_a_segment_may_answer_a_query(tmp_path):
         ("", r"labels\.csv, line 1: column 'video' is missing"),
         (
             "Video;Start;Ende;Aktion;subset\n",
-            r"line 1: nothing is known of the column 'ende' \(did you mean 'end'\?\), 'aktion'",
+            r"line 1: nothing is known of the column 'ende' \(did you mean 'end'\?\), 'aktion'\.",
         ),
         ("video,start,end,label\n", "column 'subset' is missing, .* is 'train' or 'val'"),
         ("video,subset,start,end\n", "no column says what is to be seen"),
@@ -161,6 +161,20 @@ def test_a_file_in_the_place_of_a_folder_is_told_what_files_there_are(tmp_path):
     path = saved(tmp_path, "{}", name="labels.json")
     with pytest.raises(AnnotationError, match=r"expected a folder .*docs/labels\.md"):
         open_actions(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("moment_query", "moments_train.json"),
+        ("natural_language_query", "nlq_train.json"),
+        ("long_term_anticipation", "fho_lta_taxonomy.json"),
+    ],
+)
+def test_a_file_that_has_no_official_ones_beside_it_is_told_what_it_may_be(tmp_path, name, missing):
+    path = saved(tmp_path, "{}", name="labels.json")
+    with pytest.raises(AnnotationError, match=rf"{missing} is not beside it\. .*docs/labels\.md"):
+        load_task(name, path, {}).samples("train")
 
 
 def test_a_folder_is_never_a_table(tmp_path):
