@@ -2,7 +2,7 @@
 
     EPIC_100_train.csv, EPIC_100_validation.csv      one narrated action per record
     EPIC_100_test_timestamps.csv                     the same without its classes
-    EPIC_100_verb_classes.csv, ..._noun_classes.csv  id, key (optional: checks the records)
+    EPIC_100_verb_classes.csv, ..._noun_classes.csv  id, key (optional: checks, names)
     EPIC_100_tail_verbs.csv, EPIC_100_tail_nouns.csv, EPIC_100_unseen_participant_ids_validation.csv
                                                      parts that are also scored alone (optional)
     classes.csv or actions.csv                       id of every (verb, noun) pair (optional)
@@ -14,6 +14,7 @@ Folder in, actions in seconds, class lists and subsets out.
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -153,14 +154,38 @@ class EpicFolder:
     def action_names(self) -> list[str]:
         """Return the words of each action class, such as ``open drawer``.
 
-        Where a list of verbs or nouns is missing their ids stand for them.
+        Where a list of verbs or nouns is missing, what the records most often call a class stands
+        for it; where they have no words either, its id.
         """
-        verbs = self._class_names("EPIC_100_verb_classes.csv") or {}
-        nouns = self._class_names("EPIC_100_noun_classes.csv") or {}
+        verbs = self._class_names("EPIC_100_verb_classes.csv") or self._words("verb")
+        nouns = self._class_names("EPIC_100_noun_classes.csv") or self._words("noun")
         return [
             f"{verbs.get(verb, verb)} {nouns.get(noun, noun)}"
             for verb, noun in self.action_classes()
         ]
+
+    def _words(self, kind: str) -> dict[int, str]:
+        """Return what the records most often call each verb or noun; of equals the first word.
+
+        No word is given twice, lest two classes look like one.
+        """
+        paths = [self._folder / name for name in ACTION_FILES.values()]
+        rows = [
+            row
+            for path in paths
+            if path.exists()
+            for row in read_csv(path, (f"{kind}_class",), optional=(kind,))
+        ]
+        counts = Counter(
+            (row.integer(f"{kind}_class"), row.values[kind].strip())
+            for row in rows
+            if row.values.get(kind, "").strip()
+        )
+        words: dict[int, str] = {}
+        for class_id, word in sorted(counts, key=lambda named: (-counts[named], named)):
+            if word not in words.values():
+                words.setdefault(class_id, word)
+        return words
 
     def knows_action_classes(self) -> bool:
         """Tell whether ``action_classes`` has what it needs."""

@@ -33,8 +33,8 @@ SUBSETS = ("train", "val")
 ALL_SUBSETS = (*SUBSETS, "test")
 """Of official files that come with a subset without labels."""
 OWN_FORMS = (
-    "Labels of your own are one .csv, .tsv, .jsonl or ActivityNet .json file (docs/labels.md), "
-    "official ones the folder of a release (docs/tasks.md)."
+    "Labels of your own are one .csv, .tsv or .jsonl file (docs/labels.md), official ones "
+    "the folder of a release (docs/tasks.md)."
 )
 MOST_COMPARED = 1000
 """Ids that a misspelt one is compared with, and that a message may list."""
@@ -167,8 +167,13 @@ class CsvRow:
         )
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[CsvRow]:
+def read_csv(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[CsvRow]:
     """Return the records of a csv file with a header; other columns are left out.
+
+    Args:
+        path: The file.
+        columns: That it must have.
+        optional: That records have where the file has them.
 
     Raises:
         AnnotationError: The file is missing, is not UTF-8, lacks a column or a record is cut short.
@@ -181,7 +186,8 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[CsvRow]:
                 f"{path}, line 1: column '{missing[0]}' is missing, "
                 f"expected the columns {', '.join(columns)}."
             )
-        return list(_rows(path, reader, columns))
+        present = [name for name in optional if name in (reader.fieldnames or ())]
+        return list(_rows(path, reader, [*columns, *present]))
     except csv.Error as error:
         where = f"{path}, after line {reader.line_num}"
         raise AnnotationError(f"{where}: not valid csv: {error}.") from error

@@ -34,13 +34,20 @@ def breakfast_folder(
 
 
 def epic_row(
-    narration: str, start: str, stop: str, verb: int, noun: int, *, video: str = "P01_01"
+    narration: str,
+    start: str,
+    stop: str,
+    verb: int,
+    noun: int,
+    *,
+    video: str = "P01_01",
+    words: tuple[str, str] = ("", ""),
 ) -> str:
-    """Return one record; times are seconds and decimals, as in ``05.25``."""
+    """Return one record; times are seconds and decimals, as in ``05.25``, words verb and noun."""
     participant = video.partition("_")[0]
     return (
         f"{narration},{participant},{video},00:00:00.000,00:00:{start},00:00:{stop},1,2,"
-        f"do it,do,{verb},it,{noun},\"['it', 'that']\",\"[{noun}, 9]\""
+        f"do it,{words[0]},{verb},{words[1]},{noun},\"['it', 'that']\",\"[{noun}, 9]\""
     )
 
 

@@ -84,8 +84,8 @@ def test_other_texts_are_no_timestamps(text):
     [
         ("00:00:01.5,", "00:00:1.5,", "'stop_timestamp' is '00:00:1.5', expected HH:MM:SS.ff"),
         ("00:00:01.5,", "00:00:00.2,", "'stop_timestamp' is '00:00:00.2', expected at least 00:00"),
-        ("do,3,it,2", "do,-3,it,2", "'verb_class' is '-3', expected a whole number"),
-        ("do,3,it,2", "do,3,it,2.0", "'noun_class' is '2.0', expected a whole number"),
+        (",3,,2", ",-3,,2", "'verb_class' is '-3', expected a whole number"),
+        (",3,,2", ",3,,2.0", "'noun_class' is '2.0', expected a whole number"),
         ("v0,P01,", "v0,,", "'participant_id' is '', expected some text"),
         ("v0,P01", "v1,P01", "'narration_id' is 'v1', expected an id not used above"),
     ],
@@ -157,6 +157,31 @@ def test_classes_are_named_in_words_where_lists_of_verbs_and_nouns_are_there(fol
     assert EpicFolder(folder).action_names() == ["3 2", "3 10", "5 2"]
     write(folder / "EPIC_100_verb_classes.csv", "id,key", "3,open", "5,put-down")
     assert EpicFolder(folder).action_names() == ["open 2", "open 10", "put-down 2"]
+
+
+def worded(*words):
+    """Return one record for each verb, noun and their words."""
+    return [
+        epic_row(f"n{number}", "00.00", "01.00", verb, noun, words=(verb_word, noun_word))
+        for number, (verb, noun, verb_word, noun_word) in enumerate(words)
+    ]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_without_lists_classes_have_the_words_that_records_use_most(tmp_path, order):
+    """Of equally frequent ones the first in the alphabet; where there is none, the id."""
+    train = [(3, 10, "pull", "rice"), (3, 2, "open", "bowl"), (3, 10, "open", " pasta ")]
+    val = [(3, 10, "open", ""), (5, 2, "", "bowl")]
+    folder = epic_folder(tmp_path, train=worded(*train[::order]), val=worded(*val[::order]))
+    assert EpicFolder(folder).action_names() == ["open bowl", "open pasta", "5 bowl"]
+    write(folder / "EPIC_100_noun_classes.csv", "id,key", "2,dish", "10,grain")
+    assert EpicFolder(folder).action_names() == ["open dish", "open grain", "5 dish"]
+
+
+def test_no_two_classes_have_the_same_word(tmp_path):
+    train = worded((3, 1, "put", "cup"), (3, 1, "put", "cup"), (4, 1, "put", "cup"))
+    folder = epic_folder(tmp_path, train=train, val=worded((4, 1, "put", "cup")))
+    assert EpicFolder(folder).action_names() == ["put cup", "4 cup"]
 
 
 def test_a_list_with_a_gap_or_a_repeated_pair_is_refused(folder):
