@@ -66,8 +66,14 @@ class ForkServer:
             return
         modules = {module for name in encoders for module in _modules(name)}
         _forkserver.set_forkserver_preload(["extract.workers.worker", *sorted(modules)])
-        with without_ctrl_c(), _environment(ENVIRONMENT):
-            _forkserver.ensure_running()
+        try:
+            with without_ctrl_c(), _environment(ENVIRONMENT):
+                _forkserver.ensure_running()
+        except OSError:
+            # Its socket lies among temporary files, and may have a name of 108 bytes at most. A
+            # job's folder for these can be longer: then workers are spawned, which takes longer.
+            _forkserver.set_forkserver_preload(["__main__"])
+            return
         self._is_ours = True
 
     def close(self) -> None:

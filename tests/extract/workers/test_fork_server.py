@@ -77,3 +77,19 @@ def test_a_program_s_later_processes_have_nothing_of_it(tmp_path):
     assert later["modules"] == []
     assert not ENVIRONMENT.keys() & later["environment"].keys()
     assert not later["blocks_ctrl_c"]
+
+
+def test_with_a_long_folder_for_temporary_files_workers_are_spawned(tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    program = """
+from extract.workers.fork_server import ForkServer
+with ForkServer() as forks:
+    forks.start([])
+    print(forks.start_method)
+"""
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "spawn\n"
