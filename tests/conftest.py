@@ -6,6 +6,7 @@ And for all tests: what opens pages in a browser, a bucket, and a hub.
 import logging
 import os
 
+import hypothesis
 import pytest
 
 from tests.browser import chromium, open_page
@@ -13,6 +14,10 @@ from tests.hub import hub
 from tests.object_servers import address, credentials, moto
 
 __all__ = ["address", "chromium", "credentials", "hub", "moto", "open_page"]
+
+# No test measures time: a busy machine may take a second for what takes a millisecond.
+hypothesis.settings.register_profile("without a clock", deadline=None)
+hypothesis.settings.load_profile("without a clock")
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def run(tmp_path_factory):
     (folder / "notes.txt").write_text("not looked at")
     defaults = DecoderProcess.__init__.__kwdefaults__
     usual = dict(defaults)
-    defaults |= {"opener": "tests.extract.decode.bad_decoders:open_bad", "hang_seconds": 2.0}
+    defaults |= {"opener": "tests.extract.decode.bad_decoders:open_bad", "hang_seconds": 5.0}
     try:
         report, _ = extract(folder, root / "feats.zarr")
     finally:
