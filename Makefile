@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo-run
-# One BLAS thread per test process: three processes share two cores, since tests also wait. And what many processes import is
+# One BLAS thread per test process: two processes share two cores. And what many processes import is
 # compiled once, also where the environment asks for nothing to be kept.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
 
@@ -41,7 +41,7 @@ types:
 
 # The tests build the site, too (tests/test_docs.py).
 unit:
-	$(TEST_ENV) $(BIN)/pytest -n 3 --dist loadfile
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
 
 # Installs Debian's SLURM if it is missing (root or sudo), starts it as two virtual nodes, stops it.
 test-cluster: install

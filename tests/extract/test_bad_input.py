@@ -42,7 +42,7 @@ SENTENCES = {
     "no_index": "It is no video, or its index was cut off",
     "rate": "impossible frame rate: 30 frames within 0.024167 s",
     "segfaults": "crashed (SIGSEGV)",
-    "sleeps": "gave nothing for 2 s and was stopped",
+    "sleeps": "gave nothing for 5 s and was stopped",
     "still": "is a still image, no video",
     "still_gif": "is a still image, no video",
     "text": "It is no video, or its index was cut off",

@@ -202,7 +202,7 @@ def test_foreign_code_is_never_remembered(folder):
 
 def test_an_adapter_is_never_remembered_since_its_base_lies_elsewhere(folder):
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
-    assert remembered._circumstances(str(folder), CPU) is None
+    assert remembered.circumstances(str(folder), CPU) is None
 
 
 def test_a_hub_id_is_remembered_by_the_files_of_the_local_cache(tmp_path, vit, monkeypatch):
