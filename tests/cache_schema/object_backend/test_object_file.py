@@ -92,5 +92,5 @@ def test_spans_are_read_as_of_a_file_and_missed_bytes_are_an_error(place):
     with ObjectFile(place) as file:
         assert list(file.read_spans(spans)) == [DATA[start:end] for start, end in spans]
         assert list(file.read_spans([])) == []
-        with pytest.raises(StoreError, match="is shorter than it was"):
+        with pytest.raises(StoreError, match="changed size while it was read"):
             list(file.read_spans([(0, 1), (1000, 2000)]))
