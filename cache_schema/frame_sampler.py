@@ -8,7 +8,6 @@ Decoding processes import this module, and each of them starts anew: it needs th
 alone.
 """
 
-import math
 from fractions import Fraction
 
 __all__ = ["FrameSampler"]
@@ -24,8 +23,6 @@ class FrameSampler:
     def __init__(self, fps: Fraction | None) -> None:
         self._fps = fps
         self._tick = 0
-        self._due = Fraction(0)
-        """Seconds of that tick."""
         self._has_frame = False
 
     def shown(self, seconds: Fraction) -> int:
@@ -50,9 +47,11 @@ class FrameSampler:
     def _advance(self, seconds: Fraction) -> int:
         """Pass every tick before ``seconds``: tick / fps < seconds."""
         assert self._fps is not None
-        if seconds <= self._due:  # so it is for most frames, and comparing costs least
+        # In whole numbers: of what is done for each frame of a video, fractions took the most.
+        parts = seconds.denominator * self._fps.denominator
+        ticks_of_parts = seconds.numerator * self._fps.numerator
+        if ticks_of_parts <= self._tick * parts:
             return 0
-        upto = math.ceil(seconds * self._fps)
+        upto = -(-ticks_of_parts // parts)
         count, self._tick = upto - self._tick, upto
-        self._due = upto / self._fps
         return count

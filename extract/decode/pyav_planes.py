@@ -56,11 +56,12 @@ def _copied(frame: VideoFrame, new: NewPixels, run: RunCopy) -> NDArray[np.uint8
 
 def _copy(frame: VideoFrame, pixels_PW: NDArray[np.uint8]) -> None:
     """Copy the planes without what pads their lines."""
-    rest = pixels_PW.reshape(-1)
+    pixels, end = pixels_PW.reshape(-1), 0
     for plane in frame.planes:
-        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        own, rest = np.split(rest, [plane.height * plane.width])
-        own.reshape(plane.height, plane.width)[:] = lines[:, : plane.width]
+        height, width = plane.height, plane.width
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        start, end = end, end + height * width
+        pixels[start:end].reshape(height, width)[:] = lines[:, :width]
 
 
 @cache

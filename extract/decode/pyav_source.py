@@ -77,7 +77,8 @@ class PyavSource:
         self._declared = _declared_duration(self._container, self._stream)
         self._is_one_of_several = len(self._container.streams.video) > 1
         self._stream_declares = self._stream.duration is not None
-        self._last_seconds = self._last_duration = Fraction(0)
+        self._last_seconds = Fraction(0)
+        self._last_frame: VideoFrame | None = None
         self._num_frames = 0
         self.decoder = pyav_version()
         self.fps = average_fps(self._stream)
@@ -145,8 +146,8 @@ class PyavSource:
             raise VideoError(f"frame {self._num_frames} has no timestamp. Re-mux the file.")
         self._upright = self._uprights.of(frame)
         self.size = self._upright.size(frame.height, frame.width)
-        self._last_duration = (frame.duration or 0) * (frame.time_base or Fraction(0))
-        self._last_seconds = seconds - self._zero
+        self._last_frame = frame
+        self._last_seconds = seconds - self._zero if self._zero else seconds
         self._num_frames += 1
 
     def end_seconds(self, last_seconds: Fraction) -> Fraction:
@@ -158,7 +159,7 @@ class PyavSource:
                 "begins with a stream of one picture, before another video stream. Leave that one "
                 "alone in the file, for example with ffmpeg -map 0:v:1 -c copy."
             )
-        end = last_seconds + (self._last_duration or 1 / self.fps)
+        end = last_seconds + (_duration(self._last_frame) or 1 / self.fps)
         if self._declared is not None and self._is_cut_off(end, self._declared):
             raise VideoError(
                 f"is truncated: frames end at {float(end):.2f} s of the "
@@ -208,6 +209,13 @@ class PyavSource:
 
     def _how_far(self) -> str:
         return f"cannot be decoded beyond {float(self._last_seconds):.2f} s"
+
+
+def _duration(frame: VideoFrame | None) -> Fraction | None:
+    """Return the seconds that a frame says it is shown, if it does."""
+    if frame is None or frame.time_base is None:
+        return None
+    return (frame.duration or 0) * frame.time_base
 
 
 def average_fps(stream: VideoStream) -> Fraction:

@@ -18,7 +18,14 @@ from cache_schema.errors import ConfigError
 from cache_schema.recipe import PreprocessRecipe
 from extract.encode.gpu.integer_resize import PartOfFrames, resize_to_levels
 
-__all__ = ["network_size", "preprocess_frames", "preprocess_on_gpu", "resized_size"]
+__all__ = [
+    "geometry",
+    "network_size",
+    "normalized",
+    "preprocess_frames",
+    "preprocess_on_gpu",
+    "resized_size",
+]
 
 
 def network_size(recipe: PreprocessRecipe) -> tuple[int, int]:
@@ -94,13 +101,13 @@ def preprocess_frames(frames_NHWC: Tensor, recipe: PreprocessRecipe) -> Tensor:
             lambda rows, columns: frames_NHWC[:, rows, columns].permute(3, 0, 1, 2),
             (height, width), recipe, frames_NHWC.device,
         )  # fmt: skip
-    size, kept = _geometry(recipe, height, width)
+    size, kept = geometry(recipe, height, width)
     frames_NCHW = frames_NHWC.permute(0, 3, 1, 2)
     if size != (height, width):
         frames_NCHW = functional.interpolate(
             frames_NCHW, size, mode=recipe.interpolation, antialias=True, align_corners=False
         )
-    return _normalize(frames_NCHW[:, :, *kept], recipe)
+    return normalized(frames_NCHW[:, :, *kept], recipe)
 
 
 def preprocess_on_gpu(
@@ -110,15 +117,15 @@ def preprocess_on_gpu(
     device: torch.device,
 ) -> Tensor:
     """Do the same, bit for bit, of frames of which only the needed part is asked for."""
-    size, kept = _geometry(recipe, *frame_size)
+    size, kept = geometry(recipe, *frame_size)
     if size == frame_size:
         levels_CNHW = part(*kept)
     else:
         levels_CNHW = resize_to_levels(part, frame_size, size, kept, recipe.interpolation, device)
-    return _normalize(levels_CNHW.transpose(0, 1), recipe)
+    return normalized(levels_CNHW.transpose(0, 1), recipe)
 
 
-def _geometry(
+def geometry(
     recipe: PreprocessRecipe, height: int, width: int
 ) -> tuple[tuple[int, int], tuple[slice, slice]]:
     """Return the size of resized frames, and which of their rows and columns are kept."""
@@ -133,7 +140,8 @@ def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[slice, slice]
     return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
-def _normalize(frames_NCHW: Tensor, recipe: PreprocessRecipe) -> Tensor:
+def normalized(frames_NCHW: Tensor, recipe: PreprocessRecipe) -> Tensor:
+    """Return levels of 0 to 255 as network input, float32 of the same shape."""
     # Scaling by 1/255 is folded into mean and std: one pass over the pixels less.
     mean_C11 = _levels(recipe.mean, frames_NCHW.device)
     std_C11 = _levels(recipe.std, frames_NCHW.device)

@@ -1,5 +1,6 @@
 """Extraction on a GPU against the CPU's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +23,8 @@ from extract.encode.encoders.cuda_graph import GraphedEncoder
 from extract.encode.encoders.options import EncoderOptions
 from extract.encode.gpu.clock import GpuClock
 from extract.encode.gpu.frames_in import gpu_input
+from extract.encode.gpu.fused_preprocess import BT_709, fused_preprocess, kernels_of
+from extract.encode.gpu.operations import preprocess_by_operations
 from extract.encode.gpu.page_locked import lock_pages
 from extract.encode.network_input import network_input
 from extract.encode.preprocess import network_size, preprocess_frames
@@ -120,6 +123,32 @@ def test_rows_depend_on_nothing_but_their_frames(videos, tmp_path):
         assert {name.rpartition("/")[2] for name in rows} == set(right)
         for name, values in rows.items():
             np.testing.assert_array_equal(values, right[name.rpartition("/")[2]])
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (256, 340), (2160, 3840), (90, 66)])
+@pytest.mark.parametrize("matrix", [BT_709, None])
+@pytest.mark.parametrize("model", ["efficientnet_lite0", "clip"])
+def test_own_kernels_give_the_bits_of_torchs_operations(tmp_path, size, matrix, model):
+    pytest.importorskip("cuda.bindings", reason="it comes with torch's packages for CUDA")
+    assert kernels_of(torch.device("cuda", 0)) is not None
+    name = str(write_model(tmp_path, model)[0]) if model in MODELS else model
+    recipe = load_encoder(name, EncoderOptions(device="cpu")).preprocess
+    height, width = size
+    shape = (3, height, width, 3) if matrix is None else (3, height * 3 // 2, width)
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8)).cuda()
+    pixels_NCHW = fused_preprocess(images, matrix, recipe)
+    assert torch.equal(pixels_NCHW, preprocess_by_operations(images, matrix, recipe))
+
+
+def test_frames_may_be_prepared_by_any_thread():
+    encoder = load_encoder("efficientnet_lite0", EncoderOptions(device="cuda"))
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    frames = [SampledFrame(pixels=pixels_HWC, num_ticks=1)] * 2
+    right, *_ = gpu_input(encoder, frames, GpuClock())
+    with ThreadPoolExecutor(1) as pool:
+        pixels_CHW, *_ = pool.submit(lambda: list(gpu_input(encoder, frames, GpuClock()))).result()
+        torch.cuda.synchronize()
+    assert torch.equal(pixels_CHW, right)
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (66, 98)])

@@ -8,7 +8,7 @@ Shapes: N frames, C, H, W pixels, P rows of planes (``extract.decode.planes``).
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -16,13 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cache_schema.recipe import PreprocessRecipe
 from extract.decode.frames import SampledFrame
 from extract.decode.planes import YuvMatrix
 from extract.encode.encoders.base import Encoder
 from extract.encode.gpu.clock import GpuClock
-from extract.encode.gpu.planes_to_rgb import levels_of_planes
-from extract.encode.preprocess import preprocess_frames, preprocess_on_gpu
+from extract.encode.gpu.fused_preprocess import fused_preprocess
 
 __all__ = ["gpu_input"]
 
@@ -49,7 +47,7 @@ def gpu_input(
             are_fetched.record(fetching)
         preparing.wait_event(are_fetched)
         with torch.cuda.stream(preparing), clock.around(device):
-            pixels_NCHW = _prepared(fetched, matrix, encoder.preprocess)
+            pixels_NCHW = fused_preprocess(fetched, matrix, encoder.preprocess)
         encoding.wait_stream(preparing)
         # Memory is not to be given to others while another stream than its own may read it.
         fetched.record_stream(preparing)
@@ -84,14 +82,6 @@ def _is_locked(image: Image) -> bool:
     # Torch takes no mirrored views, nor what is not for writing.
     flags = image.flags
     return flags.c_contiguous and flags.writeable and torch.from_numpy(image).is_pinned()
-
-
-def _prepared(images: Tensor, matrix: YuvMatrix | None, recipe: PreprocessRecipe) -> Tensor:
-    """Return RGB frames (N, H, W, 3), or planes (N, P, W) if there is a matrix, as pixels_NCHW."""
-    if matrix is None:
-        return preprocess_frames(images, recipe)
-    size = (images.shape[1] * 2 // 3, images.shape[2])
-    return preprocess_on_gpu(partial(levels_of_planes, images, matrix), size, recipe, images.device)
 
 
 @lru_cache
