@@ -1,8 +1,8 @@
 """Extraction on a GPU: a run beside its decoding alone and its encoder alone.
 
 Inputs are generated and networks have random weights. Every frame is encoded, so that there is
-work for the GPU; how long a process takes to start cancels out, because a run of some videos is
-taken from one of twice as many.
+work for the GPU. What a run makes is looked at in its middle, when all processes have started and
+none has ended.
 """
 
 import json
@@ -52,6 +52,9 @@ NVDEC_ENGINES = 7
 BATCHES_AT_ONCE = 40
 """Where nothing is decoded; for less time a GPU may run faster than it can for long."""
 
+MIDDLE = (0.2, 0.8)
+"""Of a run's frames."""
+
 SPARSE_FPS = Fraction(4)
 """What is usual for features; most frames are then decoded for their successors alone."""
 
@@ -69,11 +72,11 @@ class ExtractionSizes:
     """Of each size of frames: how often."""
     batch: int
     workers: Sequence[int]
-    """Numbers of processes to try; the smaller run has a video for each, but two at least."""
+    """Numbers of processes to try; a run has two videos for each, but four at least."""
 
     @property
     def num_videos(self) -> int:
-        """Of the larger run of the most processes."""
+        """Of the run of the most processes."""
         return 2 * max(2, *self.workers)
 
 
@@ -194,24 +197,32 @@ def run_rate(
     videos: Sequence[Path], where: str, settings: dict[str, object], workers: int,
     device: torch.device,
 ) -> Figures:  # fmt: skip
-    """Return frames per second between a run and one of twice as many videos."""
-    taken, rows = [], []
-    fewer = max(2, workers)
-    for some in (videos[:fewer], videos[: 2 * fewer]):
-        with tempfile.TemporaryDirectory() as folder:
-            report = extract(
-                some, Path(folder) / "f.zarr", encoders=[where], fps=FRAMES_PER_SECOND,
-                workers=workers, **settings,
-            )  # fmt: skip
-        facts = report.summary()
-        assert not facts["videos_failed"], facts["failures"]
-        taken.append(float(facts["wall_seconds"]))
-        rows.append(int(facts["rows"]))
-    rate = (rows[1] - rows[0]) / (taken[1] - taken[0])
-    figures: Figures = {"frames_per_second": rate, "start_seconds": taken[1] - rows[1] / rate}
+    """Return frames per second in the middle of a run of two videos for each process."""
+    seen: list[tuple[float, float]] = []
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        report = extract(
+            videos[: 2 * max(2, workers)], Path(folder) / "f.zarr", encoders=[where],
+            fps=FRAMES_PER_SECOND, workers=workers, **settings,
+            progress=lambda now: seen.append((time.perf_counter(), now.done_seconds)),
+        )  # fmt: skip
+    facts = report.summary()
+    assert not facts["videos_failed"], facts["failures"]
+    figures: Figures = {
+        "frames_per_second": FRAMES_PER_SECOND * rate_in_the_middle(seen),
+        "start_seconds": seen[0][0] - started,
+    }
     if device.type == "cuda":
         figures["gpu_seconds"] = facts["gpu_seconds"]
     return figures | {"busy_seconds": facts["busy_seconds"], "cpu_seconds": facts["cpu_seconds"]}
+
+
+def rate_in_the_middle(seen: Sequence[tuple[float, float]]) -> float:
+    """Return how much was done a second between two shares of all, of pairs of time and done."""
+    least, most = (share * seen[-1][1] for share in MIDDLE)
+    inside = [(now, done) for now, done in seen if least <= done <= most]
+    (began, done_then), (ended, done_since) = inside[0], inside[-1]
+    return (done_since - done_then) / (ended - began)
 
 
 def decoding(folder: Path, sizes: ExtractionSizes) -> Figures:
