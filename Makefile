@@ -41,7 +41,7 @@ types:
 
 # The tests build the site, too (tests/test_docs.py).
 unit:
-	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
 # Installs Debian's SLURM if it is missing (root or sudo), starts it as two virtual nodes, stops it.
 test-cluster: install
@@ -67,8 +67,9 @@ test-page: demo
 test-gpu: install
 	REQUIRE_CUDA=1 $(TEST_ENV) $(BIN)/pytest -m needs_cuda
 
-# Kills each command at 200 random instants, where `make test` does so at 50.
+# What `make test` leaves out, and each command killed at 200 random instants, where it does so at 20.
 test-long: install
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile -m long
 	KILLS=200 $(TEST_ENV) $(BIN)/pytest -n 2 -o faulthandler_timeout=600 \
 	  tests/kill/test_killed_extraction.py tests/kill/test_killed_store_commands.py
 

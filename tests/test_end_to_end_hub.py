@@ -73,6 +73,7 @@ def labs(tmp_path_factory):
         yield ours, theirs, hub
 
 
+@pytest.mark.long
 def test_training_on_a_hubs_store_gives_the_scores_of_training_on_ones_own(labs):
     ours, theirs, hub = labs
     trained = typed(theirs, hub, f"vllm-train --features {STORE} --out run --json")

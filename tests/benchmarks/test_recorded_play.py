@@ -97,6 +97,7 @@ def test_a_pause_is_no_shot():
     assert CLASSES[labels_of(paused)[-1]] == "background"
 
 
+@pytest.mark.long
 def test_baselines_from_rows_alone_and_from_their_differences(tmp_path, capsys):
     """Of two keys, one shows in each row and one only in how rows change."""
     rng = np.random.default_rng(0)

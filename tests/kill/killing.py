@@ -18,7 +18,7 @@ Pairs = set[tuple[str, ...]]
 """(stream, video)."""
 Run = Callable[..., Outcome]
 
-KILLS = int(os.environ.get("KILLS", "50"))
+KILLS = int(os.environ.get("KILLS", "20"))
 """Of a command by ``kill_often``; ``make test-long`` asks for more."""
 MOST_KILLS_OF_A_ROUND = 8
 PLACE_SECONDS = 0.004

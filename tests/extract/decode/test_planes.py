@@ -49,6 +49,7 @@ def test_planes_become_what_ffmpeg_converts_a_frame_to(size, colorspace, color_r
     assert np.array_equal(rgb_of(planes), frame.to_ndarray(format="rgb24"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("colorspace", "color_range"), [(BT_709, LIMITED), (BT_601, FULL)])
 def test_every_triple_of_samples_there_can_be(colorspace, color_range):
     # 64 blocks of each colour, and in each block four of the 256 levels of luma.

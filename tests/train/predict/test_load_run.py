@@ -284,6 +284,7 @@ def _held_by_a_stream(run, sender):
     sender.send((last.end, held))
 
 
+@pytest.mark.long
 def test_memory_is_flat_however_long_a_stream_lasts(streamable):
     # In a process of its own: what other tests left behind grows and shrinks when it likes.
     context = multiprocessing.get_context("spawn")
