@@ -21,6 +21,7 @@ from cache_schema.recipe import Recipe
 from cache_schema.records import Commit, VideoRecord
 from cache_schema.stored_numbers import Array, as_float32
 from cache_schema.timeline import count_rows
+from cache_schema.video_names import without_video_suffix
 from cache_schema.window_checks import check_batch, leaves_video, rows_within
 
 __all__ = [
@@ -218,9 +219,15 @@ class Stream:
     def resolve(self, name: str) -> str | None:
         """Return the id an annotation means: the id itself, or the only one it is short for.
 
-        That ends in ``/name``, or has ``/`` where the name has ``_``. None for none or several.
+        That ends in ``/name``, or has ``/`` where the name has ``_``; if there is none, that of the
+        name without a video's suffix. None for none or several.
         """
-        return name if name in self._places else self._by_short_name.get(name)
+        if name in self._places:
+            return name
+        if name in self._by_short_name:
+            return self._by_short_name[name]
+        stem = without_video_suffix(name)
+        return None if stem == name else self.resolve(stem)
 
     def read(
         self,

@@ -1,4 +1,4 @@
-"""Every code block of docs/python.md and docs/extending.md does what the page says."""
+"""Every code block of docs/python.md, extending.md and labels.md does what the page says."""
 
 import json
 import tomllib
@@ -11,6 +11,7 @@ from cache_schema import RowWriter, imported_recipe, open_store
 from tests.docs_blocks import blocks_of, promised, run_commands, run_python
 from tests.extract.videos import constant_pts, write_video
 from tests.packages import install
+from train.tasks import load_task
 
 TINY = """[train]
 llm.name = "none"
@@ -126,6 +127,19 @@ def test_a_metric_of_one_s_own_is_in_the_log_and_the_scores(monkeypatch, capsys)
     assert in_table[1] == "100.00"  # then those of chance and of the most frequent label
     assert float(in_table[3]) == 50.0  # two classes, of which one is always right
     assert in_score[1:] == ["100.0000"]
+
+
+@pytest.mark.usefixtures("features")
+def test_lengths_of_videos_are_copied_from_the_store_into_a_table():
+    lines = ["video,subset,start,end,label"]
+    lines += [f"{one['video']}.mp4,{one['subset']},0,2.5,stir" for one in LABELS]
+    Path("labels.csv").write_text("\n".join(lines) + "\n")
+    (block,) = (one for one in blocks_of("labels.md") if one.language == "python")
+    assert run_python(block, "labels.md", {}) == []
+    task = load_task("action_segmentation", Path("timed.csv"), {})
+    assert [(one.video_id, one.duration_seconds) for one in task.samples("train")] == [
+        ("kitchen/0007.mp4", 4.0)
+    ]
 
 
 def test_no_block_of_the_page_is_left_out():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Row,
         Segment,
         Span,
+        as_json,
     )
     from train.data.labelled_rows import LabelledRows, rows_with_labels
     from train.data.window_dataset import FeatureWindow, WindowDataset
@@ -76,6 +77,7 @@ __all__ = [
     "Window",
     "WindowDataset",
     "WindowOutput",
+    "as_json",
     "cross_entropy_sum",
     "load_run",
     "record",
@@ -90,7 +92,7 @@ _HOMES = {
     "cache_schema.parsing": ["record"],
     "train.answer": [
         *("Answer", "Caption", "ClassScore", "Forecast", "Future", "QueryAnswer", "Row", "Segment"),
-        "Span",
+        *("Span", "as_json"),
     ],
     "train.model.losses": ["cross_entropy_sum"],
     "train.predict.load_run": ["Run", "load_run"],

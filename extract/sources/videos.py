@@ -20,14 +20,10 @@ from typing import BinaryIO, NamedTuple
 from cache_schema.errors import PassingVideoError, SourceError, StoreError, VideoError
 from cache_schema.object_backend.object_file import ObjectFile
 from cache_schema.place import Address, Place, to_place
+from cache_schema.video_names import VIDEO_SUFFIXES
 from extract.sources.remote import Found, listed_objects, named_objects
 
 __all__ = ["FileState", "VideoFile", "content_digest", "file_state", "find_videos"]
-
-SUFFIXES = frozenset({".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}) | {
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"),
-}
-"""What counts as a video inside a folder; a file named directly may have any suffix."""
 
 DIGEST_BLOCKS = 16
 DIGEST_BLOCK_BYTES = 2**18
@@ -83,7 +79,7 @@ def find_videos(inputs: str | Path | Iterable[str | Path]) -> list[VideoFile]:
     for text in map(str, [inputs] if isinstance(inputs, str | Path) else inputs):
         here = list(_expand(text))
         if not here:
-            kinds = ", ".join(sorted(SUFFIXES))
+            kinds = ", ".join(sorted(VIDEO_SUFFIXES))
             raise SourceError(f"{text}: no video there. Looked for files ending in {kinds}.")
         for one in here:
             same = os.path.realpath(one.path) if isinstance(one.path, Path) else str(one.path)
@@ -143,7 +139,7 @@ def _expand(text: str) -> Iterator[Found]:
     """Yield the videos of one input."""
     place = to_place(text)
     if isinstance(place, Address):
-        yield from named_objects(place, SUFFIXES, is_folder=text.endswith("/"))
+        yield from named_objects(place, VIDEO_SUFFIXES, is_folder=text.endswith("/"))
     else:
         yield from _expand_path(place, text)
 
@@ -190,7 +186,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders.sort()
         paths = (Path(root, name) for name in sorted(files))
-        yield from (path for path in paths if path.suffix.lower() in SUFFIXES)
+        yield from (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -187,3 +187,16 @@ def test_a_name_stands_for_the_only_video_whose_folders_it_joins(tmp_path):
     assert found.resolve("P03_cam02_P03_tea") == "P03/cam02/P03_tea"
     assert found.resolve("P03_cam03_P03_tea") is None
     assert found.resolve("a_b_c") is None  # two of them
+
+
+def test_a_name_may_have_the_suffix_of_its_file(tmp_path):
+    with create_store(tmp_path / "f.zarr") as writer:
+        stream = writer.stream("tiny", make_recipe(), (4,))
+        for name in ("p/a", "p/b.mp4", "p/b.mkv", "q/b.mp4", "q/b", "take"):
+            add_video(stream, name, make_rows(1))
+    found = open_store(tmp_path / "f.zarr").stream()
+    assert found.resolve("p/a.mp4") == found.resolve("a.MKV") == found.resolve("p_a.mp4") == "p/a"
+    assert found.resolve("p/b.mkv") == "p/b.mkv"
+    assert found.resolve("q/b.avi") == "q/b"
+    assert found.resolve("b.mp4") is None  # two of them, though one alone is called b
+    assert found.resolve("take.v2") is None

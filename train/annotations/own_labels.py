@@ -89,6 +89,7 @@ class OwnLabels:
         """
         if line.duration is None:
             raise AnnotationError(
-                f"{self.path}: video '{line.video}' has no 'duration', which the task needs."
+                f"{self.path}: video '{line.video}' has no 'duration', which the task needs. The "
+                "store knows it: docs/labels.md tells how to copy it from there."
             )
         return line.duration

@@ -187,8 +187,9 @@ def _rows_of(
 
 def _refuse(missing: Sequence[str], stream: Stream, num_videos: int, allowed: int) -> None:
     named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    ids = "".join(f" Its ids are such as '{name}'." for name in stream.video_ids[:1])
     raise AnnotationError(
         f"stream '{stream.name}' holds no rows for {len(missing)} of {num_videos} annotated "
-        f"videos ({named or 'the annotations name none'}); {allowed} may be missing. Extract "
+        f"videos ({named or 'the annotations name none'}); {allowed} may be missing.{ids} Extract "
         "them into the store, or allow it with --allow-missing."
     )
