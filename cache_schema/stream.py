@@ -219,15 +219,19 @@ class Stream:
     def resolve(self, name: str) -> str | None:
         """Return the id an annotation means: the id itself, or the only one it is short for.
 
-        That ends in ``/name``, or has ``/`` where the name has ``_``; if there is none, that of the
-        name without a video's suffix. None for none or several.
+        Where there is none, the name may have a video's suffix that the id lacks. None for none or
+        several.
         """
-        if name in self._places:
-            return name
-        if name in self._by_short_name:
-            return self._by_short_name[name]
-        stem = without_video_suffix(name)
-        return None if stem == name else self.resolve(stem)
+        if name in self._places or name in self._by_short_name:
+            return self.named(name)
+        return self.named(without_video_suffix(name))
+
+    def named(self, name: str) -> str | None:
+        """Return the id that is a name, or the only one that the name is short for.
+
+        That ends in ``/name``, or has ``/`` where the name has ``_``. None for none or several.
+        """
+        return name if name in self._places else self._by_short_name.get(name)
 
     def read(
         self,

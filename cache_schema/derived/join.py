@@ -157,7 +157,7 @@ class _Line(NamedTuple):
 
 def _id_in(stream: Stream, video_id: str) -> str | None:
     """Return a video's id in another stream, where it may lie in another folder."""
-    return stream.resolve(video_id) or stream.resolve(video_id.rsplit("/", 1)[-1])
+    return stream.named(video_id) or stream.named(video_id.rsplit("/", 1)[-1])
 
 
 def _ended_by(ends_S: NDArray[np.float64], instants_R: NDArray[np.float64]) -> NDArray[np.int32]:

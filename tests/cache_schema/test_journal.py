@@ -200,3 +200,5 @@ def test_a_name_may_have_the_suffix_of_its_file(tmp_path):
     assert found.resolve("q/b.avi") == "q/b"
     assert found.resolve("b.mp4") is None  # two of them, though one alone is called b
     assert found.resolve("take.v2") is None
+    assert found.resolve("p/a.mov.mp4") is None  # the video p/a.mov, which is not here
+    assert found.named("p/a.mp4") is None

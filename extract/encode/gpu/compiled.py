@@ -1,7 +1,7 @@
 """CUDA C++ compiled where it runs, by NVRTC: no compiler needs to be installed.
 
-NVRTC, and NVIDIA's Python bindings for it and for the driver (``cuda-bindings``), come with torch's
-own packages for CUDA.
+NVRTC comes with torch's own packages for CUDA, and since torch 2.10 NVIDIA's Python bindings for it
+and for the driver (``cuda-bindings``) do, too.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["CannotCompile", "Kernels"]
+__all__ = ["Kernels", "NoKernels"]
 
 T = TypeVar("T")
 
@@ -23,18 +23,18 @@ class _Status(Protocol):
     name: str
 
 
-class CannotCompile(RuntimeError):
-    """There is no NVRTC, or it knows no such GPU, or the GPU's driver does not take its code."""
+class NoKernels(RuntimeError):
+    """There is no NVRTC, or it knows no such GPU, or the GPU's driver does not take the code."""
 
 
 class Kernels:
     """The functions of one source, on one GPU."""
 
     def __init__(self, source: str, device: torch.device) -> None:
-        """Compile it, in a tenth of a second or two.
+        """Compile it, in two or three tenths of a second.
 
         Raises:
-            CannotCompile: with the reason.
+            NoKernels: with the reason.
         """
         try:
             from cuda.bindings import driver
@@ -44,7 +44,7 @@ class Kernels:
                 torch.cuda.current_stream().synchronize()  # the driver looks for a context
                 self._module = _result(driver.cuModuleLoadData(program))
         except (ImportError, RuntimeError, OSError) as error:
-            raise CannotCompile(f"{type(error).__name__}: {error}") from error
+            raise NoKernels(f"{type(error).__name__}: {error}") from error
         self._driver = driver
         self._device = device
         self._functions: dict[str, Any] = {}
@@ -61,26 +61,33 @@ class Kernels:
             block: Threads of each.
             shared: Bytes of shared memory of each.
             arguments: A pointer for each tensor, none for None, an int for each number.
+
+        Raises:
+            NoKernels: if the driver refuses.
         """
-        if name not in self._functions:
-            found = self._driver.cuModuleGetFunction(self._module, name.encode())
-            self._functions[name] = _result(found)
         values = tuple(one.data_ptr() if isinstance(one, Tensor) else one or 0 for one in arguments)
         types = tuple(
             ctypes.c_int if isinstance(one, int) else ctypes.c_void_p for one in arguments
         )
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        (status,) = self._driver.cuLaunchKernel(
-            self._functions[name], *grid, *block, shared, stream, (values, types), 0
-        )
+        with torch.cuda.device(self._device):
+            stream = torch.cuda.current_stream().cuda_stream
+            (status,) = self._driver.cuLaunchKernel(
+                self._function(name), *grid, *block, shared, stream, (values, types), 0
+            )
         _check(status)
+
+    def _function(self, name: str) -> object:
+        if name not in self._functions:
+            found = self._driver.cuModuleGetFunction(self._module, name.encode())
+            self._functions[name] = _result(found)
+        return self._functions[name]
 
 
 def _compiled(source: str, capability: tuple[int, int]) -> bytes:
     """Return machine code for a GPU.
 
     Raises:
-        RuntimeError: with what the compiler says.
+        NoKernels: with what the compiler says.
     """
     from cuda.bindings import nvrtc
 
@@ -91,7 +98,8 @@ def _compiled(source: str, capability: tuple[int, int]) -> bytes:
         if status.value:
             log = bytes(_result(nvrtc.nvrtcGetProgramLogSize(program)))
             nvrtc.nvrtcGetProgramLog(program, log)  # it writes into these bytes
-            raise RuntimeError(f"{status.name}: {log.decode(errors='replace')}")
+            said = log.decode(errors="replace").rstrip("\0\n")
+            raise NoKernels(f"{status.name}: {said}")
         code = bytes(_result(nvrtc.nvrtcGetCUBINSize(program)))
         _check(*nvrtc.nvrtcGetCUBIN(program, code))
         return code
@@ -103,7 +111,7 @@ def _result(answer: tuple[_Status, T]) -> T:
     """Return what a call gave beside its status.
 
     Raises:
-        RuntimeError: if the status is a failure.
+        NoKernels: if the status is a failure.
     """
     status, result = answer
     _check(status)
@@ -112,4 +120,4 @@ def _result(answer: tuple[_Status, T]) -> T:
 
 def _check(status: _Status) -> None:
     if status.value:
-        raise RuntimeError(status.name)
+        raise NoKernels(status.name)

@@ -20,7 +20,7 @@ from extract.decode.frames import SampledFrame
 from extract.decode.planes import YuvMatrix
 from extract.encode.encoders.base import Encoder
 from extract.encode.gpu.clock import GpuClock
-from extract.encode.gpu.fused_preprocess import fused_preprocess
+from extract.encode.gpu.fused_preprocess import fused_preprocess, kernels_of
 
 __all__ = ["gpu_input"]
 
@@ -40,6 +40,7 @@ def gpu_input(
     """
     device, encoding = encoder.device, torch.cuda.current_stream(encoder.device)
     fetching, preparing = _streams(device)
+    kernels_of(encoding.device)  # compiled now, or the clock would count that
     for matrix, images in _groups(frames):
         are_fetched = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(fetching):

@@ -2,12 +2,13 @@
 
 In torch's operations it takes a pass over the pixels each, 33 in all, and of the time that a GPU
 encodes CLIP ViT-L/14 a ninth. The kernels are in ``fused_preprocess.cu``; they give the same bits,
-which is looked at before the first use. Where they cannot be compiled torch's operations go on.
+which is looked at before the first use. Where there are none torch's operations go on.
 
 Shapes: N frames, P rows of planes, H, W pixels of a frame, h, w of the network's input, C channels,
 K weights of a resized pixel, M lines that matter.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -19,20 +20,22 @@ from torch import Tensor
 
 from cache_schema.recipe import Interpolation, PreprocessRecipe
 from extract.decode.planes import YuvMatrix
-from extract.encode.gpu.compiled import CannotCompile, Kernels
+from extract.encode.gpu.compiled import Kernels, NoKernels
 from extract.encode.gpu.integer_resize import integer_weights
 from extract.encode.gpu.operations import preprocess_by_operations
 from extract.encode.preprocess import geometry, normalized
 
-__all__ = ["Axis", "axis_of", "fused_preprocess", "kernels_of", "lines_of_a_tile"]
+__all__ = ["Axis", "Tile", "axis_of", "fused_preprocess", "kernels_of", "tile_of"]
+
+logger = logging.getLogger(__name__)
 
 BT_709 = YuvMatrix(128, 9539, 14686, -1747, -4366, 17305)
 """Of most videos; what kernels are tried with."""
 
 TRIED = PreprocessRecipe(
     resize="shortest_edge",
-    size=(32, 32),
-    crop=(24, 24),
+    size=(80, 80),
+    crop=(72, 72),  # wider than a block
     interpolation="bicubic",
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
@@ -44,6 +47,9 @@ COLUMNS, ROWS = 64, 4
 
 SHARED_BYTES = 48 << 10
 """What every GPU gives a block."""
+
+PIXEL_BYTES = 4
+"""Of a pixel there."""
 
 MOST_LINES = 8
 """Of a block: more would leave too few blocks at once."""
@@ -75,12 +81,21 @@ def axis_of(num_in: int, num_out: int, kept: slice, mode: Interpolation) -> Axis
     return Axis(starts.astype(np.int32), weights.T.astype(np.int16, order="C"), precision)
 
 
-def lines_of_a_tile(across: Axis) -> int:
-    """Return how many lines of pixels a block may hold; 0 if not even one."""
-    last = np.minimum(np.arange(COLUMNS - 1, len(across.starts) + COLUMNS - 1, COLUMNS),
-                      len(across.starts) - 1)  # fmt: skip
-    widest = int((across.starts[last] - across.starts[::COLUMNS]).max()) + len(across.weights)
-    return min(MOST_LINES, SHARED_BYTES // (4 * widest))
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a block has in shared memory: lines of the pixels that its columns are summed of."""
+
+    lines: int
+    shared_bytes: int
+
+
+def tile_of(across: Axis) -> Tile | None:
+    """Return what a block holds; None if that is less than a line."""
+    starts = across.starts
+    last = np.minimum(np.arange(0, len(starts), COLUMNS) + COLUMNS, len(starts)) - 1
+    widest = int((starts[last] - starts[::COLUMNS]).max()) + len(across.weights)
+    lines = min(MOST_LINES, SHARED_BYTES // (PIXEL_BYTES * widest))
+    return Tile(lines, lines * widest * PIXEL_BYTES) if lines else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +118,7 @@ class _Plan:
 
     first_row: int
     num_rows: int
-    tile_lines: int
+    tile: Tile
     across: _OnGpu
     along: _OnGpu
     values_CL: Tensor
@@ -137,12 +152,12 @@ def _run(kernels: Kernels, plan: _Plan, images: Tensor, matrix: YuvMatrix | None
     column_blocks = -(-num_columns // COLUMNS)
     kernels.launch(
         "resize_lines",
-        (count, -(-plan.num_rows // plan.tile_lines), column_blocks),
+        (count, -(-plan.num_rows // plan.tile.lines), column_blocks),
         (COLUMNS, ROWS, 1),
-        SHARED_BYTES,
+        plan.tile.shared_bytes,
         images, height, width, None if matrix is None else _matrix(matrix, images.device),
         plan.first_row, plan.num_rows, plan.across.starts, plan.across.weights_K,
-        *plan.across.sizes, plan.tile_lines, lines_NCMw,
+        *plan.across.sizes, plan.tile.lines, lines_NCMw,
     )  # fmt: skip
     pixels_NChw = images.new_empty((count, 3, new_height, num_columns), dtype=torch.float32)
     kernels.launch(
@@ -169,14 +184,14 @@ def _plan(
         axis_of(before, after, part, recipe.interpolation)
         for before, after, part in zip(frame_size, size, kept, strict=True)
     )
-    tile_lines = lines_of_a_tile(across)
-    if not tile_lines:
+    tile = tile_of(across)
+    if tile is None:
         return None
     first_row = int(along.starts[0])
     num_rows = int(along.starts[-1]) + len(along.weights) - first_row
     levels_1CL = torch.arange(256, dtype=torch.uint8, device=device).expand(1, 3, 1, 256)
     return _Plan(
-        first_row, num_rows, tile_lines, _on_gpu(across, 0, device),
+        first_row, num_rows, tile, _on_gpu(across, 0, device),
         _on_gpu(along, first_row, device), normalized(levels_1CL, recipe),
     )  # fmt: skip
 
@@ -201,14 +216,23 @@ def kernels_of(device: torch.device) -> Kernels | None:
     source = files(__package__).joinpath("fused_preprocess.cu").read_text(encoding="utf-8")
     try:
         kernels = Kernels(source, device)
-    except CannotCompile:
-        return None
-    return kernels if _have_the_bits_of_torch(kernels, device) else None
+        if _have_the_bits_of_torch(kernels, device):
+            return kernels
+        why: object = "they do not give the bits of torch's operations"
+    except NoKernels as error:
+        why = error
+    logger.warning(
+        "%s prepares frames by torch's operations, which are slower than own kernels. Those need a "
+        "GPU of NVIDIA's and the package cuda-bindings, which torch brings since 2.10: %s",
+        device, why,
+    )  # fmt: skip
+    return None
 
 
 def _have_the_bits_of_torch(kernels: Kernels, device: torch.device) -> bool:
     """Work on frames of noise in both ways."""
-    noise = torch.randint(256, (2, 135, 160), dtype=torch.uint8, device=device)
+    samples = np.random.default_rng(0).integers(0, 256, (2, 135, 160), np.uint8)
+    noise = torch.from_numpy(samples).to(device)
     for images, matrix in ((noise, BT_709), (noise.view(2, 45, 160, 3), None)):
         plan = _plan(_frame_size(images, matrix), TRIED, device)
         right = preprocess_by_operations(images, matrix, TRIED)

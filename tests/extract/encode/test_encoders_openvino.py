@@ -220,7 +220,6 @@ def test_one_video_has_a_stream_for_each_runtime(videos, tmp_path):
     ]
 
 
-@pytest.mark.long
 def test_rows_do_not_depend_on_workers(videos, tmp_path):
     settings = {"encoders": "efficientnet_lite0", "device": "cpu", "runtime": "openvino"}
     extract(videos, tmp_path / "one.zarr", **settings)

@@ -42,5 +42,5 @@ class EmulatedKernels:
         types = [ctypes.c_int if isinstance(one, int) else ctypes.c_void_p for one in arguments]
         values = [one.data_ptr() if isinstance(one, Tensor) else one for one in arguments]
         address = ctypes.c_void_p.in_dll(self.library, f"launch_{name}").value
-        launch = ctypes.CFUNCTYPE(None, Index, Index, *types)(address)
-        launch(Index(*grid), Index(*block), *values)
+        launch = ctypes.CFUNCTYPE(ctypes.c_bool, Index, Index, ctypes.c_uint, *types)(address)
+        assert launch(Index(*grid), Index(*block), shared, *values)

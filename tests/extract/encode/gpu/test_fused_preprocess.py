@@ -1,5 +1,7 @@
 """Kernels that prepare frames, on a CPU: torch's operations say what is right, bit for bit."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from cache_schema.recipe import PreprocessRecipe
 from extract.decode.planes import YuvMatrix, rgb_of_planes
 from extract.encode.gpu import fused_preprocess as fused
-from extract.encode.gpu.compiled import CannotCompile
+from extract.encode.gpu.compiled import NoKernels
 from extract.encode.gpu.operations import preprocess_by_operations
 from extract.encode.preprocess import preprocess_frames
 from tests.extract.encode.gpu.emulated import EmulatedKernels
@@ -81,12 +83,12 @@ def test_every_weight_is_kept():
 @pytest.mark.parametrize("num_in", [64, 340, 1280, 3840, 7680])
 def test_a_block_holds_what_its_columns_need(num_in):
     across = fused.axis_of(num_in, 224, slice(0, 224), "bicubic")
-    lines = fused.lines_of_a_tile(across)
+    tile = fused.tile_of(across)
     for first in range(0, 224, fused.COLUMNS):
         last = min(first + fused.COLUMNS, 224) - 1
         columns = across.starts[last] + len(across.weights) - across.starts[first]
-        assert 0 < lines * columns * 4 <= fused.SHARED_BYTES
-    assert lines == fused.MOST_LINES or num_in > 1280
+        assert 0 < tile.lines * columns * 4 <= tile.shared_bytes <= fused.SHARED_BYTES
+    assert tile.lines == fused.MOST_LINES or num_in > 1280
 
 
 def test_lines_too_wide_for_a_block_are_left_to_torch(emulated, monkeypatch):
@@ -121,13 +123,26 @@ def test_kernels_are_tried_before_they_are_used(emulated, monkeypatch):
     assert kernels_that(monkeypatch, lambda *_: Wrong) is None
 
 
-def test_where_none_can_be_compiled_torch_does_it(monkeypatch):
-    def cannot(*_):
-        raise CannotCompile("no NVRTC")
+def fails(*_):
+    raise NoKernels("no NVRTC")
 
-    monkeypatch.setattr(fused, "Kernels", cannot)
+
+@pytest.mark.parametrize("make", [fails, lambda *_: SimpleNamespace(launch=fails)])
+def test_where_there_are_none_torch_does_it_and_the_log_says_why(monkeypatch, caplog, make):
+    monkeypatch.setattr(fused, "Kernels", make)
     fused.kernels_of.cache_clear()
     planes_NPW = torch.randint(256, (2, 96, 64), dtype=torch.uint8)
-    pixels = fused.fused_preprocess(planes_NPW, BT_601, RECIPES[0])
+    for _ in range(2):
+        pixels = fused.fused_preprocess(planes_NPW, BT_601, RECIPES[0])
     fused.kernels_of.cache_clear()
     assert torch.equal(pixels, preprocess_by_operations(planes_NPW, BT_601, RECIPES[0]))
+    (message,) = caplog.messages
+    assert message.startswith("cpu prepares frames by torch's operations")
+    assert message.endswith(": no NVRTC")
+
+
+def test_trying_them_draws_no_number_that_others_would(emulated, monkeypatch):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    kernels_that(monkeypatch, lambda *_: emulated)
+    assert torch.equal(torch.get_rng_state(), before)
