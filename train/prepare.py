@@ -25,6 +25,7 @@ from train.config import TrainConfig
 from train.data.durations import compare_durations
 from train.data.fit import Fit
 from train.data.held_out import held_out, some_videos
+from train.data.named_videos import refuse_second_names
 from train.data.record_ends import record_ends_beyond
 from train.data.samples import SampleRows, find_rows
 from train.feature_cache import feature_cache
@@ -186,6 +187,7 @@ def _task_data(config: TrainConfig, task: AnyTask, stream: Stream) -> TaskData:
     train_samples, val_samples = task.samples("train"), task.samples("val")
     # First: a sample that lies behind its video as a whole would be told to be missing.
     name, samples = task.facts.name, [*train_samples, *val_samples]
+    refuse_second_names(samples, stream)
     fits = (
         record_ends_beyond(name, samples, stream),
         compare_durations(name, samples, stream),

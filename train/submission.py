@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 ARCHIVE = ".zip"
+BEGIN_OF_ANSWERS = b'{"schema_version"'
+"""Of each line that ``vllm-predict`` writes (``train.answer``)."""
+
 MOST_TOLD = 20
 """Violations of one submission that are told; the others are like them."""
 
@@ -131,15 +134,21 @@ def check_written(task: AnyTask, path: Path, subset: Subset) -> None:
 
 
 def check_is_submission(facts: TaskFacts, place: Path) -> None:
-    """Refuse a folder that submissions lie in, and say which of them is meant.
+    """Refuse answers, and a folder that submissions lie in; say what is meant.
 
     Args:
         facts: Of the task.
         place: What was given as its submission.
 
     Raises:
-        AnnotationError: It is such a folder, as the ``predictions/val`` of a run.
+        AnnotationError: It is either, such as the ``predictions/val`` of a run.
     """
+    if place.is_file() and _holds_answers(place):
+        raise AnnotationError(
+            f"{place}: holds answers of vllm-predict, which no evaluator reads. A submission is "
+            "what vllm-predict RUN --features STORE --subset val writes, and vllm-train after each "
+            "epoch."
+        )
     own = place / f"{facts.name}{facts.submission}"
     if own.exists():
         raise AnnotationError(f"{place}: is the folder that submissions lie in. Give {own}.")
@@ -149,6 +158,11 @@ def check_is_submission(facts: TaskFacts, place: Path) -> None:
             f"{place}: is a folder, expected a {facts.submission} file. It holds "
             f"{found or 'nothing'}."
         )
+
+
+def _holds_answers(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(BEGIN_OF_ANSWERS)) == BEGIN_OF_ANSWERS
 
 
 def violations_of(task: AnyTask, predictions: Path) -> Iterator[str]:

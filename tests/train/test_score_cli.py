@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from cache_schema.errors import AnnotationError, ConfigError
+from train.answer import Answer
+from train.formats.json_lines import json_line
 from train.score_cli import command
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -111,6 +113,13 @@ def test_a_folder_of_submissions_tells_which_of_them_is_meant(tmp_path):
     assert refused_detection(tmp_path).endswith("npz file. It holds action_segmentation.")
     (tmp_path / "online_action_detection.npz").touch()
     assert refused_detection(tmp_path).endswith(f"Give {tmp_path}/online_action_detection.npz.")
+
+
+def test_answers_are_no_submission(tmp_path):
+    answers = tmp_path / "a.jsonl"
+    answers.write_text(json_line(Answer(video="a", task="action_segmentation", duration=4.0)))
+    with pytest.raises(AnnotationError, match=r"a\.jsonl: holds answers of vllm-predict"):
+        segmentation(answers)
 
 
 def test_wrong_label_files_are_refused(labels):

@@ -21,6 +21,9 @@ READERS: dict[str, Callable[[Path], list[VideoLine]]] = {
     ".csv": read_video_table,
     ".tsv": read_video_table,
 }
+LISTS = ("actions", "moments", "queries", "captions")
+"""What a line says of its video, of which evaluators count each."""
+
 OFFICIAL_SUFFIX = ".json"
 """Of single files that official releases are read from."""
 
@@ -58,7 +61,20 @@ class OwnLabels:
         """
         if self._lines is None:
             self._lines = READERS[self.path.suffix.lower()](self.path)
+            for line in self._lines:
+                self._check_said_once(line)
         return self._lines
+
+    def _check_said_once(self, line: VideoLine) -> None:
+        """Refuse what a copied record says again: evaluators would count it as not found."""
+        for kind in LISTS:
+            said = getattr(line, kind) or []
+            if len(set(said)) < len(said):
+                twice = next(one for one in said if said.count(one) > 1)
+                raise AnnotationError(
+                    f"{self.path}: video '{line.video}' says the same twice in '{kind}': {twice}. "
+                    "Remove one."
+                )
 
     def of(self, subset: str, kind: str) -> list[VideoLine]:
         """Return the videos of a subset that were annotated for a kind, such as ``actions``.

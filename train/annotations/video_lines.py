@@ -40,7 +40,14 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the text is empty")
+    return text
+
+
 Label = Annotated[str, AfterValidator(_one_line)]
+Text = Annotated[str, AfterValidator(_not_blank)]
 Seconds = Annotated[float, Field(ge=0)]
 Saliency = Annotated[int, Field(ge=0, le=4)]
 
@@ -48,6 +55,12 @@ Saliency = Annotated[int, Field(ge=0, le=4)]
 def _check_order(start: float, end: float) -> None:
     if end < start:
         raise ValueError(f"start is {start}, behind the end, {end}")
+
+
+def _check_lasts(start: float, end: float) -> None:
+    _check_order(start, end)
+    if end == start:  # an end is exclusive, so that nothing would be labelled
+        raise ValueError(f"start and end are {start}, which is no time at all")
 
 
 @record
@@ -62,7 +75,7 @@ class ActionLine:
     noun: Label = ""
 
     def __post_init__(self) -> None:
-        _check_order(self.start, self.end)
+        _check_lasts(self.start, self.end)
         if bool(self.label) == bool(self.verb):
             raise ValueError("an action has either a label, or a verb and perhaps a noun")
 
@@ -86,7 +99,7 @@ class MomentLine:
     label: Label
 
     def __post_init__(self) -> None:
-        _check_order(self.start, self.end)
+        _check_lasts(self.start, self.end)
 
 
 @record
@@ -95,7 +108,7 @@ class QueryLine:
 
     start: Seconds
     end: Seconds
-    query: str
+    query: Text
 
     def __post_init__(self) -> None:
         _check_order(self.start, self.end)
@@ -106,14 +119,14 @@ class CaptionLine:
     """One sentence about one instant."""
 
     time: Seconds
-    text: str
+    text: Text
 
 
 @record
 class HighlightLine:
     """A query, and how salient each 2-s clip of the video is to it."""
 
-    query: str
+    query: Text
     saliency: list[Saliency | tuple[Saliency, Saliency, Saliency]]
     """0 to 4 for each clip, one number or one of each of three annotators."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cache_schema.errors import AnnotationError
 from cache_schema.stream import RowSpan, Stream
 from cache_schema.timeline import rows_between
+from train.data.named_videos import what_it_may_mean
 from train.task import Sample, SampleOutput, Window, WindowOutput
 
 __all__ = [
@@ -187,9 +188,9 @@ def _rows_of(
 
 def _refuse(missing: Sequence[str], stream: Stream, num_videos: int, allowed: int) -> None:
     named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    ids = "".join(f" Its ids are such as '{name}'." for name in stream.video_ids[:1])
+    hint = f" {what_it_may_mean(missing[0], stream)}" if missing else ""
     raise AnnotationError(
         f"stream '{stream.name}' holds no rows for {len(missing)} of {num_videos} annotated "
-        f"videos ({named or 'the annotations name none'}); {allowed} may be missing.{ids} Extract "
-        "them into the store, or allow it with --allow-missing."
+        f"videos ({named or 'the annotations name none'}); {allowed} may be missing.{hint} Name "
+        "them by their ids, extract them into the store, or allow it with --allow-missing."
     )

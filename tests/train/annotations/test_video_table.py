@@ -180,3 +180,29 @@ def test_a_file_that_has_no_official_ones_beside_it_is_told_what_it_may_be(tmp_p
 def test_a_folder_is_never_a_table(tmp_path):
     (tmp_path / "labels.csv").mkdir()
     assert not is_own_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("kitchen/a,3.5,6,cut egg,train,8", "'kitchen/a' says the same twice in 'actions'"),
+        ("kitchen/a,7,7,clap,train,8", "start and end are 7.0, which is no time at all"),
+    ],
+)
+def test_what_would_be_lost_or_counted_twice_is_refused(tmp_path, record, said):
+    with pytest.raises(AnnotationError, match=said):
+        read(tmp_path, f"{TABLE}{record}\n")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"queries": [{"query": " ", "start": 0, "end": 1}]},
+        {"captions": [{"time": 0, "text": ""}]},
+        {"highlights": [{"query": "", "saliency": [1]}]},
+    ],
+)
+def test_texts_are_not_empty(tmp_path, said):
+    text = json.dumps({"video": "a", "subset": "train", "duration": 8} | said)
+    with pytest.raises(AnnotationError, match="the text is empty"):
+        read(tmp_path, text, name="labels.jsonl")
