@@ -5,6 +5,7 @@ __all__ = ["VIDEO_SUFFIXES", "without_video_suffix"]
 VIDEO_SUFFIXES = frozenset({".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv"}) | {
     *(".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"),
 }
+"""What counts as a video inside a folder; a file named directly may have any suffix."""
 
 
 def without_video_suffix(name: str) -> str:

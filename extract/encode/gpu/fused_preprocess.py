@@ -22,7 +22,7 @@ from cache_schema.recipe import Interpolation, PreprocessRecipe
 from extract.decode.planes import YuvMatrix
 from extract.encode.gpu.compiled import Kernels, NoKernels
 from extract.encode.gpu.integer_resize import integer_weights
-from extract.encode.gpu.operations import preprocess_by_operations
+from extract.encode.gpu.operations import frame_size, preprocess_by_operations
 from extract.encode.preprocess import geometry, normalized
 
 __all__ = ["Axis", "Tile", "axis_of", "fused_preprocess", "kernels_of", "tile_of"]
@@ -134,19 +134,14 @@ def fused_preprocess(images: Tensor, matrix: YuvMatrix | None, recipe: Preproces
     """
     kernels = kernels_of(images.device)
     if kernels is not None:
-        plan = _plan(_frame_size(images, matrix), recipe, images.device)
+        plan = _plan(frame_size(images, matrix), recipe, images.device)
         if plan is not None:
             return _run(kernels, plan, images, matrix)
     return preprocess_by_operations(images, matrix, recipe)
 
 
-def _frame_size(images: Tensor, matrix: YuvMatrix | None) -> tuple[int, int]:
-    num_rows, width = images.shape[1:3]
-    return num_rows if matrix is None else num_rows * 2 // 3, width
-
-
 def _run(kernels: Kernels, plan: _Plan, images: Tensor, matrix: YuvMatrix | None) -> Tensor:
-    count, (height, width) = len(images), _frame_size(images, matrix)
+    count, (height, width) = len(images), frame_size(images, matrix)
     num_columns, new_height = len(plan.across.starts), len(plan.along.starts)
     lines_NCMw = images.new_empty((count, 3, plan.num_rows, num_columns))
     column_blocks = -(-num_columns // COLUMNS)
@@ -173,16 +168,16 @@ def _run(kernels: Kernels, plan: _Plan, images: Tensor, matrix: YuvMatrix | None
 
 @lru_cache(maxsize=64)
 def _plan(
-    frame_size: tuple[int, int], recipe: PreprocessRecipe, device: torch.device
+    size_before: tuple[int, int], recipe: PreprocessRecipe, device: torch.device
 ) -> _Plan | None:
     """Return the plan for frames of a size; None if lines are too wide for a block.
 
     Cached: copying it to the GPU would synchronise.
     """
-    size, kept = geometry(recipe, *frame_size)
+    size, kept = geometry(recipe, *size_before)
     along, across = (
         axis_of(before, after, part, recipe.interpolation)
-        for before, after, part in zip(frame_size, size, kept, strict=True)
+        for before, after, part in zip(size_before, size, kept, strict=True)
     )
     tile = tile_of(across)
     if tile is None:
@@ -234,7 +229,7 @@ def _have_the_bits_of_torch(kernels: Kernels, device: torch.device) -> bool:
     samples = np.random.default_rng(0).integers(0, 256, (2, 135, 160), np.uint8)
     noise = torch.from_numpy(samples).to(device)
     for images, matrix in ((noise, BT_709), (noise.view(2, 45, 160, 3), None)):
-        plan = _plan(_frame_size(images, matrix), TRIED, device)
+        plan = _plan(frame_size(images, matrix), TRIED, device)
         right = preprocess_by_operations(images, matrix, TRIED)
         if plan is None or not torch.equal(_run(kernels, plan, images, matrix), right):
             return False

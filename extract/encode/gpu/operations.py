@@ -12,7 +12,13 @@ from extract.decode.planes import YuvMatrix
 from extract.encode.gpu.planes_to_rgb import levels_of_planes
 from extract.encode.preprocess import preprocess_frames, preprocess_on_gpu
 
-__all__ = ["preprocess_by_operations"]
+__all__ = ["frame_size", "preprocess_by_operations"]
+
+
+def frame_size(images: Tensor, matrix: YuvMatrix | None) -> tuple[int, int]:
+    """Return height and width of RGB frames, or of planes if there is a matrix."""
+    num_rows, width = images.shape[1:3]
+    return num_rows if matrix is None else num_rows * 2 // 3, width
 
 
 def preprocess_by_operations(
@@ -27,5 +33,5 @@ def preprocess_by_operations(
     """
     if matrix is None:
         return preprocess_frames(images, recipe)
-    size = (images.shape[1] * 2 // 3, images.shape[2])
+    size = frame_size(images, matrix)
     return preprocess_on_gpu(partial(levels_of_planes, images, matrix), size, recipe, images.device)

@@ -13,7 +13,6 @@ from extract.encode.gpu import fused_preprocess
 HERE = Path(__file__).parent
 SOURCE = Path(fused_preprocess.__file__).with_suffix(".cu")
 
-
 SHARED_BYTES = 48 * 1024
 """In ``emulated.cpp``, too."""
 
